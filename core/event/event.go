@@ -1,0 +1,86 @@
+// Package event holds the one event type of a rotation and its kinds. The
+// engine makes events, the journal keeps the durable ones, and reports,
+// progress lines and metrics are folds over the stream.
+package event
+
+import "time"
+
+// Event is one thing that happened, or that is about to be done. Fields that
+// do not apply are empty. An event never carries a secret.
+type Event struct {
+	// Seq counts the events of a rotation from 1, without gaps.
+	Seq  uint64    `json:"seq"`
+	Time time.Time `json:"time"`
+	Kind Kind      `json:"kind"`
+	// Rotation is the rotation's id.
+	Rotation string `json:"rotation"`
+	Group    string `json:"group,omitempty"` // the group's name
+	Instance string `json:"instance,omitempty"`
+	Node     string `json:"node,omitempty"`
+	Pod      string `json:"pod,omitempty"`    // namespace/name
+	Budget   string `json:"budget,omitempty"` // namespace/name
+	// Op and Verb belong to intents and outcomes.
+	Op   string `json:"op,omitempty"`
+	Verb string `json:"verb,omitempty"`
+	// Message is for a person; nothing parses it.
+	Message string `json:"message,omitempty"`
+	// Code is stable: the reason of a failure, the policy applied.
+	Code string `json:"code,omitempty"`
+	// Data holds what replaying needs: prior state, sizes, counts.
+	Data map[string]string `json:"data,omitempty"`
+}
+
+// Kind of event.
+type Kind string
+
+// Kinds. Those that Durable reports are journalled before the effects of the
+// same step run.
+const (
+	RotationStarted  Kind = "rotation-started"  // Data: groups, nodes, mode
+	RotationFinished Kind = "rotation-finished" // Code: done, stopped, gate-failed, failed
+	RotationStopping Kind = "rotation-stopping" // Code: signal, failure
+
+	GroupStarted  Kind = "group-started"  // Data: base, surge, unavailable, nodes
+	GroupHalted   Kind = "group-halted"   // Code and Message say why
+	GroupFinished Kind = "group-finished" // Data: replaced, quarantined
+	GroupResized  Kind = "group-resized"  // somebody else changed the size. Data: from, to
+
+	// OpIntended is written before a provider or a node is changed, OpSucceeded
+	// and OpFailed after. Data of the intent: what replaying the call needs.
+	OpIntended  Kind = "op-intended"
+	OpSucceeded Kind = "op-succeeded"
+	OpFailed    Kind = "op-failed"
+	OpRetried   Kind = "op-retried"
+
+	ReplacementLaunched Kind = "replacement-launched"
+	ReplacementReady    Kind = "replacement-ready" // Data: boot-seconds
+	ReplacementBad      Kind = "replacement-bad"   // Code: never-joined, never-ready, outdated
+
+	NodeDraining    Kind = "node-draining"
+	NodeDrained     Kind = "node-drained" // Data: seconds, evicted
+	NodeBlocked     Kind = "node-blocked" // what the drain waits for
+	NodeQuarantined Kind = "node-quarantined"
+	NodeReplaced    Kind = "node-replaced" // the old instance is gone. Data: seconds
+
+	PodEvicted      Kind = "pod-evicted"
+	EvictionRefused Kind = "eviction-refused"
+	PodLeft         Kind = "pod-left" // left on the node, Code: daemonset, mirror, finished
+
+	GatePassed Kind = "gate-passed"
+	GateFailed Kind = "gate-failed"
+	Waiting    Kind = "waiting" // what the rotation as a whole waits for
+)
+
+// Durable tells whether the journal must hold an event of this kind before
+// the effects of its step run. Evictions have no record of their own: the pod
+// is the record.
+func (k Kind) Durable() bool {
+	switch k {
+	case RotationStarted, RotationFinished, RotationStopping,
+		GroupStarted, GroupHalted, GroupFinished, GroupResized,
+		OpIntended, OpSucceeded, OpFailed,
+		ReplacementBad, NodeDraining, NodeDrained, NodeQuarantined, NodeReplaced, GateFailed:
+		return true
+	}
+	return false
+}

@@ -1,0 +1,93 @@
+package model
+
+import "time"
+
+// Node is a Kubernetes node, trimmed to what a rotation needs.
+type Node struct {
+	Name          string
+	UID           string
+	ProviderID    string // spec.providerID; joins the node to its instance
+	Zone          string
+	Ready         bool
+	Unschedulable bool // spec.unschedulable: cordoned
+	Taints        []Taint
+	Labels        map[string]string // shared with the cache: never changed
+	// Annotations holds only those under rotator's own prefix.
+	Annotations map[string]string
+	CreatedAt   time.Time
+}
+
+// Taint is a taint of a node.
+type Taint struct {
+	Key    string
+	Value  string
+	Effect string
+}
+
+// PodKey names a pod.
+type PodKey struct{ Namespace, Name string }
+
+func (k PodKey) String() string { return k.Namespace + "/" + k.Name }
+
+// WorkloadKey names a controller of pods: a ReplicaSet, StatefulSet,
+// DaemonSet, Job or another kind.
+type WorkloadKey struct{ Kind, Namespace, Name string }
+
+func (k WorkloadKey) String() string { return k.Kind + " " + k.Namespace + "/" + k.Name }
+
+// Pod is a pod, trimmed to what a drain needs.
+type Pod struct {
+	PodKey
+	UID   string
+	Node  string      // spec.nodeName; empty: not scheduled
+	Owner WorkloadKey // its controller; the zero value: unmanaged
+	Phase string      // status.phase
+	Ready bool        // the Ready condition is true and it is not terminating
+	// Terminating is set once the pod has a deletionTimestamp.
+	Terminating bool
+	Mirror      bool // a static pod's mirror: cannot be evicted
+	Priority    int32
+	Labels      map[string]string // shared with the cache: never changed
+	// GracePeriodSeconds is the pod's own termination grace period.
+	GracePeriodSeconds int64
+	EmptyDir           bool // has an emptyDir volume
+}
+
+// Finished tells whether all containers have ended for good.
+func (p Pod) Finished() bool { return p.Phase == "Succeeded" || p.Phase == "Failed" }
+
+// Workload is a controller of pods with its own count of them.
+type Workload struct {
+	WorkloadKey
+	UID     string
+	Desired int // pods wanted
+	Ready   int // pods Ready, by the controller's own count
+}
+
+// Healthy tells whether all wanted pods are Ready.
+func (w Workload) Healthy() bool { return w.Ready >= w.Desired }
+
+// BudgetKey names a PodDisruptionBudget.
+type BudgetKey struct{ Namespace, Name string }
+
+func (k BudgetKey) String() string { return k.Namespace + "/" + k.Name }
+
+// Budget is a PodDisruptionBudget with its status.
+type Budget struct {
+	BudgetKey
+	UID string
+	// Matches tells whether the budget selects a pod with these labels, in the
+	// budget's own namespace. It is pure and safe for concurrent use.
+	Matches func(labels map[string]string) bool
+	// Allowed, CurrentHealthy, DesiredHealthy and Expected are the status'
+	// disruptionsAllowed, currentHealthy, desiredHealthy and expectedPods.
+	Allowed        int
+	CurrentHealthy int
+	DesiredHealthy int
+	Expected       int
+	// Observed is false until the disruption controller has seen the latest
+	// spec: until then evictions are refused.
+	Observed bool
+	// AlwaysEvictUnhealthy is spec.unhealthyPodEvictionPolicy AlwaysAllow.
+	AlwaysEvictUnhealthy bool
+}

@@ -1,0 +1,163 @@
+package plan
+
+import "time"
+
+// Spec is what a person asks for: the rotation file, decoded and defaulted.
+// It is a plain value; package config reads it from files, variables and flags.
+type Spec struct {
+	// Cluster is the cluster's name at the provider. Required.
+	Cluster  string   `yaml:"cluster" json:"cluster"`
+	Driver   Driver   `yaml:"driver" json:"driver"`
+	Select   Select   `yaml:"select" json:"select"`
+	Strategy Strategy `yaml:"strategy" json:"strategy"`
+	Drain    Drain    `yaml:"drain" json:"drain"`
+	Gates    Gates    `yaml:"gates" json:"gates"`
+	Journal  Journal  `yaml:"journal" json:"journal"`
+	Report   Report   `yaml:"report" json:"report"`
+	Kube     Kube     `yaml:"kubernetes" json:"kubernetes"`
+}
+
+// Driver names the driver and carries its configuration.
+type Driver struct {
+	Name      string   `yaml:"name" json:"name"`
+	Path      string   `yaml:"path" json:"path"`             // the executable; empty: searched
+	PluginDir []string `yaml:"pluginDirs" json:"pluginDirs"` // searched first
+	SHA256    string   `yaml:"sha256" json:"sha256"`         // hex; empty: not checked
+	// Config is the driver's own, checked by its schema.
+	Config map[string]any `yaml:"config" json:"config"`
+	// Env names further environment variables that the driver may see.
+	Env []string `yaml:"env" json:"env"`
+	// Timeout of one call. Default 2m.
+	Timeout time.Duration `yaml:"timeout" json:"timeout"`
+}
+
+// Select chooses which groups and instances are rotated.
+type Select struct {
+	// Groups are names or shell patterns (path.Match); empty: all groups.
+	Groups []string `yaml:"groups" json:"groups"`
+	// ExcludeGroups are left out, by name or pattern.
+	ExcludeGroups []string `yaml:"excludeGroups" json:"excludeGroups"`
+	// Roles: control-plane, api-server, node, bastion. Default: node.
+	Roles []string `yaml:"roles" json:"roles"`
+	// Nodes limits the rotation to these nodes or instance ids.
+	Nodes []string `yaml:"nodes" json:"nodes"`
+	// Force replaces current instances too.
+	Force bool `yaml:"force" json:"force"`
+	// MaxAge replaces instances that were launched longer ago; 0: age is no reason.
+	MaxAge time.Duration `yaml:"maxAge" json:"maxAge"`
+}
+
+// Mode of going on.
+type Mode string
+
+// Modes.
+const (
+	// ModeRolling starts the next node as soon as a budget frees.
+	ModeRolling Mode = "rolling"
+	// ModeBatch goes in waves; each ends before the next begins.
+	ModeBatch Mode = "batch"
+)
+
+// Strategy says how many nodes at once, and how to go on.
+type Strategy struct {
+	Mode Mode `yaml:"mode" json:"mode"` // default rolling
+	// MaxSurge is a count ("2") or a percentage ("25%", rounds up) of a group's
+	// size: extra instances while the group is rotated. Default 1.
+	MaxSurge string `yaml:"maxSurge" json:"maxSurge"`
+	// MaxUnavailable is a count or a percentage (rounds down): how many
+	// instances of a group may be missing. Default 0.
+	MaxUnavailable string `yaml:"maxUnavailable" json:"maxUnavailable"`
+	// MaxInFlight bounds the nodes being replaced at once over all groups; 0: no
+	// bound but the groups' own.
+	MaxInFlight int `yaml:"maxInFlight" json:"maxInFlight"`
+	// GroupsAtOnce is how many groups are rotated in parallel. Default 1.
+	GroupsAtOnce int `yaml:"groupsAtOnce" json:"groupsAtOnce"`
+	// BatchSize is the number of nodes of a wave in batch mode; 0: as many as
+	// MaxSurge and MaxUnavailable allow.
+	BatchSize int    `yaml:"batchSize" json:"batchSize"`
+	Canary    Canary `yaml:"canary" json:"canary"`
+	Waits     Waits  `yaml:"waits" json:"waits"`
+}
+
+// Canary: the first node of each group goes alone.
+type Canary struct {
+	Enabled bool          `yaml:"enabled" json:"enabled"` // default true
+	Bake    time.Duration `yaml:"bake" json:"bake"`       // pause after it; default 0
+}
+
+// Waits are fixed pauses, for those who want them. All default to 0.
+type Waits struct {
+	BetweenBatches   time.Duration `yaml:"betweenBatches" json:"betweenBatches"`
+	BetweenDrains    time.Duration `yaml:"betweenDrains" json:"betweenDrains"`
+	BetweenEvictions time.Duration `yaml:"betweenEvictions" json:"betweenEvictions"`
+}
+
+// OnDeadline says what happens when a drain's deadline has passed.
+type OnDeadline string
+
+// Policies.
+const (
+	DeadlineFail  OnDeadline = "fail"  // stop the rotation
+	DeadlineSkip  OnDeadline = "skip"  // quarantine the node and go on
+	DeadlineForce OnDeadline = "force" // delete pods that no budget protects
+)
+
+// Unmanaged says what to do with pods that no controller would make again.
+type Unmanaged string
+
+// Policies for unmanaged pods.
+const (
+	UnmanagedRefuse Unmanaged = "refuse" // refused at plan time
+	UnmanagedEvict  Unmanaged = "evict"
+)
+
+// Drain says how pods leave a node.
+type Drain struct {
+	Deadline   time.Duration `yaml:"deadline" json:"deadline"` // default 15m
+	Retries    int           `yaml:"retries" json:"retries"`   // further deadlines before OnDeadline; default 0
+	OnDeadline OnDeadline    `yaml:"onDeadline" json:"onDeadline"`
+	// GracePeriod overrides the pods' own termination grace period; negative:
+	// the pods' own (default).
+	GracePeriod   time.Duration `yaml:"gracePeriod" json:"gracePeriod"`
+	UnmanagedPods Unmanaged     `yaml:"unmanagedPods" json:"unmanagedPods"`
+	// MaxEvictions bounds the evictions asked for at once over all nodes. Default 50.
+	MaxEvictions int `yaml:"maxEvictions" json:"maxEvictions"`
+}
+
+// Gates are health checks between steps.
+type Gates struct {
+	NodeReady NodeReadyGate `yaml:"nodeReady" json:"nodeReady"`
+	Workloads WorkloadsGate `yaml:"workloads" json:"workloads"`
+}
+
+// NodeReadyGate: a replacement must be Ready and initialized.
+type NodeReadyGate struct {
+	// Timeout from an instance's launch to its node being Ready and initialized.
+	// Default 15m.
+	Timeout time.Duration `yaml:"timeout" json:"timeout"`
+	// StartupTaints are taint keys that keep a node uninitialized, beside the
+	// well-known ones.
+	StartupTaints []string `yaml:"startupTaints" json:"startupTaints"`
+}
+
+// WorkloadsGate: workloads that were healthy before are healthy after.
+type WorkloadsGate struct {
+	Enabled bool          `yaml:"enabled" json:"enabled"` // default true
+	Timeout time.Duration `yaml:"timeout" json:"timeout"` // default 10m
+}
+
+// Journal says where the rotation's records go.
+type Journal struct {
+	Dir string `yaml:"dir" json:"dir"` // default: rotator's folder in the user's state folder
+}
+
+// Report says where the results go.
+type Report struct {
+	Dir string `yaml:"dir" json:"dir"` // summary.json and events.jsonl; empty: none
+}
+
+// Kube says how to reach the cluster.
+type Kube struct {
+	Kubeconfig string `yaml:"kubeconfig" json:"kubeconfig"` // empty: KUBECONFIG, then ~/.kube/config, then in-cluster
+	Context    string `yaml:"context" json:"context"`
+}

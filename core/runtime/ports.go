@@ -1,0 +1,49 @@
+package runtime
+
+import (
+	"context"
+	"time"
+
+	"github.com/rotatord/rotator/core/engine"
+	"github.com/rotatord/rotator/core/event"
+	"github.com/rotatord/rotator/core/model"
+)
+
+// Provider is the port to the driver. Implementations give every call a
+// deadline, restart a crashed driver, and classify errors.
+type Provider interface {
+	// Observe returns a whole snapshot no older than maxAge.
+	Observe(ctx context.Context, maxAge time.Duration) (*engine.Snapshot, []model.Diagnostic, error)
+	// Do performs a Prepare, Restore, SetSurge or Terminate effect. A nil error
+	// means that the goal is reached or accepted. Errors are *engine.Error.
+	Do(ctx context.Context, rotation string, e engine.Effect) error
+}
+
+// Cluster is the port to Kubernetes.
+type Cluster interface {
+	// Start lists and watches; it returns once the caches hold a whole list.
+	// Changes then arrive at Changes. It ends with ctx.
+	Start(ctx context.Context) error
+	// Inventory returns the cluster's half of an inventory: nodes, pods,
+	// workloads and budgets. Valid after Start.
+	Inventory() model.Inventory
+	// Changes delivers deltas since Inventory, coalesced (at most one value
+	// every 100 ms, at once when nothing was pending); only the delta fields of
+	// Input are set. The channel is never closed.
+	Changes() <-chan engine.Input
+	// PatchNode, Evict and DeletePod perform effects. Errors are *engine.Error.
+	PatchNode(ctx context.Context, node string, p engine.NodePatch) error
+	Evict(ctx context.Context, pod engine.PodRef, grace *int64) error
+	DeletePod(ctx context.Context, pod engine.PodRef, grace *int64) error
+}
+
+// Journal keeps events. Append returns once they are durable.
+type Journal interface {
+	Append(ctx context.Context, events []event.Event) error
+}
+
+// Sink receives every event after it is durable: progress lines, reports.
+// Publish must not block for long and must not fail.
+type Sink interface {
+	Publish(events []event.Event)
+}

@@ -1,0 +1,3 @@
+module github.com/rotatord/rotator
+
+go 1.26.0

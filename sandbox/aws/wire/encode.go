@@ -1,0 +1,73 @@
+package wire
+
+import (
+	"bytes"
+	"encoding/xml"
+	"reflect"
+	"strconv"
+	"time"
+)
+
+// timeLayout is how AWS writes timestamps in XML: UTC with milliseconds.
+const timeLayout = "2006-01-02T15:04:05.000Z"
+
+// Encode appends the fields of struct v as XML elements. Left out are nil pointers, nil slices, empty strings and zero
+// times; booleans and numbers always appear, and an empty non-nil slice becomes an empty element, as AWS does it.
+// A pointer to an empty string is an empty element (a tag without a value).
+func Encode(p Protocol, b *bytes.Buffer, v any) {
+	encodeFields(p, b, reflect.Indirect(reflect.ValueOf(v)))
+}
+
+func encodeFields(p Protocol, b *bytes.Buffer, v reflect.Value) {
+	for i := range v.NumField() {
+		if name := elementName(p, v.Type().Field(i)); name != "" {
+			encodeElement(p, b, name, v.Field(i), true)
+		}
+	}
+}
+
+// encodeElement writes one element; optional says that a zero string or time leaves it out (never so in lists).
+func encodeElement(p Protocol, b *bytes.Buffer, name string, v reflect.Value, optional bool) {
+	switch {
+	case v.Kind() == reflect.Pointer:
+		if !v.IsNil() {
+			encodeElement(p, b, name, v.Elem(), false)
+		}
+		return
+	case v.Kind() == reflect.Slice && v.IsNil():
+		return
+	case optional && v.Kind() == reflect.String && v.Len() == 0:
+		return
+	case optional && v.Type() == timeType && v.Interface().(time.Time).IsZero():
+		return
+	}
+	b.WriteByte('<')
+	b.WriteString(name)
+	b.WriteByte('>')
+	switch {
+	case v.Type() == timeType:
+		b.WriteString(v.Interface().(time.Time).UTC().Format(timeLayout))
+	case v.Kind() == reflect.Struct:
+		encodeFields(p, b, v)
+	case v.Kind() == reflect.Slice:
+		item := "item"
+		if p == Query {
+			item = "member"
+		}
+		for i := range v.Len() {
+			encodeElement(p, b, item, v.Index(i), false)
+		}
+	case v.Kind() == reflect.String:
+		// EscapeText fails only when the writer does, and a bytes.Buffer does not.
+		_ = xml.EscapeText(b, []byte(v.String()))
+	case v.Kind() == reflect.Bool:
+		b.WriteString(strconv.FormatBool(v.Bool()))
+	case v.CanInt():
+		b.WriteString(strconv.FormatInt(v.Int(), 10))
+	default:
+		panic("wire: cannot encode " + v.Type().String()) // a mistake in a response struct of ours
+	}
+	b.WriteString("</")
+	b.WriteString(name)
+	b.WriteByte('>')
+}
