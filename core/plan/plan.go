@@ -1,0 +1,60 @@
+package plan
+
+import "github.com/rotatord/rotator/core/model"
+
+// Plan is what a rotation would do, or why it must not.
+type Plan struct {
+	Cluster string `json:"cluster"`
+	Mode    Mode   `json:"mode"`
+	// Groups in the order in which they are visited.
+	Groups []Group `json:"groups"`
+	// Warnings do not stop the rotation; a person should read them.
+	Warnings []Finding `json:"warnings,omitempty"`
+	// Refusals stop it before anything is touched.
+	Refusals []Finding `json:"refusals,omitempty"`
+}
+
+// Group is one node group's part of a plan.
+type Group struct {
+	ID       string     `json:"id"`
+	Name     string     `json:"name"`
+	Role     model.Role `json:"role"`
+	Revision string     `json:"revision"`
+	// Size is the group's own size: desired capacity without a rotation's surge.
+	Size int `json:"size"`
+	// Surge is how many extra instances there are while the group is rotated;
+	// Unavailable how many of Size may be missing meanwhile.
+	Surge       int `json:"surge"`
+	Unavailable int `json:"unavailable"`
+	// Nodes to replace, in the order of preference.
+	Nodes []Node `json:"nodes"`
+	// Current counts the instances that need nothing.
+	Current int          `json:"current"`
+	Traits  model.Traits `json:"-"`
+}
+
+// Node is one old instance that the plan replaces.
+type Node struct {
+	Instance string         `json:"instance"`
+	Node     string         `json:"node"` // empty: the instance never joined
+	Zone     string         `json:"zone"`
+	Reasons  []model.Reason `json:"reasons"`
+	Pods     int            `json:"pods"` // pods that will be evicted
+}
+
+// Finding is something that a person should know before the start.
+type Finding struct {
+	Code    string `json:"code"` // stable, lower case with dashes
+	Object  string `json:"object"`
+	Message string `json:"message"` // names the object and the cause
+	Fix     string `json:"fix"`     // what to do about it
+}
+
+// Nodes counts the nodes that the plan replaces.
+func (p *Plan) Nodes() int {
+	n := 0
+	for _, g := range p.Groups {
+		n += len(g.Nodes)
+	}
+	return n
+}
