@@ -116,8 +116,8 @@ type Drain struct {
 	Deadline   time.Duration `yaml:"deadline" json:"deadline"` // default 15m
 	Retries    int           `yaml:"retries" json:"retries"`   // further deadlines before OnDeadline; default 0
 	OnDeadline OnDeadline    `yaml:"onDeadline" json:"onDeadline"`
-	// GracePeriod overrides the pods' own termination grace period; negative:
-	// the pods' own (default).
+	// GracePeriod overrides the pods' own termination grace period; 0 or less:
+	// the pods' own (default), so that a forgotten field never kills at once.
 	GracePeriod   time.Duration `yaml:"gracePeriod" json:"gracePeriod"`
 	UnmanagedPods Unmanaged     `yaml:"unmanagedPods" json:"unmanagedPods"`
 	// MaxEvictions bounds the evictions asked for at once over all nodes. Default 50.

@@ -1,0 +1,205 @@
+// Package plan turns what a person asked for (Spec) and what there is
+// (model.Inventory) into an ordered plan, or into refusals with reasons. It is
+// pure: the same input gives the same plan.
+package plan
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rotatord/rotator/core/drain"
+	"github.com/rotatord/rotator/core/model"
+)
+
+// Build makes the plan. The only error is a *SelectionError, when the
+// selection matches nothing that exists; everything else that stands in the
+// way becomes a refusal in the plan. now is used for ages only.
+func Build(spec Spec, inv model.Inventory, now time.Time) (*Plan, error) {
+	b := &builder{spec: spec, inv: inv, now: now, plan: &Plan{Cluster: spec.Cluster, Mode: spec.Strategy.Mode}}
+	b.index()
+	groups, err := selectGroups(spec.Select, inv.Groups)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.checkNodesSelected(); err != nil {
+		return nil, err
+	}
+	b.checkIdentity(groups)
+	for _, g := range groups {
+		b.group(g)
+	}
+	b.checkPods()
+	return b.plan, nil
+}
+
+type builder struct {
+	spec Spec
+	inv  model.Inventory
+	now  time.Time
+	plan *Plan
+
+	nodeOf    map[string]*model.Node  // by provider id
+	podsOn    map[string][]*model.Pod // by node name
+	instances map[string][]model.Instance
+}
+
+func (b *builder) index() {
+	b.nodeOf = make(map[string]*model.Node, len(b.inv.Nodes))
+	for i := range b.inv.Nodes {
+		if n := &b.inv.Nodes[i]; n.ProviderID != "" {
+			b.nodeOf[n.ProviderID] = n
+		}
+	}
+	b.podsOn = make(map[string][]*model.Pod)
+	for i := range b.inv.Pods {
+		if p := &b.inv.Pods[i]; p.Node != "" {
+			b.podsOn[p.Node] = append(b.podsOn[p.Node], p)
+		}
+	}
+	b.instances = make(map[string][]model.Instance)
+	for _, in := range b.inv.Instances {
+		b.instances[in.GroupID] = append(b.instances[in.GroupID], in)
+	}
+}
+
+func (b *builder) refuse(f Finding) { b.plan.Refusals = append(b.plan.Refusals, f) }
+func (b *builder) warn(f Finding)   { b.plan.Warnings = append(b.plan.Warnings, f) }
+
+// group plans one selected node group.
+func (b *builder) group(g model.NodeGroup) {
+	old, current := b.outdated(g)
+	pg := Group{ID: g.ID, Name: g.Name, Role: g.Role, Revision: g.Revision, Traits: g.Traits,
+		Size: g.Desired - g.Surge, Current: current, Nodes: old}
+	if len(old) > 0 {
+		b.checkGroup(g)
+		b.size(&pg)
+	}
+	b.plan.Groups = append(b.plan.Groups, pg)
+}
+
+// outdated lists what is to be replaced, oldest first, and counts the rest.
+func (b *builder) outdated(g model.NodeGroup) ([]Node, int) {
+	type aged struct {
+		Node
+		launched time.Time
+	}
+	var old []aged
+	current := 0
+	for _, in := range b.instances[g.ID] {
+		if in.State == model.InstanceTerminating {
+			continue
+		}
+		n := b.nodeOf[in.ProviderID]
+		reasons := b.reasons(in)
+		if len(reasons) == 0 || !b.selected(in, n) {
+			current++
+			continue
+		}
+		p := Node{Instance: in.ID, Zone: in.Zone, Reasons: reasons}
+		if n != nil {
+			p.Node = n.Name
+			p.Pods = b.evictable(n.Name)
+		}
+		old = append(old, aged{p, in.LaunchedAt})
+	}
+	// Oldest first; the id breaks ties, so that two plans agree.
+	slices.SortFunc(old, func(a, c aged) int {
+		return cmp.Or(a.launched.Compare(c.launched), cmp.Compare(a.Instance, c.Instance))
+	})
+	nodes := make([]Node, len(old))
+	for i := range old {
+		nodes[i] = old[i].Node
+	}
+	return nodes, current
+}
+
+func (b *builder) reasons(in model.Instance) []model.Reason {
+	reasons := slices.Clone(in.Reasons)
+	if age := b.spec.Select.MaxAge; age > 0 && !in.LaunchedAt.IsZero() && b.now.Sub(in.LaunchedAt) > age {
+		reasons = append(reasons, model.Reason{Code: "age",
+			Message: fmt.Sprintf("launched %s, older than %s", in.LaunchedAt.UTC().Format(time.RFC3339), age)})
+	}
+	if b.spec.Select.Force && len(reasons) == 0 {
+		reasons = append(reasons, model.Reason{Code: "forced", Message: "replacement was forced"})
+	}
+	return reasons
+}
+
+func (b *builder) selected(in model.Instance, n *model.Node) bool {
+	want := b.spec.Select.Nodes
+	return len(want) == 0 || slices.Contains(want, in.ID) || n != nil && slices.Contains(want, n.Name)
+}
+
+func (b *builder) evictable(node string) int {
+	count := 0
+	for _, p := range b.podsOn[node] {
+		if a, _ := drain.Decide(p); a == drain.Evict {
+			count++
+		}
+	}
+	return count
+}
+
+// size resolves the budgets of the strategy for one group.
+func (b *builder) size(g *Group) {
+	surge, errS := Resolve(b.spec.Strategy.MaxSurge, g.Size, true)
+	unavailable, errU := Resolve(b.spec.Strategy.MaxUnavailable, g.Size, false)
+	if errS != nil || errU != nil {
+		b.refuse(Finding{Code: "bad-budget", Object: g.Name, Fix: "correct strategy.maxSurge and strategy.maxUnavailable",
+			Message: fmt.Sprintf("group %s: %s", g.Name, cmp.Or(errText(errS), errText(errU)))})
+		return
+	}
+	surge, unavailable = min(surge, len(g.Nodes)), min(unavailable, g.Size)
+	if g.Traits.MaxSurge < surge {
+		if unavailable == 0 {
+			b.refuse(Finding{Code: "cannot-surge", Object: g.Name,
+				Message: fmt.Sprintf("group %s can have at most %d extra instances, and the rotation asks for %d with no instance unavailable", g.Name, g.Traits.MaxSurge, surge),
+				Fix:     "set strategy.maxSurge to 0 and strategy.maxUnavailable to 1 or more, or raise what limits the group"})
+			return
+		}
+		surge = g.Traits.MaxSurge
+		b.warn(Finding{Code: "surge-limited", Object: g.Name,
+			Message: fmt.Sprintf("group %s can have at most %d extra instances", g.Name, surge), Fix: "nothing: the rotation uses what there is"})
+	}
+	if surge == 0 && unavailable == 0 {
+		b.refuse(Finding{Code: "no-room", Object: g.Name,
+			Message: fmt.Sprintf("group %s has %d instances: of maxSurge %s and maxUnavailable %s nothing is left after rounding",
+				g.Name, g.Size, b.spec.Strategy.MaxSurge, b.spec.Strategy.MaxUnavailable),
+			Fix: "set strategy.maxSurge or strategy.maxUnavailable to 1 or more"})
+	}
+	g.Surge, g.Unavailable = surge, unavailable
+}
+
+func errText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+// Resolve turns a count ("2") or a percentage ("25%") of size into a number.
+// As in a Deployment, a surge rounds up and an unavailability down. Empty is 0.
+func Resolve(s string, size int, roundUp bool) (int, error) {
+	s = strings.TrimSpace(s)
+	if s == "" {
+		return 0, nil
+	}
+	num, percent := strings.CutSuffix(s, "%")
+	n := 0
+	if _, err := fmt.Sscanf(num, "%d", &n); err != nil || n < 0 || fmt.Sprint(n) != num {
+		return 0, fmt.Errorf("%q is neither a count nor a percentage", s)
+	}
+	if !percent {
+		return n, nil
+	}
+	if n > 100 {
+		return 0, fmt.Errorf("%q is more than 100%%", s)
+	}
+	if roundUp {
+		return (n*size + 99) / 100, nil
+	}
+	return n * size / 100, nil
+}

@@ -1,0 +1,137 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/rotatord/rotator/core/drain"
+	"github.com/rotatord/rotator/core/model"
+)
+
+// checkIdentity refuses to work on a cluster that is not the provider's: the
+// instances in service must be the cluster's nodes, by provider id. A
+// kubeconfig of another cluster fails here, before anything is touched.
+func (b *builder) checkIdentity(groups []model.NodeGroup) {
+	inService, joined := 0, 0
+	for _, g := range groups {
+		for _, in := range b.instances[g.ID] {
+			if in.State != model.InstanceInService {
+				continue
+			}
+			inService++
+			if b.nodeOf[in.ProviderID] != nil {
+				joined++
+			}
+		}
+	}
+	var nameless []string
+	for _, n := range b.inv.Nodes {
+		if n.ProviderID == "" {
+			nameless = append(nameless, n.Name)
+		}
+	}
+	if len(nameless) > 0 {
+		b.warn(Finding{Code: "no-provider-id", Object: nameless[0],
+			Message: fmt.Sprintf("%d node(s) have no spec.providerID and cannot be joined to an instance: %s", len(nameless), list(nameless)),
+			Fix:     "find out why the cloud controller did not set it; these nodes are left alone"})
+	}
+	// Half: nodes that are booting or broken do not make a cluster foreign.
+	if inService > 0 && joined*2 < inService {
+		b.refuse(Finding{Code: "other-cluster", Object: b.spec.Cluster,
+			Message: fmt.Sprintf("of %d instances in service of cluster %s only %d are nodes of the cluster that the kubeconfig points at", inService, b.spec.Cluster, joined),
+			Fix:     "point --kubeconfig and --context at the same cluster as --cluster; if they are the same, find out why its instances did not join"})
+	}
+}
+
+// checkGroup refuses what the driver reports as an error, and what the traits
+// do not offer.
+func (b *builder) checkGroup(g model.NodeGroup) {
+	for _, d := range g.Diagnostics {
+		f := Finding{Code: d.Code, Object: g.Name, Message: d.Summary, Fix: d.Detail}
+		switch d.Severity {
+		case model.SeverityError:
+			b.refuse(f)
+		case model.SeverityWarning, model.SeverityInfo:
+			b.warn(f)
+		}
+	}
+	if !g.Traits.TerminateKeep || g.Traits.Refill != model.RefillGroup {
+		b.refuse(Finding{Code: "cannot-replace", Object: g.Name,
+			Message: fmt.Sprintf("the driver offers no way to replace instances of group %s that this version can use", g.Name),
+			Fix:     "leave the group out with select.excludeGroups"})
+	}
+	if g.Traits.MaxSurge > 0 && !g.Traits.TerminateShrink {
+		b.refuse(Finding{Code: "cannot-shrink", Object: g.Name,
+			Message: fmt.Sprintf("the driver can add instances to group %s and cannot take them back", g.Name),
+			Fix:     "set strategy.maxSurge to 0"})
+	}
+}
+
+// checkPods finds what would stop a drain, before a node is touched.
+func (b *builder) checkPods() {
+	budgets := make(map[string][]*model.Budget)
+	for i := range b.inv.Budgets {
+		k := b.inv.Budgets[i].Namespace
+		budgets[k] = append(budgets[k], &b.inv.Budgets[i])
+	}
+	var unmanaged, multiple []string
+	never := make(map[model.BudgetKey][]string)
+	for _, g := range b.plan.Groups {
+		for _, n := range g.Nodes {
+			for _, p := range b.podsOn[n.Node] {
+				if a, _ := drain.Decide(p); a != drain.Evict {
+					continue
+				}
+				if drain.Unmanaged(p) {
+					unmanaged = append(unmanaged, p.String())
+				}
+				var over []string
+				for _, bud := range budgets[p.Namespace] {
+					if !bud.Matches(p.Labels) {
+						continue
+					}
+					over = append(over, bud.Name)
+					if drain.NeverAllows(bud) {
+						never[bud.BudgetKey] = append(never[bud.BudgetKey], p.String())
+					}
+				}
+				if len(over) > 1 {
+					slices.Sort(over)
+					multiple = append(multiple, p.String()+" ("+strings.Join(over, ", ")+")")
+				}
+			}
+		}
+	}
+	if len(unmanaged) > 0 && b.spec.Drain.UnmanagedPods != UnmanagedEvict {
+		slices.Sort(unmanaged)
+		b.refuse(Finding{Code: "unmanaged-pods", Object: unmanaged[0],
+			Message: fmt.Sprintf("%d pod(s) have no controller and would be lost: %s", len(unmanaged), list(unmanaged)),
+			Fix:     "delete them, or allow it with drain.unmanagedPods: evict"})
+	}
+	if len(multiple) > 0 {
+		slices.Sort(multiple)
+		b.refuse(Finding{Code: "several-budgets", Object: multiple[0],
+			Message: fmt.Sprintf("%d pod(s) are selected by several PodDisruptionBudgets, and the eviction API refuses such pods: %s", len(multiple), list(multiple)),
+			Fix:     "make the budgets' selectors disjoint"})
+	}
+	for i := range b.inv.Budgets {
+		bud := &b.inv.Budgets[i]
+		if pods := never[bud.BudgetKey]; len(pods) > 0 {
+			b.refuse(Finding{Code: "budget-never-allows", Object: bud.BudgetKey.String(),
+				Message: fmt.Sprintf("PodDisruptionBudget %s wants %d of %d pods healthy and can never allow an eviction; it protects %s",
+					bud.BudgetKey, bud.DesiredHealthy, bud.Expected, list(pods)),
+				Fix: "add a replica or relax the budget for the time of the rotation"})
+		}
+	}
+	slices.SortStableFunc(b.plan.Refusals, func(x, y Finding) int { return strings.Compare(x.Code+x.Object, y.Code+y.Object) })
+}
+
+// list names the first few and counts the rest.
+func list(s []string) string {
+	const most = 5
+	if more := len(s) - most; more > 0 {
+		return strings.Join(s[:most], ", ") + fmt.Sprintf(" and %d more", more)
+	}
+	return strings.Join(s, ", ")
+}

@@ -1,0 +1,93 @@
+package plan
+
+import (
+	"cmp"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/rotatord/rotator/core/model"
+)
+
+// SelectionError says that the selection names something that does not exist,
+// or matches nothing at all.
+type SelectionError struct {
+	Message string
+	Fix     string
+}
+
+func (e *SelectionError) Error() string { return e.Message }
+
+// roleOrder is the order in which roles are visited.
+var roleOrder = []model.Role{model.RoleBastion, model.RoleControlPlane, model.RoleAPIServer, model.RoleNode}
+
+// selectGroups returns the groups of the selection in the order in which they
+// are visited: by role, then by name.
+func selectGroups(sel Select, all []model.NodeGroup) ([]model.NodeGroup, error) {
+	roles := sel.Roles
+	if len(roles) == 0 {
+		roles = []string{string(model.RoleNode)}
+	}
+	var chosen []model.NodeGroup
+	for _, g := range all {
+		if matches(sel.ExcludeGroups, g.Name) || len(sel.Groups) > 0 && !matches(sel.Groups, g.Name) {
+			continue
+		}
+		if slices.Contains(roles, string(g.Role)) {
+			chosen = append(chosen, g)
+		}
+	}
+	for _, pattern := range sel.Groups {
+		if !slices.ContainsFunc(all, func(g model.NodeGroup) bool { return matches([]string{pattern}, g.Name) }) {
+			return nil, &SelectionError{Message: fmt.Sprintf("no node group is named %q", pattern), Fix: "choose among: " + names(all)}
+		}
+	}
+	if len(chosen) == 0 {
+		return nil, &SelectionError{
+			Message: fmt.Sprintf("the selection matches none of %d node groups (roles %s)", len(all), strings.Join(roles, ", ")),
+			Fix:     "check the cluster's name, select.groups, select.excludeGroups and select.roles; the driver found: " + names(all)}
+	}
+	slices.SortFunc(chosen, func(a, b model.NodeGroup) int {
+		return cmp.Or(cmp.Compare(slices.Index(roleOrder, a.Role), slices.Index(roleOrder, b.Role)), cmp.Compare(a.Name, b.Name))
+	})
+	return chosen, nil
+}
+
+// matches tells whether one of the patterns is the name or matches it. A
+// malformed pattern matches nothing: config refuses it earlier.
+func matches(patterns []string, name string) bool {
+	return slices.ContainsFunc(patterns, func(p string) bool {
+		ok, err := path.Match(p, name)
+		return p == name || err == nil && ok
+	})
+}
+
+func names(groups []model.NodeGroup) string {
+	if len(groups) == 0 {
+		return "no node group"
+	}
+	var s []string
+	for _, g := range groups {
+		s = append(s, g.Name)
+	}
+	slices.Sort(s)
+	const most = 20
+	if more := len(s) - most; more > 0 {
+		s = append(s[:most], fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(s, ", ")
+}
+
+// checkNodesSelected refuses names in select.nodes that nothing bears.
+func (b *builder) checkNodesSelected() error {
+	for _, want := range b.spec.Select.Nodes {
+		known := slices.ContainsFunc(b.inv.Nodes, func(n model.Node) bool { return n.Name == want }) ||
+			slices.ContainsFunc(b.inv.Instances, func(i model.Instance) bool { return i.ID == want })
+		if !known {
+			return &SelectionError{Message: fmt.Sprintf("no node or instance is named %q", want),
+				Fix: "give names as kubectl get nodes prints them, or the provider's instance ids"}
+		}
+	}
+	return nil
+}
