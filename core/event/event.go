@@ -81,6 +81,7 @@ func (k Kind) Durable() bool {
 		OpIntended, OpSucceeded, OpFailed,
 		ReplacementBad, NodeDraining, NodeDrained, NodeQuarantined, NodeReplaced, GateFailed:
 		return true
+	default:
+		return false
 	}
-	return false
 }

@@ -1,0 +1,81 @@
+# Everything a person or CI does with this repository. `make help` lists it.
+#
+# Go and make are all that a machine needs: tools and the Kubernetes control
+# plane are built from Go modules.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# --- Build flags: here and nowhere else -------------------------------------
+# One set for builds, tests and linters of every module, because the build
+# cache is keyed by them: another -trimpath or CGO_ENABLED compiles Kubernetes
+# again, which takes minutes.
+export CGO_ENABLED := 0
+export GOWORK := off
+export GOFLAGS := -trimpath -buildvcs=false
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+
+GO ?= go
+BIN := $(CURDIR)/bin
+GOLANGCI := $(GO) tool -modfile=$(CURDIR)/tools/go.mod golangci-lint
+
+# How long a test binary may take before it is stopped with a stack trace.
+UNIT_TIMEOUT ?= 10m
+E2E_TIMEOUT ?= 30m
+# A pattern of tests to run: make e2e RUN=TestRolling
+RUN ?= .
+
+# Modules of third parties: each its own go.mod, so ./... does not reach them.
+PLUGINS := $(patsubst %/go.mod,%,$(wildcard plugins/*/go.mod))
+
+.PHONY: help build demo test unit plugins lint sandbox sandbox-test e2e bench race generate clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build bin/rotatord and the drivers
+	$(GO) build -ldflags '$(LDFLAGS)' -o $(BIN)/rotatord ./cmd/rotatord
+	$(GO) build -ldflags '$(LDFLAGS)' -o $(BIN)/rotatord-driver-eks ./drivers/eks/rotatord-driver-eks
+
+sandbox: ## build bin/sandbox: a Kubernetes control plane and a simulated AWS (minutes the first time)
+	sandbox/build.sh $(BIN)/sandbox
+
+demo: build sandbox ## rotate a whole cluster in the sandbox and check the result
+	hack/demo.sh
+
+test: unit plugins lint sandbox-test e2e ## everything that CI runs
+
+unit: ## unit tests and driver tests of the root module
+	$(GO) vet ./...
+	$(GO) test -timeout $(UNIT_TIMEOUT) -run '$(RUN)' ./...
+
+plugins: ## vet and test the example drivers of third parties
+	@for d in $(PLUGINS); do echo "== $$d"; (cd $$d && $(GO) vet ./... && $(GO) test -timeout $(UNIT_TIMEOUT) ./...); done
+
+lint: ## golangci-lint with the layer rules, gofmt, and shell syntax
+	@echo "== golangci-lint (compiled from tools/go.mod; minutes the first time)"
+	$(GOLANGCI) run ./...
+	$(GOLANGCI) run --build-tags e2e ./e2e/...
+	cd sandbox && $(GOLANGCI) run --config ../.golangci.yml ./...
+	@for f in hack/*.sh .ci/run sandbox/*.sh; do bash -n "$$f"; done
+
+sandbox-test: sandbox ## tests of the sandbox: AWS wire format, control plane, kubelets
+	cd sandbox && $(GO) vet ./... && $(GO) test -timeout $(UNIT_TIMEOUT) -run '$(RUN)' ./...
+
+e2e: build sandbox ## end-to-end rotations with real processes in the sandbox
+	BIN=$(BIN) $(GO) test -tags e2e -count=1 -v -timeout $(E2E_TIMEOUT) -run '$(RUN)' ./e2e/...
+
+bench: build sandbox ## measure plan time and memory, driver start, cloud calls for each node
+	hack/bench.sh
+
+race: ## unit tests under the race detector (needs a C compiler)
+	CGO_ENABLED=1 $(GO) test -race -timeout $(UNIT_TIMEOUT) ./core/... ./drivers/...
+
+generate: ## make generated code again
+	$(GO) generate ./...
+
+clean: ## remove what make built
+	rm -rf $(BIN) out
