@@ -1,0 +1,270 @@
+package config
+
+import (
+	"fmt"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rotatord/rotator/core/model"
+	"github.com/rotatord/rotator/core/plan"
+)
+
+// Kind is the kind of a key's value.
+type Kind string
+
+// The kinds of values.
+const (
+	Text     Kind = "string"
+	Bool     Kind = "bool"
+	Count    Kind = "count"    // a whole number
+	Duration Kind = "duration" // as Go writes them: 90s, 15m, 1h30m
+	Amount   Kind = "amount"   // a count, or a percentage of a group: 2, 25%
+	List     Kind = "list"     // of strings
+	Map      Kind = "map"      // free-form; its keys keep their case and dots
+)
+
+// Key describes one value of the rotation file. The table of keys is the one
+// place from which defaults, documentation, flags, variables, the JSON Schema
+// and the example are made.
+type Key struct {
+	// Path in the file, with dots: strategy.maxSurge.
+	Path string
+	// Flag without its dashes. The variable's name is made from it.
+	Flag string
+	// Topic groups flags in help texts.
+	Topic string
+	Kind  Kind
+	// Default in the type of plan.Spec's field; nil: the zero value.
+	Default any
+	// Doc is one or more sentences for a person.
+	Doc string
+	// Enum lists all that is allowed, for texts and for elements of a list.
+	Enum []string
+	// Min and Max bound counts (as numbers) and durations (as nanoseconds),
+	// both inclusive.
+	Min, Max int64
+	// Example of a value, for keys that are empty by default.
+	Example string
+	// checkFn refuses a text, or an element of a list, by saying what is allowed.
+	checkFn func(string) string
+}
+
+// Topics of flags, in the order of help texts.
+const (
+	TopicTarget   = "Cluster and driver"
+	TopicSelect   = "Selection"
+	TopicStrategy = "Pace"
+	TopicDrain    = "Drain"
+	TopicGates    = "Health gates"
+	TopicOutput   = "Records and reports"
+)
+
+// Topics returns the topics in the order of help texts.
+func Topics() []string {
+	return []string{TopicTarget, TopicSelect, TopicStrategy, TopicDrain, TopicGates, TopicOutput}
+}
+
+const (
+	// maxWait bounds every wait and deadline: a longer one is a typing error.
+	maxWait = int64(7 * 24 * time.Hour)
+	// maxAge bounds select.maxAge: ten years.
+	maxAge = int64(10 * 365 * 24 * time.Hour)
+	// maxNodes bounds counts of nodes: the largest cluster that Kubernetes
+	// supports has 5,000.
+	maxNodes = 5000
+)
+
+// EnvPrefix starts the names of all variables of ours.
+const EnvPrefix = "ROTATOR_"
+
+// Env returns the name of the key's environment variable: ROTATOR_MAX_SURGE
+// for --max-surge. Maps have none.
+func (k Key) Env() string {
+	if k.Kind == Map {
+		return ""
+	}
+	return envName(k.Flag)
+}
+
+func envName(flag string) string {
+	return EnvPrefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}
+
+// sections documents the mappings that hold the keys.
+var sections = map[string]string{
+	"driver":          "The driver knows the provider. It runs as a process of its own.",
+	"kubernetes":      "How to reach the cluster.",
+	"select":          "Which groups and nodes are rotated.",
+	"strategy":        "How many nodes at once, and how to go on.",
+	"strategy.canary": "The first node of each group goes alone.",
+	"strategy.waits":  "Fixed pauses, for those who want them. Health gates make them unnecessary.",
+	"drain":           "How pods leave a node. PodDisruptionBudgets are always respected.",
+	"gates":           "Health checks between the steps.",
+	"gates.nodeReady": "A replacement must be Ready and initialized before an old node is drained.",
+	"gates.workloads": "Workloads that were healthy before a node's drain must be healthy after it.",
+	"journal":         "Where the rotation's own records go: they make it resumable.",
+	"report":          "Where the results go.",
+}
+
+// table is in the order of the example file.
+var table = []Key{
+	{Path: "cluster", Flag: "cluster", Topic: TopicTarget, Kind: Text, Example: "my-cluster",
+		Doc: "The cluster's name at the provider."},
+
+	{Path: "driver.name", Flag: "driver", Topic: TopicTarget, Kind: Text, Example: "eks", checkFn: checkDriverName,
+		Doc: "Name of the driver: the executable is rotatord-driver-NAME."},
+	{Path: "driver.path", Flag: "driver-path", Topic: TopicTarget, Kind: Text, Example: "/opt/rotator/rotatord-driver-eks",
+		Doc: "The driver's executable. Empty: it is searched in the plugin directories, beside rotatord, in the user's data folder and in PATH."},
+	{Path: "driver.pluginDirs", Flag: "plugin-dir", Topic: TopicTarget, Kind: List, Example: "/opt/rotator/plugins", checkFn: checkNotEmpty,
+		Doc: "Directories that are searched first for the driver."},
+	{Path: "driver.sha256", Flag: "driver-sha256", Topic: TopicTarget, Kind: Text, Example: strings.Repeat("0123456789abcdef", 4), checkFn: checkSHA256,
+		Doc: "SHA-256 of the driver's executable, in hexadecimal. Empty: not checked."},
+	{Path: "driver.config", Flag: "driver-config", Topic: TopicTarget, Kind: Map, Example: "region: eu-west-1",
+		Doc: "The driver's own configuration. `rotatord drivers info NAME` prints its schema."},
+	{Path: "driver.env", Flag: "driver-env", Topic: TopicTarget, Kind: List, Example: "AWS_CA_BUNDLE", checkFn: checkEnvName,
+		Doc: "Names of further environment variables that the driver may see. Of rotatord's environment it sees the provider's credentials, PATH and HOME only."},
+	{Path: "driver.timeout", Flag: "driver-timeout", Topic: TopicTarget, Kind: Duration, Default: 2 * time.Minute, Min: int64(time.Second), Max: int64(time.Hour),
+		Doc: "Deadline of one call to the driver."},
+
+	{Path: "kubernetes.kubeconfig", Flag: "kubeconfig", Topic: TopicTarget, Kind: Text, Example: "/home/me/.kube/config",
+		Doc: "The kubeconfig file. Empty: KUBECONFIG, then ~/.kube/config, then the service account of the pod that rotatord runs in."},
+	{Path: "kubernetes.context", Flag: "context", Topic: TopicTarget, Kind: Text, Example: "my-cluster-admin",
+		Doc: "The kubeconfig's context. Empty: its current one."},
+
+	{Path: "select.groups", Flag: "group", Topic: TopicSelect, Kind: List, Example: "workers-*", checkFn: checkPattern,
+		Doc: "Node groups to rotate, by name or shell pattern. Empty: all that have a role of roles."},
+	{Path: "select.excludeGroups", Flag: "exclude-group", Topic: TopicSelect, Kind: List, Example: "spot-*", checkFn: checkPattern,
+		Doc: "Node groups that are left out, by name or shell pattern."},
+	{Path: "select.roles", Flag: "role", Topic: TopicSelect, Kind: List, Default: []string{string(model.RoleNode)},
+		Enum: []string{string(model.RoleBastion), string(model.RoleControlPlane), string(model.RoleAPIServer), string(model.RoleNode)},
+		Doc:  "Roles of the groups to rotate."},
+	{Path: "select.nodes", Flag: "node", Topic: TopicSelect, Kind: List, Example: "ip-10-0-12-34.eu-west-1.compute.internal", checkFn: checkNotEmpty,
+		Doc: "Limits the rotation to these nodes, by node name or instance id. Empty: no limit."},
+	{Path: "select.force", Flag: "force", Topic: TopicSelect, Kind: Bool, Default: false,
+		Doc: "Replaces current nodes too."},
+	{Path: "select.maxAge", Flag: "max-age", Topic: TopicSelect, Kind: Duration, Min: 0, Max: maxAge, Default: time.Duration(0),
+		Doc: "Replaces nodes whose instance was launched longer ago than this, such as 720h for 30 days. 0: age is no reason."},
+
+	{Path: "strategy.mode", Flag: "mode", Topic: TopicStrategy, Kind: Text, Default: plan.ModeRolling,
+		Enum: []string{string(plan.ModeRolling), string(plan.ModeBatch)},
+		Doc:  "rolling starts the next node as soon as a budget frees; batch goes in waves, each of which ends before the next begins."},
+	{Path: "strategy.maxSurge", Flag: "max-surge", Topic: TopicStrategy, Kind: Amount, Default: "1",
+		Doc: "Extra instances while a group is rotated, as a count or a percentage of the group's size (rounded up)."},
+	{Path: "strategy.maxUnavailable", Flag: "max-unavailable", Topic: TopicStrategy, Kind: Amount, Default: "0",
+		Doc: "How many instances of a group may be missing meanwhile, as a count or a percentage of its size (rounded down)."},
+	{Path: "strategy.maxInFlight", Flag: "max-in-flight", Topic: TopicStrategy, Kind: Count, Min: 0, Max: maxNodes, Default: 0,
+		Doc: "Nodes being replaced at once over all groups. 0: no bound but the groups' own."},
+	{Path: "strategy.groupsAtOnce", Flag: "groups-at-once", Topic: TopicStrategy, Kind: Count, Min: 1, Max: 1000, Default: 1,
+		Doc: "Groups that are rotated in parallel."},
+	{Path: "strategy.batchSize", Flag: "batch-size", Topic: TopicStrategy, Kind: Count, Min: 0, Max: maxNodes, Default: 0,
+		Doc: "Nodes of one wave, in mode batch. 0: as many as maxSurge and maxUnavailable allow."},
+	{Path: "strategy.canary.enabled", Flag: "canary", Topic: TopicStrategy, Kind: Bool, Default: true,
+		Doc: "Whether the first node of each group goes alone."},
+	{Path: "strategy.canary.bake", Flag: "canary-bake", Topic: TopicStrategy, Kind: Duration, Min: 0, Max: maxWait, Default: time.Duration(0),
+		Doc: "Pause after a group's first node."},
+	{Path: "strategy.waits.betweenBatches", Flag: "wait-between-batches", Topic: TopicStrategy, Kind: Duration, Min: 0, Max: maxWait, Default: time.Duration(0),
+		Doc: "Pause between two waves, in mode batch."},
+	{Path: "strategy.waits.betweenDrains", Flag: "wait-between-drains", Topic: TopicStrategy, Kind: Duration, Min: 0, Max: maxWait, Default: time.Duration(0),
+		Doc: "Pause between the starts of two drains in a group."},
+	{Path: "strategy.waits.betweenEvictions", Flag: "wait-between-evictions", Topic: TopicStrategy, Kind: Duration, Min: 0, Max: maxWait, Default: time.Duration(0),
+		Doc: "Pause between two evictions on a node."},
+
+	{Path: "drain.deadline", Flag: "drain-deadline", Topic: TopicDrain, Kind: Duration, Default: 15 * time.Minute, Min: int64(time.Second), Max: maxWait,
+		Doc: "How long one node's drain may take."},
+	{Path: "drain.retries", Flag: "drain-retries", Topic: TopicDrain, Kind: Count, Min: 0, Max: 100, Default: 0,
+		Doc: "Further deadlines that a drain gets before onDeadline applies."},
+	{Path: "drain.onDeadline", Flag: "on-deadline", Topic: TopicDrain, Kind: Text, Default: plan.DeadlineFail,
+		Enum: []string{string(plan.DeadlineFail), string(plan.DeadlineSkip), string(plan.DeadlineForce)},
+		Doc:  "When a drain's deadline has passed: fail stops the rotation; skip quarantines the node and goes on; force deletes pods that no budget protects."},
+	{Path: "drain.gracePeriod", Flag: "eviction-grace-period", Topic: TopicDrain, Kind: Duration, Default: -time.Second, Min: -int64(time.Hour), Max: int64(24 * time.Hour),
+		Doc: "Overrides the pods' own termination grace period. Negative: the pods' own. 0s kills containers at once."},
+	{Path: "drain.unmanagedPods", Flag: "unmanaged-pods", Topic: TopicDrain, Kind: Text, Default: plan.UnmanagedRefuse,
+		Enum: []string{string(plan.UnmanagedRefuse), string(plan.UnmanagedEvict)},
+		Doc:  "Pods that no controller would make again: refuse stops the plan before anything is touched; evict evicts them for good."},
+	{Path: "drain.maxEvictions", Flag: "max-evictions", Topic: TopicDrain, Kind: Count, Min: 1, Max: 10000, Default: 50,
+		Doc: "Evictions asked for at once, over all nodes."},
+
+	{Path: "gates.nodeReady.timeout", Flag: "node-ready-timeout", Topic: TopicGates, Kind: Duration, Default: 15 * time.Minute, Min: int64(time.Second), Max: maxWait,
+		Doc: "Time from an instance's launch until its node must be Ready and initialized."},
+	{Path: "gates.nodeReady.startupTaints", Flag: "startup-taint", Topic: TopicGates, Kind: List, Example: "node.example.com/agent-not-ready", checkFn: checkTaintKey,
+		Doc: "Keys of taints that keep a new node uninitialized, beside the well-known ones."},
+	{Path: "gates.workloads.enabled", Flag: "workloads-gate", Topic: TopicGates, Kind: Bool, Default: true,
+		Doc: "Whether the health of workloads is checked."},
+	{Path: "gates.workloads.timeout", Flag: "workloads-timeout", Topic: TopicGates, Kind: Duration, Default: 10 * time.Minute, Min: int64(time.Second), Max: maxWait,
+		Doc: "Time within which workloads must be healthy again."},
+
+	{Path: "journal.dir", Flag: "journal-dir", Topic: TopicOutput, Kind: Text, Example: "./rotation-journal",
+		Doc: "Folder of the rotation's records. Empty: rotator's folder in the user's state folder."},
+	{Path: "report.dir", Flag: "report-dir", Topic: TopicOutput, Kind: Text, Example: "./rotation-report",
+		Doc: "Folder for summary.json and events.jsonl. Empty: none is written."},
+}
+
+// Keys returns all keys in the order of the example file.
+func Keys() []Key { return slices.Clone(table) }
+
+// KeyOf returns the key with this path.
+func KeyOf(path string) (Key, bool) {
+	i := slices.IndexFunc(table, func(k Key) bool { return k.Path == path })
+	if i < 0 {
+		return Key{}, false
+	}
+	return table[i], true
+}
+
+var (
+	driverName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?$`)
+	sha256Hex  = regexp.MustCompile(`^[0-9a-fA-F]{64}$`)
+	variable   = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+	taintKey   = regexp.MustCompile(`^([a-z0-9]([a-z0-9.-]*[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$`)
+)
+
+func checkDriverName(s string) string {
+	if !driverName.MatchString(s) {
+		return "is not a driver's name: lower-case letters, digits and dashes are allowed (to name an executable, set driver.path)"
+	}
+	return ""
+}
+
+func checkSHA256(s string) string {
+	if !sha256Hex.MatchString(s) {
+		return fmt.Sprintf("is not a SHA-256: 64 hexadecimal digits are needed, this has %d characters", len(s))
+	}
+	return ""
+}
+
+func checkEnvName(s string) string {
+	switch {
+	case strings.Contains(s, "="):
+		return "must be a variable's name alone: its value is taken from rotatord's environment"
+	case !variable.MatchString(s):
+		return "is not the name of an environment variable: letters, digits and underscores are allowed"
+	}
+	return ""
+}
+
+func checkPattern(s string) string {
+	if s == "" {
+		return "is empty: give a group's name or a shell pattern (workers-*)"
+	}
+	if _, err := path.Match(s, ""); err != nil {
+		return `is not a shell pattern: *, ?, [a-z] and \ (before a character that is meant as it is) are allowed, and each [ needs its ]`
+	}
+	return ""
+}
+
+func checkTaintKey(s string) string {
+	if !taintKey.MatchString(s) {
+		return "is not a taint's key: give the key alone, such as node.example.com/agent-not-ready"
+	}
+	return ""
+}
+
+func checkNotEmpty(s string) string {
+	if strings.TrimSpace(s) == "" {
+		return "is empty: leave it out or give a value"
+	}
+	return ""
+}
