@@ -1,0 +1,294 @@
+package journal
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/rotatord/rotator/core/event"
+)
+
+// Keep is how many rotations a folder keeps: enough to look back over months
+// of weekly rotations, at a few MiB each for large clusters.
+const Keep = 50
+
+const suffix = ".jsonl"
+
+// idPattern keeps an id a plain file name on every system.
+var idPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)
+
+// ErrInUse says that another process writes the journal.
+var ErrInUse = errors.New("another process writes this journal")
+
+// Dir is the journal of one rotation in a local folder: the file
+// ROTATION.jsonl, readable and writable by its owner alone. It is safe for
+// concurrent use.
+type Dir struct {
+	path string
+
+	mu     sync.Mutex
+	file   *os.File
+	groups uint64
+	seq    uint64 // of the last event
+	broken error  // the first failure; every later Append answers it
+}
+
+// OpenDir opens the journal of a rotation, and makes the folder and the file
+// where they are missing. What a crash left half written at the end of the
+// file is cut off. A damaged file is a *CorruptError; a file that another
+// process writes is ErrInUse. When it makes a new file, it removes the oldest
+// ones beyond Keep.
+func OpenDir(dir, rotation string) (*Dir, error) {
+	if !idPattern.MatchString(rotation) {
+		return nil, fmt.Errorf("rotation id %q: only letters, digits, dot, underscore and dash are allowed, at most 128, and a letter or digit first", rotation)
+	}
+	if err := makeFolder(dir); err != nil {
+		return nil, fmt.Errorf("open journal: %w", explain(err, dir))
+	}
+	path := filepath.Join(dir, rotation+suffix)
+	_, err := os.Lstat(path)
+	fresh := errors.Is(err, fs.ErrNotExist)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open journal: %w", explain(err, path))
+	}
+	d := &Dir{path: path, file: f}
+	if err := d.load(); err != nil {
+		_ = f.Close() // nothing was written
+		return nil, err
+	}
+	if fresh {
+		// A file is only durable once its name is.
+		if err := syncFolder(dir); err != nil {
+			_ = f.Close()
+			return nil, fmt.Errorf("open journal: %w", explain(err, dir))
+		}
+		if err := prune(dir, path); err != nil {
+			_ = f.Close()
+			return nil, fmt.Errorf("remove old journals: %w", explain(err, dir))
+		}
+	}
+	return d, nil
+}
+
+// load locks the file, reads where it ends, and cuts a torn tail.
+func (d *Dir) load() error {
+	if err := lock(d.file); err != nil {
+		return fmt.Errorf("open journal %s: %w", d.path, err)
+	}
+	c, err := scan(d.file, d.path)
+	if err != nil {
+		return err
+	}
+	d.groups, d.seq = c.groups, lastSeq(c.events, nil)
+	info, err := d.file.Stat()
+	if err != nil {
+		return fmt.Errorf("open journal: %w", explain(err, d.path))
+	}
+	if info.Size() == c.size {
+		return nil
+	}
+	if err := d.file.Truncate(c.size); err != nil {
+		return fmt.Errorf("cut the torn end of the journal: %w", explain(err, d.path))
+	}
+	if err := d.file.Sync(); err != nil {
+		return fmt.Errorf("cut the torn end of the journal: %w", explain(err, d.path))
+	}
+	return nil
+}
+
+// Path of the file.
+func (d *Dir) Path() string { return d.path }
+
+// Append writes the events as one group and returns once it is durable: all of
+// them or, after an error, none that a later reader would see as committed
+// unless the disk holds them whole. Sequence numbers must rise. After a failed
+// write or sync the state of the file is not known, so that every later Append
+// answers the same error; opening the journal anew finds out.
+func (d *Dir) Append(ctx context.Context, events []event.Event) error {
+	if len(events) == 0 {
+		return nil
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.broken != nil {
+		return d.broken
+	}
+	var buf []byte
+	seq := d.seq
+	for i, e := range events {
+		if e.Seq <= seq {
+			return fmt.Errorf("journal %s: event %d comes after event %d", d.path, e.Seq, seq)
+		}
+		seq = e.Seq
+		var err error
+		buf, err = appendLine(buf, record{Group: d.groups + 1, Line: i + 1, Of: len(events), Event: e})
+		if err != nil {
+			return fmt.Errorf("journal %s: %w", d.path, err)
+		}
+	}
+	if _, err := d.file.Write(buf); err != nil {
+		return d.fail("write", err)
+	}
+	if err := d.file.Sync(); err != nil {
+		return d.fail("sync", err)
+	}
+	d.groups++
+	d.seq = seq
+	return nil
+}
+
+func (d *Dir) fail(act string, err error) error {
+	d.broken = fmt.Errorf("%s journal: %w", act, explain(err, d.path))
+	return d.broken
+}
+
+// Close releases the file. Later Appends fail. It may be called again.
+func (d *Dir) Close() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.file == nil {
+		return nil
+	}
+	err := d.file.Close()
+	d.file = nil
+	if d.broken == nil {
+		d.broken = fmt.Errorf("journal %s is closed", d.path)
+	}
+	return err
+}
+
+// Entry is one journal of a folder.
+type Entry struct {
+	Rotation string
+	Path     string
+	Modified time.Time
+	Size     int64
+}
+
+// List names the journals of a folder, newest first. A folder that does not
+// exist holds none.
+func List(dir string) ([]Entry, error) {
+	files, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list journals: %w", explain(err, dir))
+	}
+	var list []Entry
+	for _, f := range files {
+		id, ok := strings.CutSuffix(f.Name(), suffix)
+		if !ok || !idPattern.MatchString(id) || !f.Type().IsRegular() {
+			continue
+		}
+		info, err := f.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // removed meanwhile
+		}
+		if err != nil {
+			return nil, fmt.Errorf("list journals: %w", explain(err, dir))
+		}
+		list = append(list, Entry{Rotation: id, Path: filepath.Join(dir, f.Name()), Modified: info.ModTime(), Size: info.Size()})
+	}
+	slices.SortFunc(list, func(a, b Entry) int {
+		return cmp.Or(b.Modified.Compare(a.Modified), cmp.Compare(a.Rotation, b.Rotation))
+	})
+	return list, nil
+}
+
+// prune removes the oldest journals beyond Keep, but neither the one at own nor
+// one that is being written.
+func prune(dir, own string) error {
+	list, err := List(dir)
+	if err != nil {
+		return err
+	}
+	list = slices.DeleteFunc(list, func(e Entry) bool { return e.Path == own })
+	if len(list) < Keep {
+		return nil
+	}
+	for _, e := range list[Keep-1:] {
+		if inUse(e.Path) {
+			continue
+		}
+		if err := os.Remove(e.Path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+func inUse(path string) bool {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	return errors.Is(lock(f), ErrInUse)
+}
+
+// makeFolder makes the folder for its owner alone, and its name durable. A
+// folder that exists is left as it is.
+func makeFolder(dir string) error {
+	if info, err := os.Stat(dir); err == nil {
+		if !info.IsDir() {
+			return &fs.PathError{Op: "open", Path: dir, Err: syscall.ENOTDIR}
+		}
+		return nil
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	return syncFolder(filepath.Dir(filepath.Clean(dir)))
+}
+
+func syncFolder(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	// Some file systems cannot sync a folder and say so; their names are durable
+	// with the file, or never.
+	if err := f.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, errors.ErrUnsupported) {
+		return err
+	}
+	return nil
+}
+
+// explain adds what to do about an error of the file system.
+func explain(err error, path string) error {
+	var hint string
+	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		hint = "the disk or the quota is full: free space there, or choose another folder with journal.dir"
+	case errors.Is(err, syscall.EROFS):
+		hint = "the file system is read-only: choose another folder with journal.dir"
+	case errors.Is(err, fs.ErrPermission):
+		hint = "this user may not write there: change the owner or the mode, or choose another folder with journal.dir"
+	case errors.Is(err, fs.ErrNotExist):
+		hint = "no such rotation has a journal there"
+	case errors.Is(err, syscall.ENOTDIR):
+		hint = "it is a file: journal.dir must be a folder"
+	case errors.Is(err, io.ErrShortWrite):
+		hint = "the file was written in part"
+	default:
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return fmt.Errorf("%s: %s: %w", path, hint, err)
+}
