@@ -64,7 +64,6 @@ const (
 
 	PodEvicted      Kind = "pod-evicted"
 	EvictionRefused Kind = "eviction-refused"
-	PodLeft         Kind = "pod-left" // left on the node, Code: daemonset, mirror, finished
 
 	GatePassed Kind = "gate-passed"
 	GateFailed Kind = "gate-failed"

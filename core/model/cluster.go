@@ -17,6 +17,16 @@ type Node struct {
 	CreatedAt   time.Time
 }
 
+// Marked tells whether the node carries a taint or an annotation of rotator's.
+func (n *Node) Marked() bool {
+	for _, t := range n.Taints {
+		if t.Key == TaintOutdated {
+			return true
+		}
+	}
+	return n.Annotations[AnnotationRotation] != "" || n.Annotations[AnnotationCordoned] != ""
+}
+
 // Taint is a taint of a node.
 type Taint struct {
 	Key    string

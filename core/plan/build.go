@@ -32,6 +32,11 @@ func Build(spec Spec, inv model.Inventory, now time.Time) (*Plan, error) {
 		b.group(g)
 	}
 	b.checkPods()
+	for _, n := range inv.Nodes {
+		if n.Marked() {
+			b.plan.MarkedNodes++
+		}
+	}
 	return b.plan, nil
 }
 
@@ -72,7 +77,7 @@ func (b *builder) warn(f Finding)   { b.plan.Warnings = append(b.plan.Warnings, 
 func (b *builder) group(g model.NodeGroup) {
 	old, current := b.outdated(g)
 	pg := Group{ID: g.ID, Name: g.Name, Role: g.Role, Revision: g.Revision, Traits: g.Traits,
-		Size: g.Desired - g.Surge, Current: current, Nodes: old}
+		Size: g.Desired - g.Surge, HeldBy: g.HeldBy, LeftSurge: g.Surge, Current: current, Nodes: old}
 	if len(old) > 0 {
 		b.checkGroup(g)
 		b.size(&pg)

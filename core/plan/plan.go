@@ -6,6 +6,8 @@ import "github.com/rotatord/rotator/core/model"
 type Plan struct {
 	Cluster string `json:"cluster"`
 	Mode    Mode   `json:"mode"`
+	// MarkedNodes counts nodes that carry rotator's taints or annotations.
+	MarkedNodes int `json:"markedNodes,omitempty"`
 	// Groups in the order in which they are visited.
 	Groups []Group `json:"groups"`
 	// Warnings do not stop the rotation; a person should read them.
@@ -28,6 +30,10 @@ type Group struct {
 	Unavailable int `json:"unavailable"`
 	// Nodes to replace, in the order of preference.
 	Nodes []Node `json:"nodes"`
+	// HeldBy is the rotation that prepared the group and did not restore it, and
+	// LeftSurge its surge: what an earlier run left behind.
+	HeldBy    string `json:"heldBy,omitempty"`
+	LeftSurge int    `json:"leftSurge,omitempty"`
 	// Current counts the instances that need nothing.
 	Current int          `json:"current"`
 	Traits  model.Traits `json:"-"`
@@ -48,6 +54,16 @@ type Finding struct {
 	Object  string `json:"object"`
 	Message string `json:"message"` // names the object and the cause
 	Fix     string `json:"fix"`     // what to do about it
+}
+
+// Leftovers tells whether an earlier run left something to put back.
+func (p *Plan) Leftovers() bool {
+	for _, g := range p.Groups {
+		if g.HeldBy != "" || g.LeftSurge > 0 {
+			return true
+		}
+	}
+	return p.MarkedNodes > 0
 }
 
 // Nodes counts the nodes that the plan replaces.

@@ -1,0 +1,365 @@
+package engine
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/rotatord/rotator/core/event"
+	"github.com/rotatord/rotator/core/model"
+	"github.com/rotatord/rotator/core/plan"
+)
+
+type planNode = plan.Node
+
+// usable tells whether a member carries its share: its node is Ready and it is
+// not about to go.
+func (e *Engine) usable(m *member) bool {
+	switch m.phase {
+	case memberReady:
+		return !m.leaving
+	case memberWaiting, memberQuarantined:
+		n := e.w.nodes[m.node]
+		return n != nil && n.Ready
+	case memberCordoning, memberDraining, memberTerminating, memberGone, memberDrainedOnly, memberBooting, memberBad:
+	}
+	return false
+}
+
+// live counts the instances that the group has, dying ones aside.
+func (e *Engine) live(g *group) int {
+	return g.count(func(m *member) bool { return m.phase != memberGone && m.phase != memberTerminating })
+}
+
+// admit starts the drain of old nodes while the budgets allow: never more at
+// once than surge and unavailable, and never so that fewer than the group's
+// own size less unavailable are usable. A slot is held until the node's pods
+// are healthy elsewhere.
+//
+// It tells whether the group starves: nothing keeps the next node back but
+// nodes that are missing or not Ready.
+func (e *Engine) admit(g *group) (starved bool) {
+	limit := max(g.Surge, min(g.surge, len(g.Nodes))) + g.Unavailable
+	waits := e.cfg.Spec.Strategy.Waits
+	if waits.BetweenDrains > 0 {
+		limit = 1
+		if !g.lastDrainEnd.IsZero() && !e.after(g.lastDrainEnd, waits.BetweenDrains) {
+			return false
+		}
+	}
+	canary := e.canary(g)
+	if canary {
+		limit = 1
+	}
+	pool := e.pool(g, canary)
+	busy := g.count(func(m *member) bool {
+		return m.phase == memberCordoning || m.phase == memberDraining || m.verify.open ||
+			canary && m.old && m.phase == memberTerminating
+	})
+	if canary && !g.canaryAt.IsZero() || canary && busy == 0 && g.canaryStarted() {
+		return false // it bakes, or its end is being verified
+	}
+	usable := g.count(e.usable)
+	for busy < limit && e.globalRoom() {
+		m := e.pick(g, pool)
+		if m == nil {
+			return busy == 0 && e.pick(g, g.members) == nil
+		}
+		left := usable
+		if e.usable(m) {
+			left--
+		}
+		if left < g.base-g.Unavailable {
+			return busy == 0
+		}
+		usable = left
+		busy++
+		e.startDrain(g, m)
+	}
+	return false
+}
+
+// canary tells whether the group still goes one node at a time: until the
+// first has been replaced, its pods are healthy, and it has baked.
+func (e *Engine) canary(g *group) bool {
+	c := e.cfg.Spec.Strategy.Canary
+	if !c.Enabled || len(g.Nodes) < 2 || e.cfg.DrainOnly {
+		return false
+	}
+	if g.canaryAt.IsZero() {
+		done := slices.ContainsFunc(g.members, func(m *member) bool { return m.old && m.phase == memberGone && !m.verify.open && !m.startedAt.IsZero() })
+		if !done {
+			return true
+		}
+		g.canaryAt = e.now
+		e.record(event.Event{Kind: event.GatePassed, Group: g.Name, Code: "canary", Message: "the first node was replaced and its pods are healthy"})
+	}
+	return !e.after(g.canaryAt, c.Bake)
+}
+
+// canaryStarted tells whether a first node is on its way.
+func (g *group) canaryStarted() bool {
+	return slices.ContainsFunc(g.members, func(m *member) bool {
+		return m.old && !m.startedAt.IsZero() && m.phase != memberQuarantined && m.phase != memberGone && m.phase != memberWaiting
+	})
+}
+
+// pool is where the next node is picked from: all that wait, or in batch mode
+// those of the current wave.
+func (e *Engine) pool(g *group, canary bool) []*member {
+	if e.cfg.Plan.Mode != plan.ModeBatch || canary {
+		return g.members
+	}
+	if !slices.ContainsFunc(g.wave, func(m *member) bool { return m.phase == memberWaiting }) {
+		if !e.waveOver(g) {
+			return nil
+		}
+		e.nextWave(g)
+	}
+	return g.wave
+}
+
+// waveOver tells whether the wave has ended in every respect: its nodes gone,
+// their pods healthy, the replacements up, and the pause over.
+func (e *Engine) waveOver(g *group) bool {
+	for _, m := range g.members {
+		if m.verify.open || m.old && (m.phase == memberCordoning || m.phase == memberDraining || m.phase == memberTerminating) {
+			g.waveEnded = e.now
+			return false
+		}
+	}
+	if g.surging || !e.arrived(g) {
+		g.waveEnded = e.now
+		return false
+	}
+	first := g.waves == 0 && g.canaryAt.IsZero()
+	return first || g.waveEnded.IsZero() || e.after(g.waveEnded, e.cfg.Spec.Strategy.Waits.BetweenBatches)
+}
+
+func (e *Engine) nextWave(g *group) {
+	size := e.cfg.Spec.Strategy.BatchSize
+	if size <= 0 {
+		size = max(g.Surge, g.surge) + g.Unavailable
+	}
+	g.wave = nil
+	for len(g.wave) < size {
+		m := e.pick(g, without(g.members, g.wave))
+		if m == nil {
+			break
+		}
+		g.wave = append(g.wave, m)
+	}
+	if len(g.wave) > 0 {
+		g.waves++
+		e.record(event.Event{Kind: event.Waiting, Group: g.Name, Code: "wave",
+			Message: fmt.Sprintf("batch %d: %d node(s)", g.waves, len(g.wave))})
+	}
+}
+
+func without(all, some []*member) []*member {
+	return slices.DeleteFunc(slices.Clone(all), func(m *member) bool { return slices.Contains(some, m) })
+}
+
+// pick chooses the next old node: one that carries nothing first (it costs no
+// capacity), then from the zone with the most usable nodes, because that is
+// where a replacement came up; then in the plan's order.
+func (e *Engine) pick(g *group, from []*member) *member {
+	zones := make(map[string]int)
+	for _, m := range g.members {
+		if e.usable(m) {
+			zones[m.inst.Zone]++
+		}
+	}
+	var best *member
+	better := func(a, b *member) bool {
+		ua, ub := e.usable(a), e.usable(b)
+		if ua != ub {
+			return !ua
+		}
+		return zones[a.inst.Zone] > zones[b.inst.Zone] // ties keep the plan's order
+	}
+	for _, m := range from {
+		if m.old && m.phase == memberWaiting && (best == nil || better(m, best)) {
+			best = m
+		}
+	}
+	return best
+}
+
+func (e *Engine) globalRoom() bool {
+	most := e.cfg.Spec.Strategy.MaxInFlight
+	if most <= 0 {
+		return true
+	}
+	n := 0
+	for _, g := range e.groups {
+		n += g.count(func(m *member) bool {
+			return m.phase == memberCordoning || m.phase == memberDraining || m.old && m.phase == memberTerminating || m.verify.open
+		})
+	}
+	return n < most
+}
+
+// shrinks tells whether the group should get smaller with this old instance:
+// when those that are left, this one included, are no more than the surge that
+// good replacements make up.
+func (e *Engine) shrinks(g *group, m *member) bool {
+	if m.leaving {
+		return true
+	}
+	left := g.count(func(o *member) bool {
+		return o.old && (o.phase == memberWaiting || o.phase == memberCordoning || o.phase == memberDraining)
+	})
+	bad := g.count(func(o *member) bool { return o.phase == memberBad })
+	return g.surge-bad >= left && g.surge > 0
+}
+
+// checkStuck ends a group that can go no further: nothing is under way, and
+// what is missing did not come within the time that a replacement has.
+func (e *Engine) checkStuck(g *group) {
+	if g.surging || g.count(func(m *member) bool {
+		return m.phase == memberCordoning || m.phase == memberDraining || m.phase == memberTerminating ||
+			m.ours && m.phase == memberBooting || m.verify.open
+	}) > 0 {
+		return
+	}
+	bad := g.count(func(m *member) bool { return m.phase == memberBad })
+	live := e.live(g)
+	if bad == 0 || live < g.base+g.surge {
+		if !e.after(g.lastProgress, e.cfg.Spec.Gates.NodeReady.Timeout) {
+			return
+		}
+	}
+	var why string
+	switch {
+	case bad > 0:
+		for _, m := range g.members {
+			if m.phase == memberBad {
+				why = m.trouble
+			}
+		}
+	case live < g.base+g.surge:
+		why = fmt.Sprintf("group %s has %d of %d instances: the provider did not launch the rest", g.Name, live, g.base+g.surge)
+	default:
+		why = fmt.Sprintf("group %s: only %d of %d nodes are Ready, so none may be drained: %s", g.Name, g.count(e.usable), g.base, e.notReady(g))
+	}
+	e.record(event.Event{Kind: event.GateFailed, Group: g.Name, Code: "node-ready", Message: why})
+	e.halt(g, StatusGateFailed, "node-ready", why)
+}
+
+func (e *Engine) notReady(g *group) string {
+	var s []string
+	for _, m := range g.members {
+		if n := e.w.nodes[m.node]; m.phase != memberGone && (n == nil || !n.Ready) {
+			s = append(s, m.label())
+		}
+	}
+	return first(s)
+}
+
+// giveBack takes surge back that no old instance took with it: bad instances
+// first, then those still booting, then the ones with the fewest pods. True
+// once none is left or nothing more can be done.
+func (e *Engine) giveBack(g *group) bool {
+	if g.surging || slices.ContainsFunc(g.members, func(m *member) bool {
+		return m.leaving && m.phase != memberGone && m.phase != memberQuarantined
+	}) {
+		return false
+	}
+	if g.surge <= 0 || g.giveBackStuck {
+		return true
+	}
+	var victims []*member
+	for _, m := range g.members {
+		if !m.old && !m.leaving && (m.phase == memberBad || m.phase == memberBooting || m.phase == memberReady) {
+			victims = append(victims, m)
+		}
+	}
+	rank := map[memberPhase]int{memberBad: 0, memberBooting: 1, memberReady: 2}
+	slices.SortStableFunc(victims, func(a, b *member) int {
+		return cmp.Or(cmp.Compare(rank[a.phase], rank[b.phase]), cmp.Compare(bit(b.ours), bit(a.ours)),
+			cmp.Compare(len(e.w.podsOn[a.node]), len(e.w.podsOn[b.node])))
+	})
+	if len(victims) < g.surge {
+		g.giveBackStuck = true
+	}
+	for _, m := range victims[:min(len(victims), g.surge)] {
+		m.leaving = true
+		e.startDrain(g, m)
+	}
+	return len(victims) == 0
+}
+
+func bit(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// markOutdated taints the nodes that will go, so that displaced pods prefer
+// the others. It is done up front for all groups.
+func (e *Engine) markOutdated() {
+	if e.cfg.DrainOnly {
+		return
+	}
+	for _, g := range e.groups {
+		for _, m := range g.members {
+			n := e.w.nodes[m.node]
+			if !m.old || m.phase != memberWaiting || n == nil || m.tainted {
+				continue
+			}
+			m.tainted = true
+			e.marked[m.node] = true
+			e.addOp(&op{purpose: forTaint, group: g, member: m, Effect: Effect{Verb: VerbPatchNode, Node: n.Name, Patch: &NodePatch{
+				UID:            n.UID,
+				AddTaint:       &model.Taint{Key: model.TaintOutdated, Effect: "PreferNoSchedule"},
+				SetAnnotations: map[string]string{model.AnnotationRotation: e.cfg.Rotation},
+			}}})
+		}
+	}
+}
+
+// unmark takes our marks off the nodes that still carry them (only those that
+// keep returns false for, when given), and tells whether any is left to do.
+func (e *Engine) unmark(keep func(node string) bool) bool {
+	left := false
+	names := make([]string, 0, len(e.marked))
+	for name := range e.marked {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		n := e.w.nodes[name]
+		if n == nil {
+			delete(e.marked, name)
+			continue
+		}
+		if keep != nil && keep(name) {
+			continue
+		}
+		left = true
+		if e.pending(forUnmark, name) || e.pending(forTaint, name) || e.pending(forCordon, name) {
+			continue
+		}
+		p := &NodePatch{UID: n.UID, RemoveTaint: model.TaintOutdated, DropAnnotations: []string{model.AnnotationRotation, model.AnnotationCordoned}}
+		// A cordon that a person set stays: only ours carries the annotation.
+		if n.Annotations[model.AnnotationCordoned] == "true" || e.cordonedByUs(name) {
+			schedulable := false
+			p.Unschedulable = &schedulable
+		}
+		e.addOp(&op{purpose: forUnmark, Effect: Effect{Verb: VerbPatchNode, Node: name, Patch: p}})
+	}
+	return left
+}
+
+func (e *Engine) cordonedByUs(node string) bool {
+	for _, g := range e.groups {
+		for _, m := range g.members {
+			if m.node == node && m.drain.cordonedByUs {
+				return true
+			}
+		}
+	}
+	return false
+}

@@ -1,0 +1,203 @@
+// Package engine is the rotation as a pure state machine: Step takes what
+// happened and answers what to record, what to do and when to look again. It
+// never blocks, reads no clock, starts no goroutine and uses no chance, so that
+// a whole rotation can be replayed, simulated and tested in virtual time.
+//
+// All scheduling is here: which instance goes next, which pod next, how many
+// at once, when to wait. engine.go drives; world.go holds facts; group.go is a
+// group's life, member.go an instance's, evict.go the drain; capacity.go
+// counts; ops.go sends and retries changes; stop.go ends early; observe.go
+// decides when to ask the provider.
+package engine
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/rotatord/rotator/core/event"
+	"github.com/rotatord/rotator/core/model"
+	"github.com/rotatord/rotator/core/plan"
+)
+
+// Config of an engine. The plan must have no refusals.
+type Config struct {
+	// Rotation is the rotation's id.
+	Rotation string
+	// OpPrefix makes the ids of this run's ops unique; default Rotation. A run
+	// that goes on with an earlier rotation's id must choose another.
+	OpPrefix string
+	Plan     *plan.Plan
+	Spec     plan.Spec
+	// DrainOnly empties the plan's nodes and ends no instance: they stay cordoned.
+	DrainOnly bool
+}
+
+// Bounds of the engine, with their reasons.
+const (
+	// stopGrace: CI runners kill about 10 s after the first signal.
+	stopGrace = 5 * time.Second
+	// maxPatches at once: enough to taint 5,000 nodes in a boot's time, few enough
+	// to leave the API server to others.
+	maxPatches = 20
+	// maxAttempts of one change, with pauses from 1 s to 30 s: about three minutes.
+	maxAttempts = 10
+	// reportEvery bounds how often the same wait is told again.
+	reportEvery = 30 * time.Second
+)
+
+type phase int
+
+const (
+	phaseRunning phase = iota
+	phaseTidying       // all groups have ended: take our marks off what is left
+	phaseStopping
+	phaseDone
+)
+
+// Engine is one rotation. Not safe for concurrent use.
+type Engine struct {
+	cfg   Config
+	w     *world
+	now   time.Time
+	out   Ready
+	seq   uint64
+	phase phase
+
+	groups  []*group
+	byInst  map[string]*member // members of all groups, by instance id
+	healthy map[model.WorkloadKey]bool
+	started bool
+
+	ops    []*op // not finished, in the order of their making
+	opSeq  int
+	marked map[string]bool // nodes that carry a mark of ours, or may
+
+	pods     map[string]*podState // by pod UID
+	evicting int                  // evictions asked for and not answered
+
+	obs      observer
+	stop     *stopping
+	finish   Result
+	lastTold time.Time
+}
+
+// New makes an engine. The first Step must carry the first snapshot and the
+// whole cluster.
+func New(cfg Config) *Engine {
+	e := &Engine{cfg: cfg, w: newWorld(), byInst: make(map[string]*member), marked: make(map[string]bool),
+		pods: make(map[string]*podState), healthy: make(map[model.WorkloadKey]bool)}
+	if e.cfg.OpPrefix == "" {
+		e.cfg.OpPrefix = cfg.Rotation
+	}
+	for _, g := range cfg.Plan.Groups {
+		e.groups = append(e.groups, newGroup(g))
+	}
+	return e
+}
+
+// Step advances the rotation to now with what happened since the last call.
+func (e *Engine) Step(now time.Time, in Input) Ready {
+	if e.phase == phaseDone {
+		return Ready{}
+	}
+	e.now, e.out = now, Ready{}
+	e.w.apply(&in)
+	for _, o := range in.Outcomes {
+		e.outcome(o)
+	}
+	if in.Snapshot != nil {
+		e.takeSnapshot(in.Snapshot)
+	}
+	e.join()
+	if !e.started {
+		e.start()
+	}
+	if in.Stop && e.stop == nil {
+		e.beginStop(stopping{status: StatusStopped, message: "stopped by a signal", signal: true})
+	}
+	e.decide()
+	e.evict()
+	e.sendOps()
+	e.planObserve()
+	e.tell()
+	e.settle()
+	return e.out
+}
+
+func (e *Engine) start() {
+	e.started = true
+	for k, w := range e.w.workloads {
+		if w.Healthy() {
+			e.healthy[k] = true
+		}
+	}
+	for name, n := range e.w.nodes {
+		if n.Marked() {
+			e.marked[name] = true
+		}
+	}
+	e.record(event.Event{Kind: event.RotationStarted, Message: fmt.Sprintf("rotation of %d node(s) in %d group(s) of cluster %s",
+		e.cfg.Plan.Nodes(), len(e.groups), e.cfg.Plan.Cluster),
+		Data: map[string]string{"nodes": fmt.Sprint(e.cfg.Plan.Nodes()), "groups": fmt.Sprint(len(e.groups)), "mode": string(e.cfg.Plan.Mode)}})
+}
+
+func (e *Engine) decide() {
+	switch e.phase {
+	case phaseRunning:
+		e.markOutdated()
+		e.stepGroups()
+		if e.phase == phaseTidying {
+			e.unmark(nil)
+		}
+	case phaseStopping:
+		e.stepStopping()
+	case phaseTidying:
+		e.unmark(nil)
+	case phaseDone:
+	}
+}
+
+// settle ends the rotation when nothing is left to do.
+func (e *Engine) settle() {
+	switch e.phase {
+	case phaseTidying:
+		if len(e.ops) == 0 && len(e.marked) == 0 {
+			e.done()
+		}
+	case phaseStopping:
+		if e.stopped() {
+			e.done()
+		}
+	case phaseRunning, phaseDone:
+	}
+}
+
+func (e *Engine) done() {
+	e.phase = phaseDone
+	e.record(event.Event{Kind: event.RotationFinished, Code: string(e.finish.Status), Message: e.finish.Message})
+	r := e.finish
+	e.out.Done, e.out.Effects, e.out.WakeAt = &r, nil, time.Time{}
+}
+
+// record adds an event to this Step's records.
+func (e *Engine) record(ev event.Event) {
+	e.seq++
+	ev.Seq, ev.Time, ev.Rotation = e.seq, e.now, e.cfg.Rotation
+	e.out.Records = append(e.out.Records, ev)
+}
+
+// wake asks for a Step at t, at the latest.
+func (e *Engine) wake(t time.Time) {
+	if e.out.WakeAt.IsZero() || t.Before(e.out.WakeAt) {
+		e.out.WakeAt = t
+	}
+}
+
+// after tells whether d has passed since t, and asks for a wake-up if not.
+func (e *Engine) after(t time.Time, d time.Duration) bool {
+	if due := t.Add(d); due.After(e.now) {
+		e.wake(due)
+		return false
+	}
+	return true
+}

@@ -1,0 +1,447 @@
+package engine
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rotatord/rotator/core/drain"
+	"github.com/rotatord/rotator/core/event"
+	"github.com/rotatord/rotator/core/gate"
+	"github.com/rotatord/rotator/core/model"
+	"github.com/rotatord/rotator/core/plan"
+)
+
+// drainState is the drain of one node.
+type drainState struct {
+	began        time.Time
+	attempt      int
+	deadline     time.Time
+	cordonedByUs bool
+	forced       bool // the deadline has passed under the force policy
+	evicted      int
+	lastEviction time.Time
+	touched      map[model.WorkloadKey]bool
+	blocked      string // what it waits for, as last told
+	toldAt       time.Time
+}
+
+// verification follows the workloads of a drained node until they are healthy.
+type verification struct {
+	open    bool
+	since   time.Time
+	touched []model.WorkloadKey
+}
+
+// podState is an eviction's, by the pod's UID.
+type podState struct {
+	asked    bool // on its way
+	accepted bool // the API server has set the pod's end
+	// A refused eviction is tried again at notUntil, or as soon as its budget's
+	// status is another than the one that refused it.
+	notUntil  time.Time
+	refusedAt uint64
+	failures  int
+}
+
+// startDrain cordons the member's node; one without a node has nothing to drain.
+func (e *Engine) startDrain(g *group, m *member) {
+	m.startedAt, g.lastProgress = e.now, e.now
+	n := e.w.nodes[m.node]
+	if n == nil {
+		e.terminate(g, m)
+		return
+	}
+	m.phase = memberCordoning
+	m.drain = drainState{}
+	p := &NodePatch{UID: n.UID, SetAnnotations: map[string]string{model.AnnotationRotation: e.cfg.Rotation}}
+	if !n.Unschedulable {
+		// What a person cordoned before stays theirs.
+		unschedulable := true
+		p.Unschedulable = &unschedulable
+		p.SetAnnotations[model.AnnotationCordoned] = "true"
+		m.drain.cordonedByUs = true
+	} else if n.Annotations[model.AnnotationCordoned] == "true" {
+		m.drain.cordonedByUs = true
+	}
+	e.marked[n.Name] = true
+	e.record(event.Event{Kind: event.NodeDraining, Group: g.Name, Instance: m.inst.ID, Node: m.node,
+		Data: map[string]string{"cordoned-before": fmt.Sprint(n.Unschedulable && !m.drain.cordonedByUs)}})
+	e.addOp(&op{purpose: forCordon, group: g, member: m, Effect: Effect{Verb: VerbPatchNode, Node: n.Name, Patch: p}})
+}
+
+// cordoned begins the evictions.
+func (e *Engine) cordoned(m *member) {
+	if m.phase != memberCordoning {
+		return
+	}
+	m.phase = memberDraining
+	m.drain.began = e.now
+	m.drain.deadline = e.now.Add(e.cfg.Spec.Drain.Deadline)
+	m.drain.touched = make(map[model.WorkloadKey]bool)
+}
+
+// dropDrain forgets a drain that will not go on.
+func (e *Engine) dropDrain(m *member) {
+	if m.phase == memberDraining || m.phase == memberCordoning {
+		e.verifyLater(m)
+	}
+	m.drain.blocked = ""
+}
+
+// evict asks for the evictions that are due on all nodes being drained.
+func (e *Engine) evict() {
+	for _, g := range e.groups {
+		for _, m := range g.members {
+			if m.phase == memberDraining {
+				e.evictNode(g, m)
+			}
+		}
+	}
+}
+
+func (e *Engine) evictNode(g *group, m *member) {
+	d := &m.drain
+	var due []*model.Pod
+	tier := 2
+	for _, p := range e.w.podsOnNode(m.node) {
+		action, _ := drain.Decide(p)
+		if action == drain.Leave {
+			continue
+		}
+		tier = min(tier, drain.Tier(p))
+		if action == drain.Evict {
+			due = append(due, p)
+		}
+	}
+	due = slices.DeleteFunc(due, func(p *model.Pod) bool { return drain.Tier(p) > tier })
+	drain.Sort(due)
+	var why []string
+	for _, p := range due {
+		if pause := e.cfg.Spec.Strategy.Waits.BetweenEvictions; pause > 0 && !d.lastEviction.IsZero() && !e.after(d.lastEviction, pause) {
+			break
+		}
+		if reason := e.evictPod(m, p); reason != "" {
+			why = append(why, reason)
+		}
+	}
+	e.tellBlocked(g, m, why)
+}
+
+// evictPod asks for one eviction if its budget allows it; otherwise it says
+// what the pod waits for.
+func (e *Engine) evictPod(m *member, p *model.Pod) string {
+	s := e.pods[p.UID]
+	if s == nil {
+		s = &podState{}
+		e.pods[p.UID] = s
+	}
+	if s.asked || s.accepted {
+		return ""
+	}
+	if most := e.cfg.Spec.Drain.MaxEvictions; most > 0 && e.evicting >= most {
+		return ""
+	}
+	budgets := e.w.budgetsOf(p)
+	if s.notUntil.After(e.now) && (len(budgets) != 1 || budgets[0].version == s.refusedAt) {
+		e.wake(s.notUntil)
+		return ""
+	}
+	verb := VerbEvict
+	switch {
+	case len(budgets) > 1:
+		names := make([]string, len(budgets))
+		for i, b := range budgets {
+			names[i] = b.Name
+		}
+		return fmt.Sprintf("pod %s is selected by %d budgets (%s): the eviction API refuses it", p.PodKey, len(budgets), strings.Join(names, ", "))
+	case len(budgets) == 1:
+		b := budgets[0]
+		ok, spends := drain.Permits(&b.Budget, p, b.allowed())
+		if !ok {
+			return e.blockedBy(b, p)
+		}
+		if spends {
+			b.asked[p.UID] = false
+		}
+	case m.drain.forced && s.failures > 0:
+		// No budget protects it, and evicting it keeps failing for another reason.
+		verb = VerbDeletePod
+	}
+	s.asked = true
+	e.evicting++
+	m.drain.lastEviction = e.now
+	if p.Owner != (model.WorkloadKey{}) {
+		m.drain.touched[p.Owner] = true
+	}
+	e.out.Effects = append(e.out.Effects, Effect{Verb: verb, Node: m.node, Pod: PodRef{PodKey: p.PodKey, UID: p.UID}, GracePeriodSeconds: e.grace()})
+	return ""
+}
+
+// grace is nil for the pod's own grace period.
+func (e *Engine) grace() *int64 {
+	g := e.cfg.Spec.Drain.GracePeriod
+	if g <= 0 {
+		return nil
+	}
+	s := max(int64(g.Seconds()), 1)
+	return &s
+}
+
+func (e *Engine) blockedBy(b *budget, p *model.Pod) string {
+	s := fmt.Sprintf("pod %s waits for budget %s: disruptionsAllowed %d, %d of %d healthy, %d wanted", p.PodKey, b.BudgetKey,
+		b.Allowed, b.CurrentHealthy, b.Expected, b.DesiredHealthy)
+	if bad := e.w.unhealthyUnder(b); len(bad) > 0 {
+		s += "; not ready: " + strings.Join(bad, ", ")
+	}
+	return s
+}
+
+// evicted takes the answer to an eviction.
+func (e *Engine) evicted(o Outcome) {
+	s := e.pods[o.Pod.UID]
+	if s == nil || !s.asked {
+		return
+	}
+	s.asked = false
+	e.evicting--
+	m := e.drainingPod(o.Pod)
+	p := e.w.pods[o.Pod.PodKey]
+	var budgets []*budget
+	if p != nil && p.UID == o.Pod.UID {
+		budgets = e.w.budgetsOf(p)
+	}
+	node := ""
+	if p != nil {
+		node = p.Node
+	}
+	if o.Err == nil || o.Err.Code == ErrNotFound || o.Err.Code == ErrConflict {
+		s.accepted = true
+		for _, b := range budgets {
+			if _, ok := b.asked[o.Pod.UID]; ok {
+				b.asked[o.Pod.UID] = true
+			}
+			if o.Err != nil {
+				delete(b.asked, o.Pod.UID)
+			}
+		}
+		if o.Err == nil {
+			if m != nil {
+				m.drain.evicted++
+			}
+			e.record(event.Event{Kind: event.PodEvicted, Pod: o.Pod.String(), Node: node})
+		}
+		return
+	}
+	for _, b := range budgets {
+		delete(b.asked, o.Pod.UID)
+		s.refusedAt = b.version
+	}
+	s.failures++
+	s.notUntil = e.now.Add(max(o.Err.RetryAfter, backoff(o.Pod.UID, s.failures)))
+	ev := event.Event{Kind: event.EvictionRefused, Pod: o.Pod.String(), Node: node, Code: string(o.Err.Code), Message: o.Err.Message}
+	if len(budgets) == 1 {
+		ev.Budget = budgets[0].BudgetKey.String()
+	}
+	e.record(ev)
+	if o.Err.Code == ErrPermanent {
+		e.halt(nil, StatusFailed, "eviction-denied", o.Err.Message)
+	}
+}
+
+func (e *Engine) drainingPod(ref PodRef) *member {
+	p := e.w.pods[ref.PodKey]
+	if p == nil {
+		return nil
+	}
+	for _, g := range e.groups {
+		for _, m := range g.members {
+			if m.node == p.Node && m.phase == memberDraining {
+				return m
+			}
+		}
+	}
+	return nil
+}
+
+// tellBlocked says what a drain waits for, when it changes or every so often.
+func (e *Engine) tellBlocked(g *group, m *member, why []string) {
+	d := &m.drain
+	if len(why) == 0 {
+		d.blocked = ""
+		return
+	}
+	s := first(why)
+	if d.blocked != "" && !e.after(d.toldAt, reportEvery) {
+		d.blocked = s
+		return
+	}
+	d.blocked, d.toldAt = s, e.now
+	e.record(event.Event{Kind: event.NodeBlocked, Group: g.Name, Node: m.node, Instance: m.inst.ID, Message: s})
+}
+
+// endDrains sees which nodes are empty, and which took too long.
+func (e *Engine) endDrains(g *group) {
+	for _, m := range g.members {
+		if m.phase == memberDraining {
+			if e.empty(m) {
+				e.drained(g, m)
+			} else if e.after(m.drain.deadline, 0) {
+				e.deadline(g, m)
+			}
+		}
+		e.checkVerification(g, m)
+		if e.stop != nil && e.phase == phaseRunning {
+			return
+		}
+	}
+}
+
+// empty tells whether no pod that a drain moves is left on the node.
+func (e *Engine) empty(m *member) bool {
+	for _, p := range e.w.podsOn[m.node] {
+		if a, _ := drain.Decide(p); a != drain.Leave {
+			return false
+		}
+	}
+	return true
+}
+
+func (e *Engine) drained(g *group, m *member) {
+	g.lastDrainEnd, g.lastProgress = e.now, e.now
+	e.record(event.Event{Kind: event.NodeDrained, Group: g.Name, Node: m.node, Instance: m.inst.ID,
+		Data: map[string]string{"seconds": seconds(e.now.Sub(m.drain.began)), "evicted": fmt.Sprint(m.drain.evicted)}})
+	e.verifyLater(m)
+	if e.cfg.DrainOnly {
+		m.phase = memberDrainedOnly
+		delete(e.marked, m.node)
+		return
+	}
+	e.terminate(g, m)
+}
+
+// verifyLater begins to follow the workloads whose pods the drain moved.
+func (e *Engine) verifyLater(m *member) {
+	if !e.cfg.Spec.Gates.Workloads.Enabled || len(m.drain.touched) == 0 {
+		return
+	}
+	m.verify = verification{open: true, since: e.now}
+	for k := range m.drain.touched {
+		m.verify.touched = append(m.verify.touched, k)
+	}
+	slices.SortFunc(m.verify.touched, func(a, b model.WorkloadKey) int { return strings.Compare(a.String(), b.String()) })
+	m.drain.touched = nil
+}
+
+func (e *Engine) checkVerification(g *group, m *member) {
+	if !m.verify.open {
+		return
+	}
+	v := gate.Workloads(m.verify.touched, e.healthy, func(k model.WorkloadKey) (model.Workload, bool) {
+		w, ok := e.w.workloads[k]
+		return w, ok
+	})
+	if v.OK {
+		m.verify.open = false
+		g.lastProgress = e.now
+		return
+	}
+	timeout := e.cfg.Spec.Gates.Workloads.Timeout
+	if e.stop != nil || !e.after(m.verify.since, timeout) {
+		return
+	}
+	m.verify.open = false
+	msg := fmt.Sprintf("after the drain of %s, not healthy within %s: %s", m.label(), timeout, v.Evidence)
+	e.record(event.Event{Kind: event.GateFailed, Group: g.Name, Node: m.node, Code: "workloads", Message: msg})
+	e.halt(g, StatusGateFailed, "workloads", msg)
+}
+
+// verified tells whether the workloads of all drained nodes are healthy.
+func (e *Engine) verified(g *group) bool {
+	for _, m := range g.members {
+		e.checkVerification(g, m)
+		if m.verify.open {
+			return false
+		}
+	}
+	return true
+}
+
+// deadline applies the policy to a drain that took too long.
+func (e *Engine) deadline(g *group, m *member) {
+	d := &m.drain
+	why := d.blocked
+	if why == "" {
+		why = e.lingering(m)
+	}
+	msg := fmt.Sprintf("%s was not drained within %s: %s", m.label(), e.cfg.Spec.Drain.Deadline, why)
+	if d.attempt < e.cfg.Spec.Drain.Retries {
+		d.attempt++
+		d.deadline = e.now.Add(e.cfg.Spec.Drain.Deadline)
+		e.record(event.Event{Kind: event.NodeBlocked, Group: g.Name, Node: m.node, Instance: m.inst.ID, Code: "retry",
+			Message: fmt.Sprintf("%s; attempt %d of %d", msg, d.attempt+1, e.cfg.Spec.Drain.Retries+1)})
+		return
+	}
+	if e.cfg.Spec.Drain.OnDeadline == plan.DeadlineForce && !d.forced {
+		d.forced = true
+		d.deadline = e.now.Add(e.cfg.Spec.Drain.Deadline)
+		e.record(event.Event{Kind: event.NodeBlocked, Group: g.Name, Node: m.node, Instance: m.inst.ID, Code: "force",
+			Message: msg + "; pods that no budget protects are deleted now"})
+		return
+	}
+	g.lastDrainEnd = e.now
+	e.quarantine(g, m, msg)
+	if e.cfg.Spec.Drain.OnDeadline != plan.DeadlineSkip && e.stop == nil {
+		e.halt(g, StatusStopped, "drain-deadline", msg)
+	}
+}
+
+func (e *Engine) lingering(m *member) string {
+	var names []string
+	for _, p := range e.w.podsOnNode(m.node) {
+		if a, _ := drain.Decide(p); a != drain.Leave {
+			names = append(names, p.PodKey.String())
+		}
+	}
+	return "pods that have not ended: " + first(names)
+}
+
+// quarantine leaves a node as it is and gives it back to the scheduler.
+func (e *Engine) quarantine(g *group, m *member, why string) {
+	e.dropDrain(m)
+	m.trouble = why
+	e.record(event.Event{Kind: event.NodeQuarantined, Group: g.Name, Node: m.node, Instance: m.inst.ID, Code: "drain-deadline", Message: why})
+	m.phase = memberQuarantined
+	if m.leaving {
+		g.giveBackStuck = true
+		g.trouble = fmt.Sprintf("group %s keeps %d extra instance(s): %s", g.Name, g.surge, why)
+	}
+	if n := e.w.nodes[m.node]; n != nil && m.drain.cordonedByUs {
+		schedulable := false
+		e.addOp(&op{purpose: forTaint, group: g, member: m, Effect: Effect{Verb: VerbPatchNode, Node: n.Name, Patch: &NodePatch{
+			UID: n.UID, Unschedulable: &schedulable, DropAnnotations: []string{model.AnnotationCordoned}}}})
+		m.drain.cordonedByUs = false
+	}
+}
+
+// terminate ends a drained instance.
+func (e *Engine) terminate(g *group, m *member) {
+	shrink := e.shrinks(g, m)
+	m.phase = memberTerminating
+	surge := g.surge
+	if shrink {
+		g.surge--
+		surge = g.surge
+	}
+	e.addOp(&op{purpose: forTerminate, group: g, member: m,
+		Effect: Effect{Verb: VerbTerminate, InstanceID: m.inst.ID, Shrink: shrink, Surge: surge}})
+}
+
+// terminateAccepted: the provider ends the instance; snapshots or the node's
+// removal show when it is gone.
+func (e *Engine) terminateAccepted(m *member) {
+	if m.node == "" || e.w.nodes[m.node] == nil {
+		e.obs.ask()
+	}
+}

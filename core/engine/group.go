@@ -1,0 +1,290 @@
+package engine
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/rotatord/rotator/core/event"
+	"github.com/rotatord/rotator/core/model"
+	"github.com/rotatord/rotator/core/plan"
+)
+
+type groupPhase int
+
+const (
+	groupWaiting    groupPhase = iota
+	groupActive                // old instances go, new ones come
+	groupGivingBack            // surge that no old instance will take with it is taken back
+	groupRestoring
+	groupFinished
+)
+
+// group is one node group's part of the rotation.
+type group struct {
+	plan.Group
+	phase   groupPhase
+	members []*member // all instances, in the order of the plan, then of their launch
+	base    int       // the group's own size, as the last snapshot shows it
+	surge   int       // extra instances in force, as the provider confirmed
+
+	preparing, prepared bool
+	surging             bool // a SetSurge is on its way
+	restoring, restored bool
+
+	canaryAt      time.Time // when the canary was through; zero: not yet
+	wave          []*member // batch mode: the nodes of this wave
+	waveEnded     time.Time
+	waves         int
+	lastDrainEnd  time.Time
+	lastProgress  time.Time
+	daemonSets    []model.WorkloadKey // expected on every node of the group
+	giveBackStuck bool
+	trouble       string // why something was left behind; for the summary
+}
+
+func newGroup(g plan.Group) *group { return &group{Group: g, base: g.Size, prepared: g.HeldBy != ""} }
+
+func (e *Engine) stepGroups() {
+	active, unfinished := 0, false
+	for _, g := range e.groups {
+		if g.phase != groupFinished {
+			unfinished = true
+			if g.phase != groupWaiting {
+				active++
+			}
+		}
+	}
+	if !unfinished {
+		e.conclude()
+		return
+	}
+	atOnce := max(e.cfg.Spec.Strategy.GroupsAtOnce, 1)
+	for i, g := range e.groups {
+		if g.phase == groupWaiting {
+			// A role waits for the roles before it: the control plane goes first.
+			blocked := slices.ContainsFunc(e.groups[:i], func(o *group) bool { return o.Role != g.Role && o.phase != groupFinished })
+			if active >= atOnce || blocked {
+				continue
+			}
+			active++
+			e.startGroup(g)
+		}
+		e.stepGroup(g)
+		if e.stop != nil {
+			return
+		}
+		if g.phase == groupFinished {
+			active--
+		}
+	}
+	if e.phase == phaseRunning && !slices.ContainsFunc(e.groups, func(g *group) bool { return g.phase != groupFinished }) {
+		e.conclude()
+	}
+}
+
+func (e *Engine) startGroup(g *group) {
+	g.phase, g.lastProgress = groupActive, e.now
+	if len(g.Nodes) == 0 {
+		// Nothing to replace; what an earlier run left behind is put back.
+		g.phase = groupGivingBack
+		if g.surge == 0 && !g.prepared {
+			g.phase = groupFinished
+			return
+		}
+	}
+	g.daemonSets = e.expectedDaemonSets(g)
+	e.record(event.Event{Kind: event.GroupStarted, Group: g.Name,
+		Message: fmt.Sprintf("%d of %d node(s) to replace, surge %d, unavailable %d", len(g.Nodes), g.base, g.Surge, g.Unavailable),
+		Data: map[string]string{"base": fmt.Sprint(g.base), "surge": fmt.Sprint(g.Surge), "unavailable": fmt.Sprint(g.Unavailable),
+			"nodes": fmt.Sprint(len(g.Nodes))}})
+	if len(g.Nodes) > 0 && g.Traits.Prepare && !e.cfg.DrainOnly {
+		g.preparing = true
+		e.addOp(&op{Effect: Effect{Verb: VerbPrepare}, purpose: forPrepare, group: g})
+	}
+}
+
+func (e *Engine) stepGroup(g *group) {
+	switch g.phase {
+	case groupActive:
+		if g.preparing {
+			return
+		}
+		e.wantSurge(g)
+		e.checkReplacements(g)
+		e.endDrains(g)
+		if e.stop != nil {
+			return
+		}
+		if e.through(g) {
+			g.phase = groupGivingBack
+			e.stepGroup(g)
+			return
+		}
+		if e.admit(g) {
+			e.checkStuck(g)
+		}
+	case groupGivingBack:
+		e.checkReplacements(g)
+		e.endDrains(g)
+		if e.stop == nil && e.giveBack(g) {
+			g.phase = groupRestoring
+			e.stepGroup(g)
+		}
+	case groupRestoring:
+		if !e.restore(g) || !e.verified(g) {
+			return
+		}
+		g.phase = groupFinished
+		replaced, quarantined := g.count(func(m *member) bool { return m.old && m.phase == memberGone }),
+			g.count(func(m *member) bool { return m.phase == memberQuarantined || m.phase == memberBad })
+		e.record(event.Event{Kind: event.GroupFinished, Group: g.Name,
+			Message: fmt.Sprintf("%d node(s) replaced", replaced),
+			Data:    map[string]string{"replaced": fmt.Sprint(replaced), "quarantined": fmt.Sprint(quarantined)}})
+	case groupWaiting, groupFinished:
+	}
+}
+
+// wantSurge asks for the extra instances once. A surge that an earlier run
+// left is in force already and is used.
+func (e *Engine) wantSurge(g *group) {
+	want := min(g.Surge, g.count(func(m *member) bool { return m.old && m.phase == memberWaiting }))
+	if g.surging || g.surge >= want || g.waves > 0 || e.replacedAny(g) {
+		return
+	}
+	var going []string
+	for _, m := range g.members {
+		if m.old && len(going) < want {
+			going = append(going, m.inst.ID)
+		}
+	}
+	g.surging = true
+	e.addOp(&op{Effect: Effect{Verb: VerbSetSurge, Surge: want, Going: going}, purpose: forSurge, group: g})
+}
+
+// replacedAny tells whether an old instance has gone or is going: from then on
+// the surge only shrinks.
+func (e *Engine) replacedAny(g *group) bool {
+	return slices.ContainsFunc(g.members, func(m *member) bool { return m.old && m.phase != memberWaiting })
+}
+
+// through tells whether no old instance is left to replace.
+func (e *Engine) through(g *group) bool {
+	return !g.surging && !slices.ContainsFunc(g.members, func(m *member) bool {
+		return m.old && m.phase != memberGone && m.phase != memberQuarantined && m.phase != memberDrainedOnly
+	}) && e.arrived(g)
+}
+
+// arrived tells whether every replacement has come up or been given up.
+func (e *Engine) arrived(g *group) bool {
+	if e.cfg.DrainOnly {
+		return true
+	}
+	return !slices.ContainsFunc(g.members, func(m *member) bool { return m.ours && m.phase == memberBooting }) &&
+		e.live(g) >= g.base+g.surge
+}
+
+// restore puts the group's own settings back.
+func (e *Engine) restore(g *group) bool {
+	if !g.prepared || g.restored {
+		return true
+	}
+	if !g.restoring {
+		g.restoring = true
+		e.addOp(&op{Effect: Effect{Verb: VerbRestore}, purpose: forRestore, group: g})
+	}
+	return false
+}
+
+// expectedDaemonSets are those with a Ready pod on every Ready old node of the
+// group: a new node must have them too.
+func (e *Engine) expectedDaemonSets(g *group) []model.WorkloadKey {
+	counts := make(map[model.WorkloadKey]int)
+	nodes := 0
+	for _, m := range g.members {
+		n := e.w.nodes[m.node]
+		if !m.old || n == nil || !n.Ready {
+			continue
+		}
+		nodes++
+		for _, p := range e.w.podsOn[m.node] {
+			if p.Owner.Kind == "DaemonSet" && p.Ready {
+				counts[p.Owner]++
+			}
+		}
+	}
+	var out []model.WorkloadKey
+	for k, c := range counts {
+		if c == nodes {
+			out = append(out, k)
+		}
+	}
+	slices.SortFunc(out, func(a, b model.WorkloadKey) int { return cmp.Compare(a.String(), b.String()) })
+	return out
+}
+
+func (g *group) count(f func(*member) bool) int {
+	n := 0
+	for _, m := range g.members {
+		if f(m) {
+			n++
+		}
+	}
+	return n
+}
+
+// conclude begins the end: all groups have ended by themselves.
+func (e *Engine) conclude() {
+	e.phase = phaseTidying
+	replaced, left, bad := 0, 0, 0
+	var trouble []string
+	for _, g := range e.groups {
+		for _, m := range g.members {
+			switch {
+			case m.phase == memberQuarantined:
+				left++
+				trouble = append(trouble, m.trouble)
+			case m.wasBad:
+				bad++
+				trouble = append(trouble, m.trouble)
+			case m.old:
+				replaced++
+			}
+		}
+		if g.trouble != "" {
+			trouble = append(trouble, g.trouble)
+			e.finish.Status = StatusFailed
+		}
+	}
+	verb := "replaced"
+	if e.cfg.DrainOnly {
+		verb = "drained"
+	}
+	msg := fmt.Sprintf("%d node(s) %s", replaced, verb)
+	switch {
+	case e.finish.Status == StatusFailed:
+	case left > 0:
+		e.finish.Status = StatusStopped
+		msg += fmt.Sprintf(", %d not: %s; run again to retry", left, first(trouble))
+	case bad > 0:
+		e.finish.Status = StatusGateFailed
+		msg += fmt.Sprintf("; %d replacement(s) failed: %s", bad, first(trouble))
+	default:
+		e.finish.Status = StatusDone
+	}
+	if e.finish.Status == StatusFailed {
+		msg += "; " + first(trouble)
+	}
+	e.finish.Message = msg
+}
+
+func first(s []string) string {
+	if len(s) == 0 {
+		return ""
+	}
+	if len(s) == 1 {
+		return s[0]
+	}
+	return fmt.Sprintf("%s (and %d more)", s[0], len(s)-1)
+}

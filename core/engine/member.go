@@ -1,0 +1,282 @@
+package engine
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/rotatord/rotator/core/event"
+	"github.com/rotatord/rotator/core/gate"
+	"github.com/rotatord/rotator/core/model"
+)
+
+type memberPhase int
+
+const (
+	memberWaiting     memberPhase = iota // old: its turn has not come
+	memberCordoning                      // old, or a new one that is given back
+	memberDraining                       //
+	memberTerminating                    // the provider was told to end it
+	memberGone                           //
+	memberQuarantined                    // old: could not be replaced, stays
+	memberDrainedOnly                    // drained, and to be left so
+	memberBooting                        // new: not Ready yet
+	memberReady                          // new: Ready and initialized
+	memberBad                            // new: never joined, never Ready, or outdated
+)
+
+// member is one instance of a group.
+type member struct {
+	inst  model.Instance
+	node  string // its node's name; empty: not joined
+	old   bool   // the plan replaces it
+	ours  bool   // it came up during the rotation
+	phase memberPhase
+
+	tainted bool // the taint was asked for
+	leaving bool // new, and given back: drained, then terminated with shrink
+	drain   drainState
+	verify  verification
+
+	firstSeen time.Time
+	startedAt time.Time // of cordon, for durations
+	wasBad    bool
+	trouble   string
+}
+
+// label names the member for a person.
+func (m *member) label() string {
+	if m.node != "" {
+		return fmt.Sprintf("node %s (%s)", m.node, m.inst.ID)
+	}
+	return "instance " + m.inst.ID
+}
+
+// memberOf finds the member with a provider id.
+func (e *Engine) memberOf(provider string) *member {
+	for _, g := range e.groups {
+		for _, m := range g.members {
+			if m.inst.ProviderID == provider {
+				return m
+			}
+		}
+	}
+	return nil
+}
+
+// takeSnapshot learns what the provider has.
+func (e *Engine) takeSnapshot(s *Snapshot) {
+	first := !e.started
+	e.obs.last = e.now
+	e.w.groups = make(map[string]model.NodeGroup, len(s.Groups))
+	for _, g := range s.Groups {
+		e.w.groups[g.ID] = g
+	}
+	byGroup := make(map[string][]model.Instance)
+	for _, in := range s.Instances {
+		byGroup[in.GroupID] = append(byGroup[in.GroupID], in)
+	}
+	for _, g := range e.groups {
+		if g.phase == groupFinished || e.cfg.DrainOnly && !first {
+			continue
+		}
+		pg, ok := e.w.groups[g.ID]
+		if !ok {
+			if e.stop == nil {
+				e.halt(g, StatusStopped, "group-gone", fmt.Sprintf("group %s no longer exists at the provider: somebody deleted it", g.Name))
+			}
+			continue
+		}
+		e.takeSize(g, pg, first)
+		e.takeInstances(g, byGroup[g.ID], first)
+	}
+}
+
+// takeSize sees what others did to the group's capacity.
+func (e *Engine) takeSize(g *group, pg model.NodeGroup, first bool) {
+	if first {
+		g.base, g.surge = pg.Desired-pg.Surge, pg.Surge
+		return
+	}
+	if slices.ContainsFunc(e.ops, func(o *op) bool { return o.group == g && (o.purpose == forSurge || o.purpose == forTerminate) }) {
+		return // our own change may be half visible
+	}
+	if base := pg.Desired - pg.Surge; base != g.base {
+		e.record(event.Event{Kind: event.GroupResized, Group: g.Name,
+			Message: fmt.Sprintf("somebody else changed the size of group %s from %d to %d; the rotation goes on with it", g.Name, g.base, base),
+			Data:    map[string]string{"from": fmt.Sprint(g.base), "to": fmt.Sprint(base)}})
+		g.base = base
+	}
+}
+
+func (e *Engine) takeInstances(g *group, now []model.Instance, first bool) {
+	seen := make(map[string]bool, len(now))
+	for _, in := range now {
+		seen[in.ID] = true
+		m := e.byInst[in.ID]
+		if m == nil {
+			m = e.adopt(g, in, first)
+			continue
+		}
+		wasOutdated := m.inst.Outdated()
+		m.inst = in
+		switch {
+		case in.State == model.InstanceTerminating && m.phase != memberTerminating && m.phase != memberGone:
+			// Somebody else ends it: an autoscaler, a health check, a person.
+			e.endedByOthers(g, m)
+		case m.ours && in.Outdated() && !wasOutdated && (m.phase == memberBooting || m.phase == memberReady):
+			e.outdatedReplacement(g, m)
+		}
+	}
+	for _, m := range g.members {
+		if !seen[m.inst.ID] && m.phase != memberGone {
+			e.gone(g, m)
+		}
+	}
+}
+
+// adopt makes a member of an instance that was not known.
+func (e *Engine) adopt(g *group, in model.Instance, first bool) *member {
+	m := &member{inst: in, ours: !first, firstSeen: e.now}
+	m.old = slices.ContainsFunc(g.Nodes, func(n planNode) bool { return n.Instance == in.ID })
+	switch {
+	case in.State == model.InstanceTerminating:
+		m.phase = memberTerminating
+	case m.old:
+		m.phase = memberWaiting
+	default:
+		m.phase = memberBooting
+	}
+	e.byInst[in.ID] = m
+	g.members = append(g.members, m)
+	order := func(m *member) int {
+		return slices.IndexFunc(g.Nodes, func(n planNode) bool { return n.Instance == m.inst.ID })
+	}
+	if first {
+		slices.SortStableFunc(g.members, func(a, b *member) int {
+			return cmp.Or(cmp.Compare(order(a), order(b)), cmp.Compare(a.inst.ID, b.inst.ID))
+		})
+	}
+	if m.ours && m.phase == memberBooting {
+		g.lastProgress = e.now
+		e.record(event.Event{Kind: event.ReplacementLaunched, Group: g.Name, Instance: in.ID,
+			Message: fmt.Sprintf("instance %s launched in %s", in.ID, in.Zone), Data: map[string]string{"zone": in.Zone}})
+		if in.Outdated() {
+			e.outdatedReplacement(g, m)
+		}
+	}
+	return m
+}
+
+// outdatedReplacement halts: every further replacement would be outdated too.
+func (e *Engine) outdatedReplacement(g *group, m *member) {
+	m.phase, m.wasBad = memberBad, true
+	m.trouble = fmt.Sprintf("replacement %s of group %s is itself outdated: %s", m.inst.ID, g.Name, m.inst.Reasons[0].Message)
+	e.record(event.Event{Kind: event.ReplacementBad, Group: g.Name, Instance: m.inst.ID, Code: "outdated", Message: m.trouble})
+	e.halt(g, StatusStopped, "outdated-replacement", m.trouble+"; check the group's template, then run again")
+}
+
+// endedByOthers takes note of an instance that somebody else terminates.
+func (e *Engine) endedByOthers(g *group, m *member) {
+	e.dropDrain(m)
+	m.phase = memberTerminating
+	m.trouble = fmt.Sprintf("%s is being terminated by somebody else", m.label())
+}
+
+// gone takes note that an instance no longer exists.
+func (e *Engine) gone(g *group, m *member) {
+	e.dropDrain(m)
+	delete(e.marked, m.node)
+	if m.old {
+		ev := event.Event{Kind: event.NodeReplaced, Group: g.Name, Instance: m.inst.ID, Node: m.node}
+		if !m.startedAt.IsZero() {
+			ev.Data = map[string]string{"seconds": seconds(e.now.Sub(m.startedAt))}
+		} else {
+			ev.Code, ev.Message = "by-others", fmt.Sprintf("%s was ended by somebody else", m.label())
+		}
+		e.record(ev)
+	}
+	m.phase = memberGone
+	g.lastProgress = e.now
+}
+
+func seconds(d time.Duration) string { return fmt.Sprintf("%.1f", d.Seconds()) }
+
+// join binds nodes to members, and sees which are Ready.
+func (e *Engine) join() {
+	e.strangers()
+	for _, g := range e.groups {
+		if g.phase == groupFinished {
+			continue
+		}
+		for _, m := range g.members {
+			e.joinMember(g, m)
+		}
+	}
+}
+
+func (e *Engine) joinMember(g *group, m *member) {
+	name, joined := e.w.nodeOf[m.inst.ProviderID]
+	if joined {
+		m.node = name
+	}
+	switch m.phase {
+	case memberTerminating:
+		// The cloud controller removes the node once the instance is gone.
+		if m.node != "" && !joined {
+			e.gone(g, m)
+		}
+	case memberBooting, memberBad:
+		if !joined || m.inst.Outdated() || !e.initialized(g, m).OK {
+			return
+		}
+		m.phase, m.wasBad = memberReady, false
+		g.lastProgress = e.now
+		if m.ours {
+			e.record(event.Event{Kind: event.ReplacementReady, Group: g.Name, Instance: m.inst.ID, Node: m.node,
+				Message: fmt.Sprintf("node %s is Ready", m.node),
+				Data:    map[string]string{"boot-seconds": seconds(e.now.Sub(m.launched()))}})
+		}
+	case memberReady:
+		// A node that stops being Ready no longer counts, and has as long as a new one.
+		if n := e.w.nodes[m.node]; n == nil || !n.Ready {
+			m.phase, m.firstSeen = memberBooting, e.now
+		}
+	case memberWaiting, memberCordoning, memberDraining, memberGone, memberQuarantined, memberDrainedOnly:
+	}
+}
+
+func (e *Engine) initialized(g *group, m *member) gate.Verdict {
+	n := e.w.nodes[m.node]
+	if n == nil {
+		return gate.Verdict{Evidence: fmt.Sprintf("instance %s has not joined", m.inst.ID)}
+	}
+	return gate.NodeReady(n, e.w.podsOnNode(m.node), g.daemonSets, e.cfg.Spec.Gates.NodeReady.StartupTaints)
+}
+
+// launched is when the instance came to be, as well as is known.
+func (m *member) launched() time.Time {
+	if m.inst.LaunchedAt.IsZero() {
+		return m.firstSeen
+	}
+	return m.inst.LaunchedAt
+}
+
+// checkReplacements gives up new instances that did not become Ready in time.
+func (e *Engine) checkReplacements(g *group) {
+	timeout := e.cfg.Spec.Gates.NodeReady.Timeout
+	for _, m := range g.members {
+		if !m.ours || m.phase != memberBooting || !e.after(m.firstSeen, timeout) {
+			continue
+		}
+		v := e.initialized(g, m)
+		m.phase, m.wasBad = memberBad, true
+		code := "never-ready"
+		if e.w.nodes[m.node] == nil {
+			code = "never-joined"
+		}
+		m.trouble = fmt.Sprintf("%s of group %s was not Ready within %s: %s", m.label(), g.Name, timeout, v.Evidence)
+		e.record(event.Event{Kind: event.ReplacementBad, Group: g.Name, Instance: m.inst.ID, Node: m.node, Code: code, Message: m.trouble})
+	}
+}

@@ -1,0 +1,278 @@
+package engine
+
+import (
+	"fmt"
+	"hash/fnv"
+	"time"
+
+	"github.com/rotatord/rotator/core/event"
+)
+
+// op is a change of the provider or of a node: recorded before it is sent,
+// sent again with the same id while it fails for a passing reason.
+type op struct {
+	Effect
+	purpose  purpose
+	group    *group
+	member   *member
+	attempts int
+	inFlight bool
+	notUntil time.Time
+}
+
+// purpose says what the engine does once an op has ended.
+type purpose int
+
+const (
+	forPrepare purpose = iota
+	forRestore
+	forSurge
+	forTerminate
+	forTaint  // mark an outdated node
+	forCordon // before its drain
+	forUnmark // take our marks off
+)
+
+// addOp queues a change. It is recorded and sent by sendOps of the same Step,
+// if the bounds allow.
+func (e *Engine) addOp(o *op) *op {
+	e.opSeq++
+	o.ID = fmt.Sprintf("%s-%05d", e.cfg.OpPrefix, e.opSeq)
+	if o.group != nil {
+		o.GroupID = o.group.ID
+	}
+	e.ops = append(e.ops, o)
+	return o
+}
+
+// sendOps sends what is due: the intent first, then the effect.
+func (e *Engine) sendOps() {
+	patches := 0
+	for _, o := range e.ops {
+		if o.inFlight && o.Verb == VerbPatchNode {
+			patches++
+		}
+	}
+	for _, o := range e.ops {
+		if o.inFlight || e.behind(o) {
+			continue
+		}
+		if o.notUntil.After(e.now) {
+			e.wake(o.notUntil)
+			continue
+		}
+		if o.Verb == VerbPatchNode {
+			if patches >= maxPatches {
+				continue
+			}
+			patches++
+		}
+		o.inFlight = true
+		o.attempts++
+		if o.attempts == 1 {
+			e.record(o.event(event.OpIntended))
+		}
+		e.out.Effects = append(e.out.Effects, o.Effect)
+	}
+}
+
+// behind tells whether an earlier change of the same group's capacity has not
+// ended: they state absolute numbers, so they go one after the other.
+func (e *Engine) behind(o *op) bool {
+	if !o.capacity() {
+		return false
+	}
+	for _, p := range e.ops {
+		if p == o {
+			return false
+		}
+		if p.group == o.group && p.capacity() {
+			return true
+		}
+	}
+	return false
+}
+
+func (o *op) capacity() bool { return o.Verb == VerbSetSurge || o.Verb == VerbTerminate && o.Shrink }
+
+// event describes the op. Its data is what sending it again needs.
+func (o *op) event(k event.Kind) event.Event {
+	ev := event.Event{Kind: k, Op: o.ID, Verb: string(o.Verb), Instance: o.InstanceID, Node: o.Node}
+	if o.group != nil {
+		ev.Group = o.group.Name
+	}
+	if o.member != nil && ev.Node == "" {
+		ev.Node = o.member.node
+	}
+	switch o.Verb {
+	case VerbSetSurge:
+		ev.Data = map[string]string{"surge": fmt.Sprint(o.Surge)}
+	case VerbTerminate:
+		ev.Data = map[string]string{"shrink": fmt.Sprint(o.Shrink), "surge": fmt.Sprint(o.Surge)}
+	case VerbPatchNode:
+		ev.Data = o.Patch.data()
+	case VerbPrepare, VerbRestore, VerbObserve, VerbEvict, VerbDeletePod:
+	}
+	return ev
+}
+
+func (p *NodePatch) data() map[string]string {
+	d := make(map[string]string)
+	if p.AddTaint != nil {
+		d["add-taint"] = p.AddTaint.Key + ":" + p.AddTaint.Effect
+	}
+	if p.RemoveTaint != "" {
+		d["remove-taint"] = p.RemoveTaint
+	}
+	if p.Unschedulable != nil {
+		d["unschedulable"] = fmt.Sprint(*p.Unschedulable)
+	}
+	return d
+}
+
+// outcome takes the end of an effect.
+func (e *Engine) outcome(o Outcome) {
+	switch o.Verb {
+	case VerbObserve:
+		e.observed(o)
+		return
+	case VerbEvict, VerbDeletePod:
+		e.evicted(o)
+		return
+	case VerbPrepare, VerbRestore, VerbSetSurge, VerbTerminate, VerbPatchNode:
+	}
+	for i, p := range e.ops {
+		if p.ID != o.ID || !p.inFlight {
+			continue
+		}
+		p.inFlight = false
+		if o.Err != nil && o.Err.Code == ErrTransient && p.attempts < maxAttempts {
+			p.notUntil = e.now.Add(max(o.Err.RetryAfter, backoff(p.ID, p.attempts)))
+			ev := p.event(event.OpRetried)
+			ev.Code, ev.Message = string(o.Err.Code), o.Err.Message
+			e.record(ev)
+			return
+		}
+		e.ops = append(e.ops[:i], e.ops[i+1:]...)
+		if o.Err == nil {
+			e.record(p.event(event.OpSucceeded))
+			e.succeeded(p)
+			return
+		}
+		ev := p.event(event.OpFailed)
+		ev.Code, ev.Message = string(o.Err.Code), o.Err.Message
+		e.record(ev)
+		e.failed(p, o.Err)
+		return
+	}
+}
+
+// backoff grows from 1 s to 30 s, with a jitter that depends on the op alone:
+// the engine has no chance in it.
+func backoff(id string, attempt int) time.Duration {
+	d := min(time.Second<<min(attempt-1, 5), 30*time.Second)
+	h := fnv.New32a()
+	fmt.Fprintf(h, "%s/%d", id, attempt)
+	return d*3/4 + d/2*time.Duration(h.Sum32()%1000)/1000
+}
+
+func (e *Engine) succeeded(o *op) {
+	switch o.purpose {
+	case forPrepare:
+		o.group.prepared, o.group.preparing = true, false
+	case forRestore:
+		o.group.prepared, o.group.restored = false, true
+	case forSurge:
+		o.group.surge, o.group.surging = o.Surge, false
+		e.obs.ask()
+	case forTerminate:
+		e.terminateAccepted(o.member)
+	case forCordon:
+		e.cordoned(o.member)
+	case forUnmark:
+		delete(e.marked, o.Node)
+	case forTaint:
+	}
+}
+
+func (e *Engine) failed(o *op, err *Error) {
+	gone := err.Code == ErrNotFound || err.Code == ErrConflict
+	switch o.purpose {
+	case forTerminate:
+		if err.Code == ErrNotFound {
+			e.terminateAccepted(o.member)
+			return
+		}
+		o.member.phase = memberQuarantined
+		o.member.trouble = err.Message
+		if o.Shrink {
+			o.group.surge++
+		}
+		if o.member.leaving {
+			o.group.giveBackStuck = true
+		}
+	case forTaint, forUnmark:
+		if gone {
+			delete(e.marked, o.Node)
+			return
+		}
+		if o.purpose == forUnmark {
+			// Left behind, and said so at the end; the rotation ends all the same.
+			delete(e.marked, o.Node)
+			e.finish.Status = StatusFailed
+			e.finish.Message = fmt.Sprintf("node %s keeps rotator's marks: %s", o.Node, err.Message)
+			return
+		}
+	case forCordon:
+		if gone {
+			// The node object is gone, and with it what a drain could protect.
+			e.cordoned(o.member)
+			return
+		}
+		o.member.phase = memberWaiting
+	case forRestore:
+		o.group.restored = true
+		o.group.trouble = fmt.Sprintf("group %s keeps the settings of the rotation: %s", o.group.Name, err.Message)
+		if e.phase == phaseStopping {
+			return
+		}
+	case forPrepare:
+		o.group.preparing = false
+	case forSurge:
+		o.group.surging = false
+	}
+	e.halt(o.group, StatusFailed, string(err.Code), err.Message)
+}
+
+// pending tells whether an op for this purpose and node or group is queued.
+func (e *Engine) pending(p purpose, node string) bool {
+	for _, o := range e.ops {
+		if o.purpose == p && o.Node == node {
+			return true
+		}
+	}
+	return false
+}
+
+// dropUnsent forgets ops that were never sent: nothing has happened yet.
+func (e *Engine) dropUnsent() {
+	kept := e.ops[:0]
+	for _, o := range e.ops {
+		// A drained instance is ended all the same.
+		if o.attempts > 0 || o.purpose == forTerminate {
+			kept = append(kept, o)
+			continue
+		}
+		switch o.purpose {
+		case forSurge:
+			o.group.surging = false
+		case forPrepare:
+			o.group.preparing = false
+		case forRestore:
+			o.group.restoring = false
+		case forTerminate, forTaint, forCordon, forUnmark:
+		}
+	}
+	clear(e.ops[len(kept):])
+	e.ops = kept
+}

@@ -1,0 +1,132 @@
+package engine
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rotatord/rotator/core/event"
+)
+
+// stopping is an early end: nothing new starts, our marks come off, and unless
+// time is short the surge is taken back.
+type stopping struct {
+	status  Status
+	message string
+	signal  bool // time is short: leave surge to the next run
+	// driverLost: the provider cannot be reached; nothing there can be put back.
+	driverLost bool
+	since      time.Time
+}
+
+// halt ends the rotation because of one group.
+func (e *Engine) halt(g *group, status Status, code, message string) {
+	if e.stop != nil {
+		return
+	}
+	if g != nil {
+		e.record(event.Event{Kind: event.GroupHalted, Group: g.Name, Code: code, Message: message})
+	}
+	e.beginStop(stopping{status: status, message: message, driverLost: code == string(ErrDriverLost)})
+}
+
+// lost ends the rotation because the provider cannot be observed.
+func (e *Engine) lost(err *Error) {
+	if e.stop != nil {
+		if !e.stop.signal {
+			e.stop.driverLost = true
+		}
+		return
+	}
+	e.beginStop(stopping{status: StatusFailed, message: err.Message, driverLost: true})
+}
+
+func (e *Engine) beginStop(s stopping) {
+	s.since = e.now
+	e.stop = &s
+	e.phase = phaseStopping
+	e.finish = Result{Status: s.status, Message: s.message}
+	e.record(event.Event{Kind: event.RotationStopping, Code: string(s.status), Message: s.message})
+	e.dropUnsent()
+	for _, g := range e.groups {
+		for _, m := range g.members {
+			if m.phase != memberCordoning && m.phase != memberDraining {
+				continue
+			}
+			e.dropDrain(m)
+			m.phase, m.leaving = memberReady, false
+			if m.old {
+				m.phase = memberWaiting
+			}
+		}
+		if g.phase == groupWaiting {
+			g.phase = groupFinished
+		}
+	}
+}
+
+// stepStopping undoes, in the order of what matters most to the cluster:
+// cordons and taints, then the surge, then the provider's settings.
+func (e *Engine) stepStopping() {
+	if e.unmark(e.givingBackNode) && !e.stop.signal {
+		return
+	}
+	if e.stop.driverLost {
+		return
+	}
+	for _, g := range e.groups {
+		if g.phase == groupFinished {
+			continue
+		}
+		e.checkReplacements(g)
+		e.endDrains(g)
+		if !e.stop.signal && !e.giveBack(g) {
+			continue
+		}
+		if e.restore(g) {
+			g.phase = groupFinished
+		}
+	}
+}
+
+// givingBackNode tells whether a node's marks are needed still: it is being
+// drained to be given back, or it is ending.
+func (e *Engine) givingBackNode(node string) bool {
+	for _, g := range e.groups {
+		for _, m := range g.members {
+			if m.node == node && (m.leaving && m.phase != memberQuarantined || m.phase == memberTerminating) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// stopped tells whether the early end is complete, or time is up.
+func (e *Engine) stopped() bool {
+	unfinished := slices.ContainsFunc(e.groups, func(g *group) bool { return g.phase != groupFinished })
+	if e.stop.driverLost {
+		unfinished = false
+	}
+	complete := !unfinished && len(e.ops) == 0 && e.evicting == 0
+	if !complete && !(e.stop.signal && e.after(e.stop.since, stopGrace)) {
+		return false
+	}
+	var left []string
+	for _, g := range e.groups {
+		if g.surge > 0 {
+			left = append(left, fmt.Sprintf("group %s keeps %d extra instance(s), recorded at the provider", g.Name, g.surge))
+		} else if g.trouble != "" {
+			left = append(left, g.trouble)
+		}
+	}
+	if !complete {
+		left = append(left, "not everything could be put back in time")
+	}
+	if len(left) > 0 {
+		e.finish.Message += "; " + strings.Join(left, "; ")
+	}
+	e.finish.Message += "; run the same command again to go on"
+	return true
+}

@@ -1,0 +1,58 @@
+package engine
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/rotatord/rotator/core/event"
+)
+
+// tell says every so often what the rotation as a whole waits for.
+func (e *Engine) tell() {
+	if e.lastTold.IsZero() {
+		e.lastTold = e.now
+	}
+	if e.phase == phaseDone || !e.after(e.lastTold, reportEvery) {
+		return
+	}
+	e.lastTold = e.now
+	e.wake(e.now.Add(reportEvery))
+	for _, g := range e.groups {
+		if s := e.waitsFor(g); s != "" {
+			e.record(event.Event{Kind: event.Waiting, Group: g.Name, Message: s})
+		}
+	}
+}
+
+// waitsFor names what a group waits for; empty: nothing, or it has ended.
+func (e *Engine) waitsFor(g *group) string {
+	if g.phase == groupWaiting || g.phase == groupFinished {
+		return ""
+	}
+	var parts []string
+	add := func(what string, in func(*member) bool) {
+		var names []string
+		for _, m := range g.members {
+			if in(m) {
+				names = append(names, m.label())
+			}
+		}
+		if len(names) > 0 {
+			parts = append(parts, what+" "+first(names))
+		}
+	}
+	add("replacement", func(m *member) bool { return m.phase == memberBooting })
+	add("drain of", func(m *member) bool { return m.phase == memberDraining || m.phase == memberCordoning })
+	add("end of", func(m *member) bool { return m.phase == memberTerminating })
+	add("pods that left", func(m *member) bool { return m.verify.open })
+	if missing := g.base + g.surge - e.live(g); missing > 0 && !e.cfg.DrainOnly {
+		parts = append(parts, fmt.Sprintf("%d instance(s) that the provider has not launched yet", missing))
+	}
+	if !g.canaryAt.IsZero() && e.canary(g) {
+		parts = append(parts, fmt.Sprintf("the canary's bake time of %s", e.cfg.Spec.Strategy.Canary.Bake))
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return "waiting for " + strings.Join(parts, "; ")
+}

@@ -1,0 +1,169 @@
+package engine
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/rotatord/rotator/core/model"
+)
+
+// world is what the engine knows of the cluster and the provider, kept current
+// by deltas. It holds facts only: what the rotation makes of them lives in
+// groups and members.
+type world struct {
+	groups    map[string]model.NodeGroup
+	nodes     map[string]*model.Node
+	nodeOf    map[string]string // provider id -> node name
+	pods      map[model.PodKey]*model.Pod
+	podsOn    map[string]map[model.PodKey]*model.Pod
+	workloads map[model.WorkloadKey]model.Workload
+	budgets   map[string]map[string]*budget // by namespace and name
+}
+
+// budget is a PodDisruptionBudget with the evictions that were asked for and
+// that its status may not show yet.
+type budget struct {
+	model.Budget
+	asked map[string]bool // pod UID -> the API server has answered
+	// version counts the budget's changes.
+	version uint64
+}
+
+// allowed is how many evictions may still be asked for.
+func (b *budget) allowed() int { return b.Allowed - len(b.asked) }
+
+func newWorld() *world {
+	return &world{
+		groups:    make(map[string]model.NodeGroup),
+		nodes:     make(map[string]*model.Node),
+		nodeOf:    make(map[string]string),
+		pods:      make(map[model.PodKey]*model.Pod),
+		podsOn:    make(map[string]map[model.PodKey]*model.Pod),
+		workloads: make(map[model.WorkloadKey]model.Workload),
+		budgets:   make(map[string]map[string]*budget),
+	}
+}
+
+// apply takes the cluster's deltas. Deletions come first: an object that was
+// deleted and made again within one delta exists.
+func (w *world) apply(in *Input) {
+	for _, name := range in.NodesGone {
+		w.dropNode(name)
+	}
+	for _, ref := range in.PodsGone {
+		if p := w.pods[ref.PodKey]; p != nil && p.UID == ref.UID {
+			w.dropPod(p)
+		}
+	}
+	for _, k := range in.WorkloadsGone {
+		delete(w.workloads, k)
+	}
+	for _, k := range in.BudgetsGone {
+		delete(w.budgets[k.Namespace], k.Name)
+	}
+	for i := range in.Nodes {
+		n := in.Nodes[i]
+		w.dropNode(n.Name)
+		w.nodes[n.Name] = &n
+		if n.ProviderID != "" {
+			w.nodeOf[n.ProviderID] = n.Name
+		}
+	}
+	for i := range in.Pods {
+		p := in.Pods[i]
+		if old := w.pods[p.PodKey]; old != nil {
+			w.dropPod(old)
+		}
+		w.pods[p.PodKey] = &p
+		if p.Node != "" {
+			on := w.podsOn[p.Node]
+			if on == nil {
+				on = make(map[model.PodKey]*model.Pod)
+				w.podsOn[p.Node] = on
+			}
+			on[p.PodKey] = &p
+		}
+	}
+	for _, wl := range in.Workloads {
+		w.workloads[wl.WorkloadKey] = wl
+	}
+	for _, b := range in.Budgets {
+		w.setBudget(b)
+	}
+}
+
+func (w *world) dropNode(name string) {
+	if n := w.nodes[name]; n != nil {
+		if w.nodeOf[n.ProviderID] == name {
+			delete(w.nodeOf, n.ProviderID)
+		}
+		delete(w.nodes, name)
+	}
+}
+
+func (w *world) dropPod(p *model.Pod) {
+	delete(w.pods, p.PodKey)
+	delete(w.podsOn[p.Node], p.PodKey)
+	if len(w.podsOn[p.Node]) == 0 {
+		delete(w.podsOn, p.Node)
+	}
+}
+
+// setBudget takes a budget's new status. Evictions that were answered before
+// it are in the status by now; those not answered yet may not be.
+func (w *world) setBudget(b model.Budget) {
+	in := w.budgets[b.Namespace]
+	if in == nil {
+		in = make(map[string]*budget)
+		w.budgets[b.Namespace] = in
+	}
+	asked := make(map[string]bool)
+	var version uint64
+	if old := in[b.Name]; old != nil {
+		version = old.version + 1
+		for uid, answered := range old.asked {
+			if !answered {
+				asked[uid] = false
+			}
+		}
+	}
+	in[b.Name] = &budget{Budget: b, asked: asked, version: version}
+}
+
+// budgetsOf returns the budgets that select the pod, by name.
+func (w *world) budgetsOf(p *model.Pod) []*budget {
+	var out []*budget
+	for _, b := range w.budgets[p.Namespace] {
+		if b.Matches(p.Labels) {
+			out = append(out, b)
+		}
+	}
+	slices.SortFunc(out, func(a, b *budget) int { return strings.Compare(a.Name, b.Name) })
+	return out
+}
+
+// podsOnNode returns the pods bound to a node, by name.
+func (w *world) podsOnNode(node string) []*model.Pod {
+	on := w.podsOn[node]
+	out := make([]*model.Pod, 0, len(on))
+	for _, p := range on {
+		out = append(out, p)
+	}
+	slices.SortFunc(out, func(a, b *model.Pod) int {
+		return strings.Compare(a.Namespace+"/"+a.Name, b.Namespace+"/"+b.Name)
+	})
+	return out
+}
+
+// unhealthyUnder names the pods under a budget that are not healthy, at most
+// three, for a person.
+func (w *world) unhealthyUnder(b *budget) []string {
+	var out []string
+	for _, p := range w.pods {
+		if p.Namespace == b.Namespace && !p.Ready && !p.Finished() && b.Matches(p.Labels) {
+			out = append(out, p.Name)
+		}
+	}
+	slices.Sort(out)
+	return out[:min(len(out), 3)]
+}
