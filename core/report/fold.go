@@ -1,0 +1,282 @@
+package report
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/rotatord/rotator/core/event"
+)
+
+// Fold makes a Summary from events. It implements the runtime's Sink. The zero
+// value is ready to use; it is safe for concurrent use.
+type Fold struct {
+	mu   sync.Mutex
+	s    Summary
+	seq  uint64
+	last time.Time
+
+	groups     map[string]*Group
+	order      []*Group
+	operations map[string]*Operations
+	budgets    map[string]int
+	blocked    map[string]*Blocked // by node
+	blockOrder []*Blocked
+	nodeGroup  map[string]string    // node to group: evictions name the node only
+	launched   map[string]time.Time // instance to launch
+	draining   map[string]time.Time // instance to start of the drain
+}
+
+// Publish folds events in. Events that were folded already, by their sequence
+// number, are skipped, so that a replay may overlap.
+func (f *Fold) Publish(events []event.Event) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, e := range events {
+		if e.Seq != 0 && e.Seq <= f.seq {
+			continue
+		}
+		f.seq = max(f.seq, e.Seq)
+		f.apply(e)
+	}
+}
+
+// Summary returns a copy of what the events so far amount to.
+func (f *Fold) Summary() Summary {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s := f.s
+	s.Status = cmp.Or(s.Status, "running")
+	end := f.last
+	if !s.Finished.IsZero() {
+		end = s.Finished
+	}
+	if !s.Started.IsZero() {
+		s.Seconds = end.Sub(s.Started).Seconds()
+	}
+	// Lists are never nil, so that their JSON is [] and not null.
+	s.Groups, s.Blocked = []Group{}, []Blocked{}
+	for _, g := range f.order {
+		c := *g
+		if c.Status == "running" && !c.started.IsZero() {
+			c.Seconds = end.Sub(c.started).Seconds()
+		}
+		s.Groups = append(s.Groups, c)
+	}
+	for _, b := range f.blockOrder {
+		c := *b
+		if f.blocked[c.Node] == b {
+			c.Seconds = end.Sub(c.since).Seconds()
+		}
+		s.Blocked = append(s.Blocked, c)
+	}
+	s.Quarantines = append([]Trouble{}, s.Quarantines...)
+	s.Failures = append([]Trouble{}, s.Failures...)
+	s.Operations, s.Budgets = []Operations{}, []Budget{}
+	for _, o := range f.operations {
+		s.Operations = append(s.Operations, *o)
+	}
+	slices.SortFunc(s.Operations, func(a, b Operations) int { return cmp.Compare(a.Verb, b.Verb) })
+	for b, n := range f.budgets {
+		s.Budgets = append(s.Budgets, Budget{b, n})
+	}
+	slices.SortFunc(s.Budgets, func(a, b Budget) int {
+		return cmp.Or(cmp.Compare(b.Refused, a.Refused), cmp.Compare(a.Budget, b.Budget))
+	})
+	s.Budgets = s.Budgets[:min(len(s.Budgets), maxListed)]
+	return s
+}
+
+// group returns the fold of a group. Events without a group are counted for
+// the rotation only.
+func (f *Fold) group(name string) *Group {
+	if name == "" {
+		return &Group{}
+	}
+	if f.groups == nil {
+		f.groups = map[string]*Group{}
+	}
+	g := f.groups[name]
+	if g == nil {
+		g = &Group{Name: name, Status: "running"}
+		f.groups[name] = g
+		f.order = append(f.order, g)
+	}
+	return g
+}
+
+func (f *Fold) apply(e event.Event) {
+	f.last = e.Time
+	if f.s.Rotation == "" {
+		f.s.Rotation = e.Rotation
+	}
+	if f.s.Started.IsZero() {
+		f.s.Started = e.Time
+	}
+	g := f.group(e.Group)
+	switch e.Kind {
+	case event.RotationStarted:
+		f.s.Planned, f.s.Mode = number(e, "nodes"), e.Data["mode"]
+		f.s.Cluster = e.Data["cluster"]
+	case event.RotationFinished:
+		f.s.Status, f.s.Message, f.s.Finished = e.Code, e.Message, e.Time
+	case event.RotationStopping:
+		f.s.Message = e.Message
+	case event.GroupStarted:
+		if g.started.IsZero() { // a resumed rotation starts its group again
+			g.started = e.Time
+			g.Planned = number(e, "nodes")
+		}
+	case event.GroupHalted:
+		g.Status, g.Message = "halted", e.Message
+		g.Seconds = e.Time.Sub(g.started).Seconds()
+		f.trouble(&f.s.Failures, e)
+	case event.GroupFinished:
+		if g.Status != "halted" {
+			g.Status = "done"
+		}
+		g.Seconds = e.Time.Sub(g.started).Seconds()
+	case event.GroupResized:
+		g.Resized++
+	case event.OpIntended, event.OpSucceeded, event.OpFailed, event.OpRetried:
+		f.operation(e)
+	case event.ReplacementLaunched:
+		g.Launched++
+		f.s.Launched++
+		keep(&f.launched, e.Instance, e.Time)
+	case event.ReplacementReady:
+		d := seconds(e, "boot-seconds", f.launched[e.Instance])
+		g.Boot.add(d)
+		f.s.Boot.add(d)
+	case event.ReplacementBad:
+		g.Bad++
+		f.s.Bad++
+		f.trouble(&f.s.Failures, e)
+	case event.NodeDraining:
+		keep(&f.draining, e.Instance, e.Time)
+		keep(&f.nodeGroup, e.Node, e.Group)
+	case event.NodeDrained:
+		d := seconds(e, "seconds", f.draining[e.Instance])
+		f.s.Drained++
+		g.Drain.add(d)
+		f.s.Drain.add(d)
+		f.unblock(e, true)
+	case event.NodeBlocked:
+		f.block(e)
+	case event.NodeQuarantined:
+		g.Quarantined++
+		f.s.Quarantined++
+		f.trouble(&f.s.Quarantines, e)
+		f.unblock(e, false)
+	case event.NodeReplaced:
+		g.Replaced++
+		f.s.Replaced++
+		if e.Code == "by-others" {
+			f.s.ByOthers++
+		} else {
+			f.s.Replace.add(seconds(e, "seconds", f.draining[e.Instance]))
+		}
+		f.unblock(e, true)
+	case event.PodEvicted:
+		f.s.Evicted++
+		f.group(cmp.Or(e.Group, f.nodeGroup[e.Node])).Evicted++
+	case event.EvictionRefused:
+		f.s.Refused++
+		f.group(cmp.Or(e.Group, f.nodeGroup[e.Node])).Refused++
+		if e.Budget != "" {
+			if f.budgets == nil {
+				f.budgets = map[string]int{}
+			}
+			f.budgets[e.Budget]++
+		}
+	case event.GateFailed:
+		f.trouble(&f.s.Failures, e)
+	case event.GatePassed, event.Waiting:
+		// Nothing to count: progress lines tell them.
+	}
+}
+
+func (f *Fold) operation(e event.Event) {
+	if f.operations == nil {
+		f.operations = map[string]*Operations{}
+	}
+	o := f.operations[e.Verb]
+	if o == nil {
+		o = &Operations{Verb: e.Verb}
+		f.operations[e.Verb] = o
+	}
+	switch e.Kind {
+	case event.OpIntended:
+		o.Intended++
+	case event.OpSucceeded:
+		o.Succeeded++
+	case event.OpRetried:
+		o.Retried++
+	case event.OpFailed:
+		o.Failed++
+		f.trouble(&f.s.Failures, e)
+	default: // no other kind comes here
+	}
+}
+
+func (f *Fold) trouble(list *[]Trouble, e event.Event) {
+	if n := len(*list); n > 0 && (*list)[n-1].Group == e.Group && (*list)[n-1].Message == e.Message {
+		return // a failed gate halts its group with the same words
+	}
+	if len(*list) < maxListed {
+		*list = append(*list, Trouble{string(e.Kind), e.Time, e.Group, e.Node, e.Instance, e.Code, e.Message})
+	}
+}
+
+func (f *Fold) block(e event.Event) {
+	b := f.blocked[e.Node]
+	if b == nil {
+		if len(f.blockOrder) == maxListed {
+			return
+		}
+		b = &Blocked{Group: e.Group, Node: e.Node, since: e.Time}
+		keep(&f.blocked, e.Node, b)
+		f.blockOrder = append(f.blockOrder, b)
+	}
+	b.Message = e.Message
+}
+
+// unblock stops the clock of a node that waited: its drain has ended, or was
+// given up.
+func (f *Fold) unblock(e event.Event, ended bool) {
+	if b := f.blocked[e.Node]; b != nil {
+		b.Ended = ended
+		b.Seconds = e.Time.Sub(b.since).Seconds()
+		delete(f.blocked, e.Node)
+	}
+}
+
+// keep puts a value into a map that may not exist yet.
+func keep[V any](m *map[string]V, key string, v V) {
+	if *m == nil {
+		*m = map[string]V{}
+	}
+	(*m)[key] = v
+}
+
+// number reads a count from an event's data; 0 when it is not there.
+func number(e event.Event, key string) int {
+	n, err := strconv.Atoi(e.Data[key])
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// seconds reads a duration from an event's data, or takes the time since.
+func seconds(e event.Event, key string, since time.Time) float64 {
+	if s, err := strconv.ParseFloat(e.Data[key], 64); err == nil {
+		return s
+	}
+	if since.IsZero() {
+		return 0
+	}
+	return e.Time.Sub(since).Seconds()
+}
