@@ -55,13 +55,18 @@ func (e *Engine) startDrain(g *group, m *member) {
 	}
 	m.phase = memberCordoning
 	m.drain = drainState{}
-	p := &NodePatch{UID: n.UID, SetAnnotations: map[string]string{model.AnnotationRotation: e.cfg.Rotation}}
+	p := &NodePatch{UID: n.UID}
+	if !e.cfg.DrainOnly {
+		p.SetAnnotations = map[string]string{model.AnnotationRotation: e.cfg.Rotation}
+	}
 	if !n.Unschedulable {
 		// What a person cordoned before stays theirs.
 		unschedulable := true
 		p.Unschedulable = &unschedulable
-		p.SetAnnotations[model.AnnotationCordoned] = "true"
 		m.drain.cordonedByUs = true
+		if !e.cfg.DrainOnly {
+			p.SetAnnotations[model.AnnotationCordoned] = "true"
+		}
 	} else if n.Annotations[model.AnnotationCordoned] == "true" {
 		m.drain.cordonedByUs = true
 	}

@@ -140,6 +140,9 @@ func (e *Engine) takeInstances(g *group, now []model.Instance, first bool) {
 func (e *Engine) adopt(g *group, in model.Instance, first bool) *member {
 	m := &member{inst: in, ours: !first, firstSeen: e.now}
 	m.old = slices.ContainsFunc(g.Nodes, func(n planNode) bool { return n.Instance == in.ID })
+	if e.cfg.DrainOnly {
+		m.node = in.ID // the node stands for its instance
+	}
 	switch {
 	case in.State == model.InstanceTerminating:
 		m.phase = memberTerminating

@@ -31,6 +31,7 @@ func Build(spec Spec, inv model.Inventory, now time.Time) (*Plan, error) {
 	for _, g := range groups {
 		b.group(g)
 	}
+	b.checkHolds()
 	b.checkPods()
 	for _, n := range inv.Nodes {
 		if n.Marked() {

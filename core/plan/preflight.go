@@ -68,6 +68,25 @@ func (b *builder) checkGroup(g model.NodeGroup) {
 	}
 }
 
+// checkHolds refuses groups that different unfinished rotations hold: only one
+// can be taken up at a time.
+func (b *builder) checkHolds() {
+	holder := ""
+	for _, g := range b.plan.Groups {
+		if g.HeldBy == "" {
+			continue
+		}
+		if holder == "" {
+			holder = g.HeldBy
+		}
+		if g.HeldBy != holder {
+			b.refuse(Finding{Code: "held", Object: g.Name,
+				Message: fmt.Sprintf("group %s is held by rotation %s, and other selected groups by %s", g.Name, g.HeldBy, holder),
+				Fix:     "finish one rotation at a time: select its groups with select.groups"})
+		}
+	}
+}
+
 // checkPods finds what would stop a drain, before a node is touched.
 func (b *builder) checkPods() {
 	budgets := make(map[string][]*model.Budget)

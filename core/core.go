@@ -1,0 +1,254 @@
+// Package core is the library's face: what a provisioner embeds to rotate the
+// nodes of a cluster, and what the rotatord command is made of.
+//
+//	r, err := core.Open(ctx, core.Options{Spec: spec})
+//	if err != nil { ... }
+//	defer r.Close()
+//	p, err := r.Plan()
+//	if err != nil || len(p.Refusals) > 0 { ... }
+//	result, err := r.Run(ctx)
+//
+// A Rotator is for one rotation. It launches the driver as a process of its
+// own and talks to the cluster that the spec's kubeconfig names.
+package core
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/rotatord/rotator/core/engine"
+	"github.com/rotatord/rotator/core/host"
+	"github.com/rotatord/rotator/core/journal"
+	"github.com/rotatord/rotator/core/kube"
+	"github.com/rotatord/rotator/core/model"
+	"github.com/rotatord/rotator/core/plan"
+	"github.com/rotatord/rotator/core/runtime"
+)
+
+// Options of a rotation. Spec must be complete: package config defaults and
+// validates it.
+type Options struct {
+	Spec plan.Spec
+	// Log receives what a developer wants to know; events go to Sinks. Default: none.
+	Log *slog.Logger
+	// DriverLog receives the driver's own log. Default: none.
+	DriverLog hclog.Logger
+	// Sinks receive every event once it is durable.
+	Sinks []runtime.Sink
+	// Stop, once closed, starts nothing new, tidies the cluster and ends the
+	// rotation, which can be resumed. Nil: never.
+	Stop <-chan struct{}
+	// RotationID names the rotation; default: made from the time and chance. A
+	// rotation that an earlier run left unfinished goes on under its own id.
+	RotationID string
+	// Cluster and Provider replace the ports, for embedders that have their own.
+	// A given Cluster must not have been started. Default: by Spec.
+	Cluster  runtime.Cluster
+	Provider runtime.Provider
+}
+
+// Rotator is one rotation of one cluster, opened and not yet run.
+type Rotator struct {
+	opts        Options
+	cluster     runtime.Cluster
+	provider    runtime.Provider
+	inventory   model.Inventory
+	diagnostics []model.Diagnostic
+	plan        *plan.Plan
+	closers     []func()
+}
+
+// Open launches the driver, connects to the cluster, and looks at both once.
+// It changes nothing. Errors are *host.Error, *kube.Error or *engine.Error,
+// each saying what to do. Close must be called on success.
+func Open(ctx context.Context, o Options) (*Rotator, error) {
+	r, err := openCluster(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.openProvider(ctx); err != nil {
+		r.Close()
+		return nil, err
+	}
+	return r, nil
+}
+
+func openCluster(ctx context.Context, o Options) (*Rotator, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	r := &Rotator{opts: o, cluster: o.Cluster}
+	if r.cluster == nil {
+		c, err := kube.Connect(ctx, kube.Options{Kubeconfig: o.Spec.Kube.Kubeconfig, Context: o.Spec.Kube.Context, Log: o.Log})
+		if err != nil {
+			return nil, err
+		}
+		r.cluster = c
+	}
+	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
+	r.closers = append(r.closers, stop)
+	// The watches outlive ctx, which may only bound the opening.
+	unhook := context.AfterFunc(ctx, stop)
+	err := r.cluster.Start(watching)
+	unhook()
+	if err != nil {
+		r.Close()
+		return nil, err
+	}
+	r.inventory = r.cluster.Inventory()
+	return r, nil
+}
+
+func (r *Rotator) openProvider(ctx context.Context) error {
+	r.provider = r.opts.Provider
+	if r.provider == nil {
+		d := r.opts.Spec.Driver
+		h, err := host.Launch(ctx, host.Options{Name: d.Name, Path: d.Path, PluginDirs: d.PluginDir, SHA256: d.SHA256, Env: d.Env,
+			Config: d.Config, Cluster: r.opts.Spec.Cluster, CallTimeout: d.Timeout, Log: r.opts.DriverLog})
+		if err != nil {
+			return err
+		}
+		r.closers = append(r.closers, h.Close)
+		r.provider = h
+	}
+	s, diagnostics, err := r.provider.Observe(ctx, 0)
+	if err != nil {
+		return fmt.Errorf("looking at cluster %s through driver %s: %w", r.opts.Spec.Cluster, r.opts.Spec.Driver.Name, err)
+	}
+	r.inventory.Groups, r.inventory.Instances, r.diagnostics = s.Groups, s.Instances, diagnostics
+	return nil
+}
+
+// Diagnostics are the driver's findings about the cluster: what it left out,
+// and why.
+func (r *Rotator) Diagnostics() []model.Diagnostic { return r.diagnostics }
+
+// Plan says what Run would do. It changes nothing. The only error is a
+// *plan.SelectionError.
+func (r *Rotator) Plan() (*plan.Plan, error) {
+	if r.plan == nil {
+		p, err := plan.Build(r.opts.Spec, r.inventory, time.Now())
+		if err != nil {
+			return nil, err
+		}
+		r.plan = p
+	}
+	return r.plan, nil
+}
+
+// RefusedError says that the plan has refusals; nothing was changed.
+type RefusedError struct{ Plan *plan.Plan }
+
+func (e *RefusedError) Error() string {
+	return fmt.Sprintf("the plan was refused: %s", e.Plan.Refusals[0].Message)
+}
+
+// Run carries the plan out. With nothing to do it returns StatusDone at once.
+// Errors: *plan.SelectionError, *RefusedError, runtime.ErrJournal, ctx's own;
+// in each case but the last two nothing was changed. It can be called once.
+func (r *Rotator) Run(ctx context.Context) (*engine.Result, error) {
+	p, err := r.Plan()
+	if err != nil {
+		return nil, err
+	}
+	return r.run(ctx, p, false)
+}
+
+func (r *Rotator) run(ctx context.Context, p *plan.Plan, drainOnly bool) (*engine.Result, error) {
+	if len(p.Refusals) > 0 {
+		return nil, &RefusedError{Plan: p}
+	}
+	if p.Nodes() == 0 && !p.Leftovers() {
+		return &engine.Result{Status: engine.StatusDone, Message: "nothing to do: no node is outdated"}, nil
+	}
+	id, prefix := r.rotation(p)
+	j, err := journal.OpenDir(r.opts.Spec.Journal.Dir, id)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", runtime.ErrJournal, err)
+	}
+	defer j.Close() //nolint:errcheck // every Append is synced; nothing is buffered
+	e := engine.New(engine.Config{Rotation: id, OpPrefix: prefix, Plan: p, Spec: r.opts.Spec, DrainOnly: drainOnly})
+	return runtime.Run(ctx, runtime.Options{Rotation: id, Engine: e, Provider: r.provider, Cluster: r.cluster, Journal: j,
+		Sinks: r.opts.Sinks, Stop: r.opts.Stop, Log: r.opts.Log,
+		Initial: engine.Input{
+			Snapshot: &engine.Snapshot{Groups: r.inventory.Groups, Instances: r.inventory.Instances},
+			Nodes:    r.inventory.Nodes, Pods: r.inventory.Pods, Workloads: r.inventory.Workloads, Budgets: r.inventory.Budgets,
+		}})
+}
+
+// rotation chooses the rotation's id and the prefix of this run's op ids. What
+// an earlier run holds at the provider is taken up under its id; op ids stay
+// unique all the same.
+func (r *Rotator) rotation(p *plan.Plan) (id, prefix string) {
+	b := make([]byte, 3)
+	_, _ = rand.Read(b) // never fails, see crypto/rand
+	fresh := "r" + time.Now().UTC().Format("20060102-150405") + "-" + hex.EncodeToString(b)
+	id = fresh
+	if r.opts.RotationID != "" {
+		id = r.opts.RotationID
+	}
+	for _, g := range p.Groups {
+		if g.HeldBy != "" {
+			id = g.HeldBy
+		}
+	}
+	return id, fresh
+}
+
+// Close ends the driver and the watches. It may be called more than once.
+func (r *Rotator) Close() {
+	for _, c := range r.closers {
+		c()
+	}
+	r.closers = nil
+}
+
+// DrainNode cordons and drains one node, with the spec's rules. With terminate
+// it then ends the node's instance through the driver, after which its group
+// refills; without, no driver is needed and the node stays cordoned. Errors
+// are those of Open and Run.
+func DrainNode(ctx context.Context, o Options, node string, terminate bool) (*engine.Result, error) {
+	if terminate {
+		o.Spec.Select = plan.Select{Nodes: []string{node}, Force: true,
+			Roles: []string{string(model.RoleNode), string(model.RoleControlPlane), string(model.RoleAPIServer), string(model.RoleBastion)}}
+		o.Spec.Strategy = plan.Strategy{Mode: plan.ModeRolling, MaxUnavailable: "1", Waits: o.Spec.Strategy.Waits}
+		r, err := Open(ctx, o)
+		if err != nil {
+			return nil, err
+		}
+		defer r.Close()
+		return r.Run(ctx)
+	}
+	r, err := openCluster(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	r.provider = noProvider{}
+	p, err := plan.BuildDrain(o.Spec, r.inventory, node)
+	if err != nil {
+		return nil, err
+	}
+	// The engine knows instances: the node stands for its own.
+	g := p.Groups[0]
+	r.inventory.Groups = []model.NodeGroup{{ID: g.ID, Name: g.Name, Role: g.Role, Desired: g.Size}}
+	r.inventory.Instances = []model.Instance{{ID: node, GroupID: g.ID, State: model.InstanceInService}}
+	return r.run(ctx, p, true)
+}
+
+// noProvider stands in where a drain needs no driver: nothing calls it.
+type noProvider struct{}
+
+func (noProvider) Observe(context.Context, time.Duration) (*engine.Snapshot, []model.Diagnostic, error) {
+	return nil, nil, &engine.Error{Code: engine.ErrUnsupported, Message: "a drain has no driver"}
+}
+
+func (noProvider) Do(context.Context, string, engine.Effect) error {
+	return &engine.Error{Code: engine.ErrUnsupported, Message: "a drain has no driver"}
+}
