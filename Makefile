@@ -69,7 +69,9 @@ e2e: build sandbox ## end-to-end rotations with real processes in the sandbox
 	BIN=$(BIN) $(GO) test -tags e2e -count=1 -v -timeout $(E2E_TIMEOUT) -run '$(RUN)' ./e2e/...
 
 bench: build sandbox ## measure plan time and memory, driver start, cloud calls for each node
-	hack/bench.sh
+	$(GO) test -run '^$$' -bench . -benchtime 10x ./core/host/
+	BIN=$(BIN) $(GO) test -tags e2e -run '^$$' -bench Plan -benchtime 5x -timeout $(E2E_TIMEOUT) ./e2e/
+	BIN=$(BIN) $(GO) test -tags e2e -run '^$$' -bench Rotation -benchtime 1x -timeout $(E2E_TIMEOUT) ./e2e/
 
 race: ## unit tests under the race detector (needs a C compiler)
 	CGO_ENABLED=1 $(GO) test -race -timeout $(UNIT_TIMEOUT) ./core/... ./drivers/...
