@@ -32,6 +32,9 @@ var timeType = reflect.TypeFor[time.Time]()
 
 // requestName is the parameter name of a field, "" when the field takes no part in requests.
 func requestName(f reflect.StructField) string {
+	if !f.IsExported() {
+		return ""
+	}
 	if n, ok := f.Tag.Lookup("q"); ok {
 		if n == "-" {
 			return ""
@@ -43,6 +46,9 @@ func requestName(f reflect.StructField) string {
 
 // elementName is the element name of a field, "" when the field takes no part in answers.
 func elementName(p Protocol, f reflect.StructField) string {
+	if !f.IsExported() {
+		return ""
+	}
 	if n, ok := f.Tag.Lookup("x"); ok {
 		if n == "-" {
 			return ""

@@ -1,0 +1,104 @@
+// Package modelcheck holds answers of the simulated AWS against AWS's own API models, the api-2.json files that the
+// AWS SDK for Go v1 ships. It exists for tests: the models come from the module cache and are no part of any binary.
+package modelcheck
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// modelModule is where the models come from. Module version v1.55.8 is the last of its line: AWS ended v1, and its
+// models stay as they were then. A field that AWS added later is unknown here and would be reported.
+const modelModule = "github.com/aws/aws-sdk-go"
+
+// services are the models that are loaded: the name that SigV4 scopes give a service, and its model's folder.
+var services = map[string]string{
+	"ec2":         "ec2/2016-11-15",
+	"autoscaling": "autoscaling/2011-01-01",
+	"ssm":         "ssm/2014-11-06",
+	"sts":         "sts/2011-06-15",
+}
+
+// ref is a use of a shape.
+type ref struct {
+	Shape         string `json:"shape"`
+	LocationName  string `json:"locationName"`
+	Flattened     bool   `json:"flattened"`
+	ResultWrapper string `json:"resultWrapper"`
+}
+
+// shape is a type of a model.
+type shape struct {
+	Type      string          `json:"type"`
+	Required  []string        `json:"required"`
+	Members   map[string]*ref `json:"members"`
+	Member    *ref            `json:"member"`
+	Key       *ref            `json:"key"`
+	Value     *ref            `json:"value"`
+	Enum      []string        `json:"enum"`
+	Flattened bool            `json:"flattened"`
+	Pattern   string          `json:"pattern"`
+	Min       *float64        `json:"min"`
+	Max       *float64        `json:"max"`
+	Exception bool            `json:"exception"`
+	Error     struct {
+		Code           string `json:"code"`
+		HTTPStatusCode int    `json:"httpStatusCode"`
+	} `json:"error"`
+}
+
+// Model is one service's API.
+type Model struct {
+	Metadata struct {
+		Protocol     string `json:"protocol"`
+		XMLNamespace string `json:"xmlNamespace"`
+	} `json:"metadata"`
+	Operations map[string]struct {
+		Output *ref  `json:"output"`
+		Errors []ref `json:"errors"`
+	} `json:"operations"`
+	Shapes map[string]*shape `json:"shapes"`
+}
+
+// Checker holds the models of all services.
+type Checker struct {
+	models map[string]*Model
+}
+
+var load = sync.OnceValues(func() (*Checker, error) {
+	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", modelModule).Output()
+	dir := strings.TrimSpace(string(out))
+	if err != nil || dir == "" {
+		return nil, fmt.Errorf("find the folder of %s (is it downloaded? try `go mod download %s`): %w", modelModule, modelModule, err)
+	}
+	c := &Checker{models: map[string]*Model{}}
+	for name, path := range services {
+		file := filepath.Join(dir, "models", "apis", filepath.FromSlash(path), "api-2.json")
+		b, err := os.ReadFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("read the API model of %s: %w", name, err)
+		}
+		m := new(Model)
+		if err := json.Unmarshal(b, m); err != nil {
+			return nil, fmt.Errorf("read the API model of %s: %w", name, err)
+		}
+		c.models[name] = m
+	}
+	return c, nil
+})
+
+// Load reads the models, once for the whole test binary; the test fails when the module cache does not hold them.
+func Load(t testing.TB) *Checker {
+	t.Helper()
+	c, err := load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}

@@ -1,0 +1,80 @@
+package modelcheck
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"sync/atomic"
+	"testing"
+)
+
+// Transport wraps a client's transport: each answer is checked against its model before the client sees it, and what is
+// wrong fails the test.
+func (k *Checker) Transport(t testing.TB, next http.RoundTripper) *Transport {
+	return &Transport{checker: k, next: next, report: func(problem string) { t.Error(problem) }}
+}
+
+// Transport is an http.RoundTripper that checks.
+type Transport struct {
+	checker *Checker
+	next    http.RoundTripper
+	report  func(string)
+	// Answers and Values count what was checked.
+	Answers, Values atomic.Int64
+}
+
+var _ http.RoundTripper = (*Transport)(nil)
+
+var scope = regexp.MustCompile(`Credential=[^/]+/\d+/[^/]+/([^/]+)/aws4_request`)
+
+// RoundTrip implements http.RoundTripper.
+func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
+	var sent []byte
+	if r.Body != nil {
+		b, err := io.ReadAll(r.Body)
+		if err != nil {
+			return nil, err
+		}
+		_ = r.Body.Close()
+		sent = b
+		r = r.Clone(r.Context())
+		r.Body = io.NopCloser(bytes.NewReader(sent))
+	}
+	resp, err := t.next.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	body, err := io.ReadAll(resp.Body)
+	_ = resp.Body.Close()
+	if err != nil {
+		return nil, err
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(body))
+	service, operation := named(r, sent)
+	problems, values := t.checker.Body(service, operation, resp.StatusCode, body)
+	t.Answers.Add(1)
+	t.Values.Add(int64(values))
+	for _, p := range problems {
+		t.report(fmt.Sprintf("%s answer (HTTP %d): %s\n%s", service, resp.StatusCode, p, body))
+	}
+	return resp, nil
+}
+
+// named reads service and operation from a request.
+func named(r *http.Request, body []byte) (service, operation string) {
+	if m := scope.FindStringSubmatch(r.Header.Get("Authorization")); m != nil {
+		service = m[1]
+	}
+	if _, op, ok := strings.Cut(r.Header.Get("X-Amz-Target"), "."); ok {
+		return service, op
+	}
+	form, err := url.ParseQuery(string(body))
+	if err != nil {
+		return service, ""
+	}
+	return service, form.Get("Action")
+}

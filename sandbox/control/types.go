@@ -1,0 +1,183 @@
+// Package control is the sandbox's side door: faults, call counters and new machine images over plain HTTP and JSON,
+// beside the AWS wire protocol and never part of it. It holds the values, the handler and the Go client; whoever plays
+// the cloud (package aws) implements [Backend].
+package control
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Kind names what a fault does.
+type Kind string
+
+// The kinds of faults. Which fields of [Fault] each one reads stands beside it; Count and Share work for all.
+const (
+	// Throttle answers calls with the service's throttling error instead of acting. Reads Action.
+	Throttle Kind = "throttle"
+	// InsufficientCapacity makes launches fail as EC2 does when a zone has run dry. Reads Group, Zone.
+	InsufficientCapacity Kind = "insufficient-capacity"
+	// NeverJoin launches machines whose kubelet never registers a node. Reads Group, Zone.
+	NeverJoin Kind = "never-join"
+	// NeverReady launches machines whose node registers and never gets Ready. Reads Group, Zone.
+	NeverReady Kind = "never-ready"
+	// SlowBoot launches machines that take Delay longer to boot. Reads Group, Zone, Delay.
+	SlowBoot Kind = "slow-boot"
+	// ErrorAfterAct lets the call act and then answers an internal error: the response is lost, the effect is not. Reads Action.
+	ErrorAfterAct Kind = "error-after-act"
+	// ErrorBeforeAct answers an internal error and does nothing. Reads Action.
+	ErrorBeforeAct Kind = "error-before-act"
+	// Deny answers calls as if the caller's policy did not allow them. Reads Action.
+	Deny Kind = "deny"
+)
+
+// Kinds are all kinds of faults, in the order in which help texts list them.
+func Kinds() []Kind {
+	return []Kind{Throttle, InsufficientCapacity, NeverJoin, NeverReady, SlowBoot, ErrorAfterAct, ErrorBeforeAct, Deny}
+}
+
+// Fault is something that shall go wrong from now on.
+type Fault struct {
+	// ID is given by the sandbox; empty in a request.
+	ID   string `json:"id,omitempty"`
+	Kind Kind   `json:"kind"`
+	// Action limits a fault of calls: an API action ("TerminateInstanceInAutoScalingGroup"), a service ("autoscaling"),
+	// or both ("autoscaling:TerminateInstanceInAutoScalingGroup"). Empty: every call of every service.
+	Action string `json:"action,omitempty"`
+	// Group limits a fault of machines to an Auto Scaling group. Empty: every launch.
+	Group string `json:"group,omitempty"`
+	// Zone limits a fault of machines to an availability zone. Empty: all.
+	Zone string `json:"zone,omitempty"`
+	// Count is how often the fault strikes before it is used up; 0: until it is cleared.
+	Count int `json:"count,omitempty"`
+	// Share is the part of the matching calls or launches that it strikes, above 0 to 1, decided by the sandbox's seed.
+	// 0 means 1: all of them.
+	Share float64 `json:"share,omitempty"`
+	// Delay is what a slow boot adds.
+	Delay Duration `json:"delay,omitempty"`
+	// Struck is how often the fault has struck so far; set by the sandbox.
+	Struck int `json:"struck"`
+}
+
+// Validate says what is wrong with a fault before it is added.
+func (f Fault) Validate() error {
+	ofCalls := []Kind{Throttle, ErrorAfterAct, ErrorBeforeAct, Deny}
+	switch {
+	case !slices.Contains(Kinds(), f.Kind):
+		names := make([]string, 0, len(Kinds()))
+		for _, k := range Kinds() {
+			names = append(names, string(k))
+		}
+		return fmt.Errorf("fault kind %q is not known: choose one of %s", f.Kind, strings.Join(names, ", "))
+	case f.Count < 0:
+		return fmt.Errorf("fault %s: count %d is negative: give 0 for no limit", f.Kind, f.Count)
+	case f.Share < 0 || f.Share > 1:
+		return fmt.Errorf("fault %s: share %v is not between 0 and 1", f.Kind, f.Share)
+	case f.Kind == SlowBoot && f.Delay <= 0:
+		return fmt.Errorf("fault %s: give the delay that a boot takes longer", f.Kind)
+	case f.Kind != SlowBoot && f.Delay != 0:
+		return fmt.Errorf("fault %s takes no delay", f.Kind)
+	case slices.Contains(ofCalls, f.Kind) && (f.Group != "" || f.Zone != ""):
+		return fmt.Errorf("fault %s strikes calls: it takes an action, not a group or a zone", f.Kind)
+	case !slices.Contains(ofCalls, f.Kind) && f.Action != "":
+		return fmt.Errorf("fault %s strikes launches: it takes a group or a zone, not an action", f.Kind)
+	}
+	return nil
+}
+
+// Duration is a time.Duration that JSON writes as "1m30s".
+type Duration time.Duration
+
+// MarshalText implements encoding.TextMarshaler.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (d *Duration) UnmarshalText(b []byte) error {
+	v, err := time.ParseDuration(string(b))
+	if err != nil {
+		return err
+	}
+	*d = Duration(v)
+	return nil
+}
+
+// Calls counts the calls of one API action.
+type Calls struct {
+	Service string `json:"service"`
+	Action  string `json:"action"`
+	// Calls is how many arrived, those that were refused or throttled included.
+	Calls int64 `json:"calls"`
+	// Errors is how many of them were answered with an error, by error code.
+	Errors map[string]int64 `json:"errors,omitempty"`
+}
+
+// Stats are the counters since the start or the last reset, sorted by service and action.
+type Stats struct {
+	Since time.Time `json:"since"`
+	Calls []Calls   `json:"calls"`
+	Total int64     `json:"total"`
+	// Changing counts only the calls of actions that change something (not Describe, Get, List).
+	Changing int64 `json:"changing"`
+	// Launched and Terminated count machines, whoever asked for them.
+	Launched   int64 `json:"launched"`
+	Terminated int64 `json:"terminated"`
+}
+
+// PublishImageRequest asks for a new machine image.
+type PublishImageRequest struct {
+	// Group limits the new revision to one Auto Scaling group; empty: every group that owns instances of the image's kind.
+	Group string `json:"group,omitempty"`
+}
+
+// PublishedImage says what PublishImage changed.
+type PublishedImage struct {
+	ImageID      string    `json:"imageId"`
+	ImageName    string    `json:"imageName"`
+	CreationDate time.Time `json:"creationDate"`
+	// Parameter is the SSM parameter that names the image now, at ParameterVersion.
+	Parameter        string           `json:"parameter"`
+	ParameterVersion int64            `json:"parameterVersion"`
+	Groups           []PublishedGroup `json:"groups"`
+}
+
+// PublishedGroup is what the new image means for one Auto Scaling group.
+type PublishedGroup struct {
+	Name string `json:"name"`
+	// LaunchTemplate and Version are the group's template and the version that it launches from now; a template that
+	// follows the SSM parameter gets no new version.
+	LaunchTemplate string `json:"launchTemplate,omitempty"`
+	Version        int64  `json:"version,omitempty"`
+	// LaunchConfiguration is set for a group that launches from a launch configuration instead.
+	LaunchConfiguration string `json:"launchConfiguration,omitempty"`
+}
+
+// InstanceRefreshRequest seeds an instance refresh: what DescribeInstanceRefreshes shows. The refresh replaces nothing.
+type InstanceRefreshRequest struct {
+	Group string `json:"group"`
+	// Status is AWS's InstanceRefreshStatus; default InProgress. The newest refresh of a group that is still at work is
+	// updated in place, so that a second request can end it.
+	Status string `json:"status,omitempty"`
+}
+
+// WarmPoolRequest gives a group a warm pool, or takes it away with Remove. The pool is shown and holds no instances.
+type WarmPoolRequest struct {
+	Group   string `json:"group"`
+	MinSize int    `json:"minSize,omitempty"`
+	Remove  bool   `json:"remove,omitempty"`
+}
+
+// Backend is what the handler drives. Errors are the caller's mistakes (an unknown group or fault) and answer 400.
+type Backend interface {
+	AddFault(Fault) (Fault, error)
+	Faults() []Fault
+	// ClearFaults removes the fault with the id, or all of them for "".
+	ClearFaults(id string) error
+	// Stats reads the counters and, with reset, starts them again in the same moment, so that no call is lost between.
+	Stats(reset bool) Stats
+	PublishImage(context.Context, PublishImageRequest) (PublishedImage, error)
+	SeedInstanceRefresh(InstanceRefreshRequest) error
+	SeedWarmPool(WarmPoolRequest) error
+}
