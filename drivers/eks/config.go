@@ -1,0 +1,111 @@
+package eks
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"strings"
+
+	"github.com/rotatord/rotator/drivers/sdk"
+)
+
+// Config of the driver. The zero value is valid: everything then comes from
+// the AWS SDK's own chain (variables, profile, role of the machine).
+type Config struct {
+	// Region of the cluster, as eu-central-1; empty: the SDK's chain.
+	Region string `json:"region,omitempty"`
+	// Profile of the shared AWS configuration; empty: the SDK's chain.
+	Profile string `json:"profile,omitempty"`
+	// Endpoint takes the place of AWS's own endpoints, for every service. For
+	// tests; AWS_ENDPOINT_URL does the same.
+	Endpoint string `json:"endpoint,omitempty"`
+	// Tag that marks the cluster's groups, KEY or KEY=VALUE; empty:
+	// kubernetes.io/cluster/NAME with the value owned or shared.
+	Tag string `json:"tag,omitempty"`
+}
+
+// configSchema describes Config. A test holds it against the struct.
+const configSchema = `{
+  "$schema": "https://json-schema.org/draft/2020-12/schema",
+  "title": "Configuration of the eks driver",
+  "type": "object",
+  "additionalProperties": false,
+  "properties": {
+    "region": {
+      "type": "string",
+      "description": "AWS region of the cluster. Default: what the AWS SDK finds (AWS_REGION, the profile)."
+    },
+    "profile": {
+      "type": "string",
+      "description": "Profile of the shared AWS configuration files. Default: what the AWS SDK finds (AWS_PROFILE)."
+    },
+    "endpoint": {
+      "type": "string",
+      "format": "uri",
+      "description": "URL that takes the place of AWS's endpoints, for tests."
+    },
+    "tag": {
+      "type": "string",
+      "description": "Tag of the cluster's Auto Scaling groups, KEY or KEY=VALUE. Default: kubernetes.io/cluster/NAME with the value owned or shared."
+    }
+  }
+}`
+
+// parseConfig reads raw strictly. Nothing at all is the zero Config.
+func parseConfig(raw []byte) (Config, []sdk.Diagnostic) {
+	refuse := func(summary, detail string) (Config, []sdk.Diagnostic) {
+		return Config{}, []sdk.Diagnostic{{Severity: sdk.SeverityError, Code: "config-invalid", Summary: summary, Detail: detail, Object: "driver.config"}}
+	}
+	const keys = "The eks driver knows the keys region, profile, endpoint and tag."
+	var c Config
+	if len(bytes.TrimSpace(raw)) == 0 {
+		return c, nil
+	}
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&c); err != nil {
+		return refuse("the eks driver's configuration is refused: "+strings.TrimPrefix(err.Error(), "json: "), keys)
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return refuse("the eks driver's configuration is refused: text after the JSON object", keys)
+	}
+	if c.Endpoint != "" {
+		u, err := url.Parse(c.Endpoint)
+		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+			return refuse(fmt.Sprintf("the eks driver's endpoint %q is no URL", c.Endpoint), "Give a whole URL such as http://127.0.0.1:4566, or leave endpoint out to use AWS.")
+		}
+	}
+	if key, _, _ := strings.Cut(c.Tag, "="); c.Tag != "" && key == "" {
+		return refuse(fmt.Sprintf("the eks driver's tag %q has no key", c.Tag), "Give KEY or KEY=VALUE, or leave tag out for kubernetes.io/cluster/NAME.")
+	}
+	return c, nil
+}
+
+// groupTag is how the groups of a cluster are told from others.
+type groupTag struct {
+	key    string
+	values []string // empty: any value
+}
+
+// tagFor returns the tag that marks the cluster's groups. The comparison is
+// always exact: "prod" must not match the groups of "prod-2".
+func (c Config) tagFor(cluster string) groupTag {
+	if c.Tag == "" {
+		return groupTag{key: "kubernetes.io/cluster/" + cluster, values: []string{"owned", "shared"}}
+	}
+	key, value, hasValue := strings.Cut(c.Tag, "=")
+	if !hasValue {
+		return groupTag{key: key}
+	}
+	return groupTag{key: key, values: []string{value}}
+}
+
+func (t groupTag) String() string {
+	if len(t.values) == 0 {
+		return t.key
+	}
+	return t.key + "=" + strings.Join(t.values, "|")
+}

@@ -1,0 +1,216 @@
+package eks
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
+	asgtypes "github.com/aws/aws-sdk-go-v2/service/autoscaling/types"
+	"google.golang.org/grpc/codes"
+
+	"github.com/rotatord/rotator/drivers/sdk"
+)
+
+const (
+	// groupsPerPage is AWS's largest page of groups.
+	groupsPerPage = 100
+	// maxPages bounds every paged describe: AWS allows 500 groups a region by
+	// default, and a token that never ends must not hang a rotation.
+	maxPages = 200
+	// maxSurge bounds the surge of one group. AWS has no such limit: it is there
+	// so that a slip of the keyboard does not launch a data centre.
+	maxSurge = 1000
+	// tagManaged is on the groups behind managed node groups.
+	tagManaged = "eks:nodegroup-name"
+)
+
+// group is an Auto Scaling group as it was read, with our records.
+type group struct {
+	*asgtypes.AutoScalingGroup
+	name              string
+	tags              map[string]string
+	desired, min, max int
+	prepared          *prepareRecord // nil: nobody holds the group
+	surge             *surgeRecord   // nil: no surge
+	// unreadable tells which record cannot be read. What it says is then unknown,
+	// so that nothing may be changed.
+	unreadable error
+}
+
+func newGroup(g *asgtypes.AutoScalingGroup) *group {
+	n := &group{
+		AutoScalingGroup: g,
+		name:             aws.ToString(g.AutoScalingGroupName),
+		tags:             make(map[string]string, len(g.Tags)),
+		desired:          int(aws.ToInt32(g.DesiredCapacity)),
+		min:              int(aws.ToInt32(g.MinSize)),
+		max:              int(aws.ToInt32(g.MaxSize)),
+	}
+	for _, t := range g.Tags {
+		n.tags[aws.ToString(t.Key)] = aws.ToString(t.Value)
+	}
+	n.prepared, n.unreadable = parsePrepareRecord(n.tags)
+	if value, ok := n.tags[tagSurge]; ok {
+		var err error
+		if n.surge, err = parseSurgeRecord(value); err != nil && n.unreadable == nil {
+			n.unreadable = fmt.Errorf("tag %s: %w", tagSurge, err)
+		}
+	}
+	return n
+}
+
+// managed names the managed node group that the group is of; empty: none.
+func (g *group) managed() string { return g.tags[tagManaged] }
+
+// marked tells whether the group carries the tag, key and value exactly.
+func (g *group) marked(t groupTag) bool {
+	v, ok := g.tags[t.key]
+	return ok && (len(t.values) == 0 || slices.Contains(t.values, v))
+}
+
+// standing is what the group's surge record means now.
+func (g *group) standing() standing { return g.surge.stand(g.desired, g.going) }
+
+// member returns an instance of the group; nil: it is in no group like this.
+func (g *group) member(id string) *asgtypes.Instance {
+	for i := range g.Instances {
+		if aws.ToString(g.Instances[i].InstanceId) == id {
+			return &g.Instances[i]
+		}
+	}
+	return nil
+}
+
+// going tells that an instance is no longer in service in the group, nor on its
+// way there.
+func (g *group) going(id string) bool {
+	i := g.member(id)
+	return i == nil || stateOf(i.LifecycleState) == sdk.InstanceTerminating || i.LifecycleState == asgtypes.LifecycleStateTerminated
+}
+
+func (g *group) suspended(process string) bool {
+	return slices.ContainsFunc(g.SuspendedProcesses, func(p asgtypes.SuspendedProcess) bool { return aws.ToString(p.ProcessName) == process })
+}
+
+// checkHolder answers ABORTED when another rotation than this holds the group.
+func (g *group) checkHolder(rotation string) error {
+	if g.prepared == nil || g.prepared.Rotation == rotation {
+		return nil
+	}
+	return sdk.Errorf(codes.Aborted, "group %s is held by rotation %s: let it finish, or resume or abort it; if it is gone for good, remove the tag %s from the group", g.name, g.prepared.Rotation, tagPrepared)
+}
+
+// unreadableDiagnostic explains a record that somebody edited.
+func (g *group) unreadableDiagnostic() sdk.Diagnostic {
+	return finding(sdk.SeverityError, "record-unreadable", g.name,
+		fmt.Sprintf("%v. A later rotator wrote it, or somebody edited it. Use that rotator, or put the group's settings right by hand and remove its tags %s*.", g.unreadable, tagPrefix),
+		"a record of a rotation on group %s cannot be read", g.name)
+}
+
+// describeGroups reads all groups that carry the tag, a hundred a call.
+func describeGroups(ctx context.Context, client *autoscaling.Client, tag groupTag) ([]*group, error) {
+	in := &autoscaling.DescribeAutoScalingGroupsInput{
+		MaxRecords: aws.Int32(groupsPerPage),
+		Filters:    []asgtypes.Filter{{Name: aws.String("tag-key"), Values: []string{tag.key}}},
+	}
+	var groups []*group
+	for range maxPages {
+		out, err := client.DescribeAutoScalingGroups(ctx, in)
+		if err != nil {
+			return nil, statusOf("autoscaling:DescribeAutoScalingGroups", "tag "+tag.String(), err)
+		}
+		for i := range out.AutoScalingGroups {
+			if g := newGroup(&out.AutoScalingGroups[i]); g.marked(tag) {
+				groups = append(groups, g)
+			}
+		}
+		if aws.ToString(out.NextToken) == "" {
+			slices.SortFunc(groups, func(a, b *group) int { return strings.Compare(a.name, b.name) })
+			return groups, nil
+		}
+		in.NextToken = out.NextToken
+	}
+	return nil, sdk.Errorf(codes.ResourceExhausted, "autoscaling:DescribeAutoScalingGroups: more than %d pages of groups carry the tag %s", maxPages, tag)
+}
+
+// readGroup reads one group now. A group that does not exist is nil.
+func readGroup(ctx context.Context, client *autoscaling.Client, name string) (*group, error) {
+	out, err := client.DescribeAutoScalingGroups(ctx, &autoscaling.DescribeAutoScalingGroupsInput{AutoScalingGroupNames: []string{name}})
+	if err != nil {
+		return nil, err
+	}
+	for i := range out.AutoScalingGroups {
+		if g := newGroup(&out.AutoScalingGroups[i]); g.name == name {
+			return g, nil
+		}
+	}
+	return nil, nil
+}
+
+// open reads a group for a change. A non-nil operation ends the call: the
+// group cannot be read, is gone, is not ours to change, or has a record that
+// cannot be read.
+func (d *Driver) open(ctx context.Context, c *clients, name, rotation string) (*group, *sdk.Operation, error) {
+	if !rotationID.MatchString(rotation) {
+		return nil, nil, sdk.Errorf(codes.InvalidArgument, "rotation id %q: give 1 to 64 of the characters A-Z a-z 0-9 . _ : / @ + -", rotation)
+	}
+	g, err := readGroup(ctx, c.asg, name)
+	switch {
+	case err != nil:
+		return nil, failed(diagnose("autoscaling:DescribeAutoScalingGroups", name, err)), nil
+	case g == nil:
+		return nil, failed(finding(sdk.SeverityError, "group-gone", name, "Somebody deleted it. Rotate the remaining groups with a new run.", "Auto Scaling group %s does not exist", name)), nil
+	case g.managed() != "":
+		return nil, failed(managedDiagnostic(g, sdk.SeverityError)), nil
+	case g.unreadable != nil:
+		return nil, failed(g.unreadableDiagnostic()), nil
+	}
+	if err := g.checkHolder(rotation); err != nil {
+		return nil, nil, err
+	}
+	return g, nil, nil
+}
+
+func managedDiagnostic(g *group, sev sdk.Severity) sdk.Diagnostic {
+	return finding(sev, "managed-node-group", g.name,
+		"This driver rotates self-managed groups; EKS changes the groups of managed node groups itself. Update it with aws eks update-nodegroup-version.",
+		"group %s is skipped: it belongs to the managed node group %s", g.name, g.managed())
+}
+
+// writeTags puts tags on a group, all or none. They do not reach instances.
+func writeTags(ctx context.Context, c *clients, name string, tags map[string]string) *sdk.Diagnostic {
+	_, err := c.asg.CreateOrUpdateTags(ctx, &autoscaling.CreateOrUpdateTagsInput{Tags: tagList(name, tags)})
+	if err != nil {
+		diag := diagnose("autoscaling:CreateOrUpdateTags", name, err)
+		return &diag
+	}
+	return nil
+}
+
+// dropTags removes tags from a group; one that is not there is no error.
+func dropTags(ctx context.Context, c *clients, name string, tags map[string]string) *sdk.Diagnostic {
+	if len(tags) == 0 {
+		return nil
+	}
+	_, err := c.asg.DeleteTags(ctx, &autoscaling.DeleteTagsInput{Tags: tagList(name, tags)})
+	if err != nil {
+		diag := diagnose("autoscaling:DeleteTags", name, err)
+		return &diag
+	}
+	return nil
+}
+
+func tagList(name string, tags map[string]string) []asgtypes.Tag {
+	list := make([]asgtypes.Tag, 0, len(tags))
+	for k, v := range tags {
+		list = append(list, asgtypes.Tag{
+			ResourceId: aws.String(name), ResourceType: aws.String("auto-scaling-group"),
+			Key: aws.String(k), Value: aws.String(v), PropagateAtLaunch: aws.Bool(false),
+		})
+	}
+	slices.SortFunc(list, func(a, b asgtypes.Tag) int { return strings.Compare(*a.Key, *b.Key) })
+	return list
+}
