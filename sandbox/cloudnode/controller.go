@@ -29,12 +29,15 @@ type Clients struct {
 }
 
 // A Controller turns machines into nodes and back. Its Hooks may be called
-// before Run: what they start waits for it.
+// before Run: what they start waits for it, while the machines boot.
 type Controller struct {
+	cluster string
+
+	// Set by Run before it closes started.
+	ctx      context.Context
 	clients  Clients
 	kubelets Kubelets
-	started  chan struct{} // closed by Run
-	ctx      context.Context
+	started  chan struct{}
 	wg       sync.WaitGroup
 
 	mu    sync.Mutex
@@ -42,10 +45,14 @@ type Controller struct {
 	boots map[string]context.CancelFunc // by machine id: stops its boot
 }
 
-// New makes a Controller; Run starts it.
-func New(clients Clients, kubelets Kubelets) *Controller {
-	return &Controller{clients: clients, kubelets: kubelets, started: make(chan struct{}), boots: map[string]context.CancelFunc{}}
+// New makes a Controller for the machines that carry the tag ClusterTag(cluster);
+// any other machine is another cluster's and joins no node here.
+func New(cluster string) *Controller {
+	return &Controller{cluster: cluster, started: make(chan struct{}), boots: map[string]context.CancelFunc{}}
 }
+
+// ClusterTag is the tag that says which cluster a machine or a group belongs to.
+func ClusterTag(cluster string) string { return "kubernetes.io/cluster/" + cluster }
 
 // Hooks are what the simulated cloud calls. None of them blocks.
 func (c *Controller) Hooks() aws.Hooks {
@@ -53,8 +60,8 @@ func (c *Controller) Hooks() aws.Hooks {
 }
 
 // Run lets machines become nodes and back until ctx is done. It is called once.
-func (c *Controller) Run(ctx context.Context) error {
-	c.ctx = ctx
+func (c *Controller) Run(ctx context.Context, clients Clients, kubelets Kubelets) error {
+	c.ctx, c.clients, c.kubelets = ctx, clients, kubelets
 	close(c.started)
 	<-ctx.Done()
 	c.mu.Lock()
@@ -69,7 +76,7 @@ func (c *Controller) Run(ctx context.Context) error {
 
 // running begins a machine's boot.
 func (c *Controller) running(m aws.Machine) {
-	if m.NeverJoins {
+	if _, ours := m.Tags[ClusterTag(c.cluster)]; !ours || m.NeverJoins {
 		return
 	}
 	booted := time.Now().Add(m.BootDelay)
@@ -96,7 +103,7 @@ func (c *Controller) stopping(m aws.Machine) {
 	}
 	delete(c.boots, m.ID)
 	c.mu.Unlock()
-	c.kubelets.StopMachine(ProviderID(m))
+	c.goAfterStart(context.Background(), func() { c.kubelets.StopMachine(ProviderID(m)) })
 }
 
 // terminated removes the machine's Node, as a cloud controller does once the

@@ -12,6 +12,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+
+	"github.com/rotatord/rotator/sandbox/aws"
 )
 
 // Options of an Observer; all but Groups are required.
@@ -23,7 +25,7 @@ type Options struct {
 	// Rotator is the user whose pods' deletions are held against it.
 	Rotator string
 	// Groups reads the state of the cloud's groups for the verdict.
-	Groups func() any
+	Groups func() []aws.GroupState
 }
 
 // An Observer watches from Run on.

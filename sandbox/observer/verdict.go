@@ -3,6 +3,8 @@ package observer
 import (
 	"fmt"
 	"time"
+
+	"github.com/rotatord/rotator/sandbox/aws"
 )
 
 // A Verdict is what the observer has seen since it started or was reset.
@@ -26,7 +28,7 @@ type Verdict struct {
 	Pods  PodCounts   `json:"pods"`
 	Nodes []NodeState `json:"nodes"`
 	// Groups is the state of the Auto Scaling groups, as the cloud reports it.
-	Groups any `json:"groups,omitempty"`
+	Groups []aws.GroupState `json:"groups"`
 }
 
 // A Violation is a time in which a budget had fewer healthy pods than it demands.

@@ -1,0 +1,79 @@
+package stack
+
+import (
+	"fmt"
+	"time"
+)
+
+// Options say how large the sandbox is and how fast its parts are.
+type Options struct {
+	Dir     string // holds the kubeconfig, logs and credentials
+	Cluster string // its name, in the tags of its groups
+	Region  string
+	Nodes   int // together, spread over the groups
+	Groups  int
+	Zones   int
+
+	BootDelay    time.Duration // a machine, from running to registered
+	PodStart     time.Duration // a pod, from bound to Ready
+	PodStop      time.Duration // a pod, from asked to end to gone
+	JobRun       time.Duration // a pod of a job, from Running to Succeeded
+	NodeLostTime time.Duration // how long a dead node's lease lasts; 0: Kubernetes' 50 s
+
+	Workload       string // WorkloadDemo, WorkloadNone or the path of a YAML file
+	Pods           int    // of the demo; 0: as many as suit the nodes
+	Seed           uint64 // decides all chance
+	MixedInstances bool   // groups use a mixed instances policy
+	ResourceNames  bool   // node names from instance ids instead of addresses
+	APIServerPort  int    // 0: a free one
+}
+
+// The workloads that are no file.
+const (
+	WorkloadDemo = "demo"
+	WorkloadNone = "none"
+)
+
+// Defaults are a cluster that is ready within ten seconds.
+func Defaults() Options {
+	return Options{
+		Cluster: "demo", Region: "eu-central-1", Nodes: 12, Groups: 1, Zones: 3,
+		BootDelay: 2 * time.Second, PodStart: time.Second, PodStop: 500 * time.Millisecond, JobRun: 30 * time.Second,
+		Workload: WorkloadDemo, Seed: 1,
+	}
+}
+
+// maxZones is how many zones the simulated region has at most.
+const maxZones = 8
+
+// Validate says what is wrong with the options, by the flag's name.
+func (o Options) Validate() error {
+	switch {
+	case o.Dir == "":
+		return fmt.Errorf("--dir: a folder is required")
+	case o.Cluster == "":
+		return fmt.Errorf("--cluster: a name is required")
+	case o.Region == "":
+		return fmt.Errorf("--region: a name such as eu-central-1 is required")
+	case o.Groups < 1:
+		return fmt.Errorf("--groups %d: at least 1 is needed", o.Groups)
+	case o.Nodes < o.Groups:
+		return fmt.Errorf("--nodes %d: each of the %d groups needs at least one", o.Nodes, o.Groups)
+	case o.Zones < 1 || o.Zones > maxZones:
+		return fmt.Errorf("--zones %d: choose 1 to %d", o.Zones, maxZones)
+	case o.Pods < 0:
+		return fmt.Errorf("--pods %d: it cannot be negative", o.Pods)
+	case o.Workload == "":
+		return fmt.Errorf("--workload: give demo, none or the path of a YAML file")
+	case o.APIServerPort < 0 || o.APIServerPort > 65535:
+		return fmt.Errorf("--apiserver-port %d: choose 1 to 65535, or 0 for a free one", o.APIServerPort)
+	}
+	for flag, d := range map[string]time.Duration{
+		"boot-delay": o.BootDelay, "pod-start-delay": o.PodStart, "pod-stop-delay": o.PodStop, "job-run-delay": o.JobRun,
+	} {
+		if d < 0 {
+			return fmt.Errorf("--%s %v: it cannot be negative", flag, d)
+		}
+	}
+	return nil
+}
