@@ -689,12 +689,30 @@ func TestSinks(t *testing.T) {
 				t.Errorf("took %v, want at most %v", took, most)
 			}
 			whole(t, other, steps)
-			if !strings.Contains(log.String(), "sink does not take its events") {
+			if strings.Count(log.String(), "sink does not take its events") != 1 {
 				t.Errorf("log: %s", log.String())
 			}
 			close(release)
 			synctest.Wait()
 			whole(t, stuck, sinkQueue+1) // no gap
+		})
+	})
+	t.Run("one that is too slow uses its patience up once", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			var got []uint64
+			var log strings.Builder
+			took := run(t, &log, sinkFunc(func(e []event.Event) {
+				got = append(got, seqs(e)...)
+				time.Sleep(time.Second)
+			}))
+			if most := 2*sinkPatience + steps*time.Millisecond; took > most {
+				t.Errorf("took %v, want at most %v", took, most)
+			}
+			time.Sleep(time.Hour)
+			if len(got) >= steps {
+				t.Error("it got everything")
+			}
+			whole(t, got, len(got))
 		})
 	})
 	t.Run("one that panics ends alone", func(t *testing.T) {
