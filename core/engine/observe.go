@@ -17,7 +17,11 @@ type observer struct {
 
 // Pauses between looks at the provider.
 const (
-	observeAtMost  = time.Second      // never more often: joins come in swarms
+	observeAtMost = time.Second // never more often: joins come in swarms
+	// observeMaxAge is below the pause, so that each look is a new one, and above
+	// 0, which would ask the driver to read anew what changes rarely as well
+	// (templates, instance refreshes): three calls instead of one.
+	observeMaxAge  = observeAtMost / 2
 	observeWaiting = 15 * time.Second // while an instance is expected or ending
 	observeIdle    = 60 * time.Second
 	// maxObserveFailures in a row, with pauses up to 30 s: about four minutes.
@@ -49,7 +53,7 @@ func (e *Engine) planObserve() {
 		return
 	}
 	o.inFlight, o.wanted = true, false
-	e.out.Effects = append(e.out.Effects, Effect{Verb: VerbObserve})
+	e.out.Effects = append(e.out.Effects, Effect{Verb: VerbObserve, MaxAge: observeMaxAge})
 }
 
 func (e *Engine) observed(out Outcome) {
