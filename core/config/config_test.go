@@ -87,7 +87,7 @@ func TestDefaults(t *testing.T) {
 			Mode: "rolling", MaxSurge: "1", MaxUnavailable: "0", GroupsAtOnce: 1,
 			Canary: plan.Canary{Enabled: true},
 		},
-		Drain: plan.Drain{Deadline: 15 * time.Minute, OnDeadline: "fail", GracePeriod: -time.Second, UnmanagedPods: "refuse", MaxEvictions: 50},
+		Drain: plan.Drain{Deadline: 15 * time.Minute, OnDeadline: "fail", UnmanagedPods: "refuse", MaxEvictions: 50},
 		Gates: plan.Gates{
 			NodeReady: plan.NodeReadyGate{Timeout: 15 * time.Minute},
 			Workloads: plan.WorkloadsGate{Enabled: true, Timeout: 10 * time.Minute},
@@ -134,7 +134,7 @@ strategy:
   batchSize: 4
   canary: {enabled: true, bake: 5m}
   waits: {betweenBatches: 1m, betweenDrains: 2m, betweenEvictions: 1500ms}
-drain: {deadline: 20m, retries: 3, onDeadline: skip, gracePeriod: 0, unmanagedPods: evict, maxEvictions: 9}
+drain: {deadline: 20m, retries: 3, onDeadline: skip, gracePeriod: 90s, unmanagedPods: evict, maxEvictions: 9}
 gates:
   nodeReady: {timeout: 7m, startupTaints: [node.example.com/wait]}
   workloads: {enabled: false, timeout: 1h}
@@ -157,7 +157,7 @@ report: {dir: r}
 		Strategy: plan.Strategy{Mode: plan.ModeBatch, MaxSurge: "25%", MaxUnavailable: "2", MaxInFlight: 7, GroupsAtOnce: 3, BatchSize: 4,
 			Canary: plan.Canary{Enabled: true, Bake: 5 * time.Minute},
 			Waits:  plan.Waits{BetweenBatches: time.Minute, BetweenDrains: 2 * time.Minute, BetweenEvictions: 1500 * time.Millisecond}},
-		Drain: plan.Drain{Deadline: 20 * time.Minute, Retries: 3, OnDeadline: plan.DeadlineSkip, GracePeriod: 0, UnmanagedPods: plan.UnmanagedEvict, MaxEvictions: 9},
+		Drain: plan.Drain{Deadline: 20 * time.Minute, Retries: 3, OnDeadline: plan.DeadlineSkip, GracePeriod: 90 * time.Second, UnmanagedPods: plan.UnmanagedEvict, MaxEvictions: 9},
 		Gates: plan.Gates{
 			NodeReady: plan.NodeReadyGate{Timeout: 7 * time.Minute, StartupTaints: []string{"node.example.com/wait"}},
 			Workloads: plan.WorkloadsGate{Enabled: false, Timeout: time.Hour}},
@@ -362,7 +362,7 @@ func TestLoadOrder(t *testing.T) {
 		"a boolean flag turned off": {map[string]string{"ROTATOR_CANARY": "true"}, []string{"--canary=false"},
 			func(s *plan.Spec) { s.Strategy.Canary.Enabled = false }},
 		"a negative duration": {nil, []string{"--eviction-grace-period=-1s", "--drain-deadline", "90s", "--batch-size", "4"},
-			func(s *plan.Spec) { s.Drain.Deadline, s.Strategy.BatchSize = 90*time.Second, 4 }},
+			func(s *plan.Spec) { s.Drain.GracePeriod, s.Drain.Deadline, s.Strategy.BatchSize = -time.Second, 90*time.Second, 4 }},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

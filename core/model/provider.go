@@ -104,8 +104,8 @@ func (i Instance) Outdated() bool { return len(i.Reasons) > 0 }
 
 // Reason says why an instance is to be replaced.
 type Reason struct {
-	Code    string // stable: revision, age, marked, forced, ...
-	Message string // for a person: "launch template lt-1 version 3, wanted 4"
+	Code    string `json:"code"`    // stable: revision, age, marked, forced, ...
+	Message string `json:"message"` // for a person: "launch template lt-1 version 3, wanted 4"
 }
 
 // Severity of a diagnostic.
