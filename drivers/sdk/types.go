@@ -157,6 +157,12 @@ type Diagnostic struct {
 	Retry    Retry
 }
 
+// DiagnosticCredentials begins the codes of Configure's diagnostics about
+// credentials that are missing or denied ("credentials-missing",
+// "credentials-denied"): the host reports them apart from a wrong
+// configuration.
+const DiagnosticCredentials = "credentials"
+
 // Scope selects what Observe returns.
 type Scope struct {
 	// Cluster is the cluster's name at the provider. Required.
