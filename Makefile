@@ -70,8 +70,7 @@ e2e: build sandbox ## end-to-end rotations with real processes in the sandbox
 
 bench: build sandbox ## measure plan time and memory, driver start, cloud calls for each node
 	$(GO) test -run '^$$' -bench . -benchtime 10x ./core/host/
-	BIN=$(BIN) $(GO) test -tags e2e -run '^$$' -bench Plan -benchtime 5x -timeout $(E2E_TIMEOUT) ./e2e/
-	BIN=$(BIN) $(GO) test -tags e2e -run '^$$' -bench Rotation -benchtime 1x -timeout $(E2E_TIMEOUT) ./e2e/
+	BIN=$(BIN) $(GO) test -tags e2e -run '^$$' -bench . -benchtime 3s -timeout $(E2E_TIMEOUT) ./e2e/
 
 race: ## unit tests under the race detector (needs a C compiler)
 	CGO_ENABLED=1 $(GO) test -race -timeout $(UNIT_TIMEOUT) ./core/... ./drivers/...
