@@ -31,9 +31,3 @@ func desiredHealthy(spec policyv1.PodDisruptionBudgetSpec, expected int) (int, e
 	}
 	return 0, errNoBound
 }
-
-// needsScale reports whether the demand depends on the expected count at all: a
-// plain number in minAvailable does not.
-func needsScale(spec policyv1.PodDisruptionBudgetSpec) bool {
-	return spec.MaxUnavailable != nil || spec.MinAvailable != nil && spec.MinAvailable.Type == intstr.String
-}
