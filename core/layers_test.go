@@ -42,7 +42,7 @@ var layers = []layer{
 		third: []string{"github.com/spf13/", "go.yaml.in/yaml/"}},
 	{dir: "core/runtime", own: []string{"core/model", "core/event", "core/plan", "core/engine"}},
 	{dir: "core/kube", own: []string{"core/model", "core/event", "core/plan", "core/engine", "core/runtime", "core/journal"},
-		third: []string{"k8s.io/", "sigs.k8s.io/"}},
+		third: []string{"k8s.io/", "sigs.k8s.io/", "github.com/go-logr/logr"}},
 	{dir: "core/host", own: []string{"core/model", "core/event", "core/plan", "core/engine", "core/runtime", "drivers/sdk/..."},
 		third: []string{"github.com/hashicorp/", "google.golang.org/"}},
 	{dir: "core", own: []string{"core/model", "core/event", "core/plan", "core/drain", "core/gate", "core/engine",

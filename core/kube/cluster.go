@@ -1,0 +1,27 @@
+package kube
+
+import (
+	"log/slog"
+
+	"k8s.io/client-go/rest"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/rotatord/rotator/core/runtime"
+)
+
+// Cluster is a connection to one API server. Connect makes it. It is safe for
+// concurrent use.
+type Cluster struct {
+	server string
+	log    *slog.Logger
+	helper *clientcmdapi.ExecConfig // the kubeconfig's credential helper; may be nil
+
+	core, apps, policy *rest.RESTClient
+
+	*feed
+}
+
+var _ runtime.Cluster = (*Cluster)(nil)
+
+// Server is the API server's address.
+func (c *Cluster) Server() string { return c.server }

@@ -1,0 +1,233 @@
+package kube
+
+import (
+	"cmp"
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apiruntime "k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+	"k8s.io/client-go/util/flowcontrol"
+)
+
+// Options of a connection. The zero value is what kubectl would do.
+type Options struct {
+	// Kubeconfig is a file; empty: the files that KUBECONFIG lists, then
+	// ~/.kube/config, then the service account of the pod that this runs in.
+	Kubeconfig string
+	// Context of the kubeconfig; empty: its current one.
+	Context string
+	// UserAgent names us in the API server's logs; default "rotator".
+	UserAgent string
+	Log       *slog.Logger // default: none
+}
+
+const (
+	// connectTimeout bounds the one call that Connect makes.
+	connectTimeout = 15 * time.Second
+	// qps and burst bound our own calls, watches aside. A drain of 50 pods at
+	// once, or the two calls that taint each of 100 nodes, pass without waiting;
+	// beyond that, 50 a second is a tenth of what an API server of a small
+	// cluster serves, so that controllers that refill what we drain come first.
+	qps   = 50
+	burst = 100
+)
+
+// The three API groups that are used, and no others: the full client set would
+// bring the types of thirty into every program that embeds us.
+var (
+	scheme = newScheme()
+	codecs = serializer.NewCodecFactory(scheme)
+)
+
+func newScheme() *apiruntime.Scheme {
+	s := apiruntime.NewScheme()
+	for _, add := range []func(*apiruntime.Scheme) error{corev1.AddToScheme, appsv1.AddToScheme, policyv1.AddToScheme} {
+		if err := add(s); err != nil {
+			panic(err) // a name registered twice: a fault of the build, not of a run
+		}
+	}
+	return s
+}
+
+// Connect finds the cluster's address and credentials and asks the API server
+// for its version, to know that both work. It changes nothing. Errors are
+// *Error.
+func Connect(ctx context.Context, o Options) (*Cluster, error) {
+	cfg, err := loadConfig(o)
+	if err != nil {
+		return nil, err
+	}
+	log := o.Log
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	c, err := newCluster(cfg, o.UserAgent, log)
+	if err != nil {
+		return nil, fault(CodeKubeconfigInvalid, err,
+			"check certificates, keys and the exec section of this user in the kubeconfig",
+			"the kubeconfig's settings for %s cannot be used: %v", cfg.Host, err)
+	}
+	if err := c.ping(ctx); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// loadConfig follows kubectl's rules.
+func loadConfig(o Options) (*rest.Config, error) {
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	rules.ExplicitPath = o.Kubeconfig
+	rules.WarnIfAllMissing = false // said below, in one place
+	raw, err := rules.Load()
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fault(CodeKubeconfigMissing, err, "check the path, or leave it out to use KUBECONFIG or ~/.kube/config",
+			"kubeconfig %s does not exist", o.Kubeconfig)
+	case err != nil:
+		return nil, fault(CodeKubeconfigInvalid, err, "repair the file; `kubectl config view` shows what it holds",
+			"the kubeconfig cannot be read: %v", err)
+	}
+	if o.Context != "" {
+		if _, ok := raw.Contexts[o.Context]; !ok {
+			return nil, unknownContext(o.Context, "asked for", raw, rules)
+		}
+	} else if raw.CurrentContext != "" {
+		if _, ok := raw.Contexts[raw.CurrentContext]; !ok {
+			return nil, unknownContext(raw.CurrentContext, "the current one", raw, rules)
+		}
+	}
+	overrides := &clientcmd.ConfigOverrides{CurrentContext: o.Context}
+	cfg, err := clientcmd.NewNonInteractiveClientConfig(*raw, o.Context, overrides, rules).ClientConfig()
+	if clientcmd.IsEmptyConfig(err) && o.Kubeconfig == "" {
+		cfg, err = rest.InClusterConfig()
+		if errors.Is(err, rest.ErrNotInCluster) {
+			return nil, fault(CodeKubeconfigMissing, err,
+				"name a file with --kubeconfig or KUBECONFIG; for EKS, `aws eks update-kubeconfig --name CLUSTER` writes one",
+				"no kubeconfig found (looked at %s) and this is not a pod of a cluster", strings.Join(rules.GetLoadingPrecedence(), ", "))
+		}
+	}
+	if err != nil {
+		return nil, fault(CodeKubeconfigInvalid, err, "repair the file; `kubectl config view` shows what it holds",
+			"the kubeconfig %s cannot be used: %v", source(rules), err)
+	}
+	return cfg, nil
+}
+
+func unknownContext(name, how string, raw *clientcmdapi.Config, rules *clientcmd.ClientConfigLoadingRules) *Error {
+	known := slices.Sorted(maps.Keys(raw.Contexts))
+	list := "none"
+	if len(known) > 0 {
+		list = strings.Join(known, ", ")
+	}
+	return fault(CodeContextUnknown, nil, "choose one of its contexts: "+list,
+		"context %q (%s) is not in the kubeconfig %s", name, how, source(rules))
+}
+
+// source names the files that exist among those that were looked at.
+func source(rules *clientcmd.ClientConfigLoadingRules) string {
+	var found []string
+	for _, p := range rules.GetLoadingPrecedence() {
+		if _, err := os.Stat(p); err == nil {
+			found = append(found, p)
+		}
+	}
+	return cmp.Or(strings.Join(found, string(filepath.ListSeparator)), "that was found")
+}
+
+// newCluster makes the clients: one for each API group, over one transport and
+// under one rate limit.
+func newCluster(cfg *rest.Config, userAgent string, log *slog.Logger) (*Cluster, error) {
+	cfg = rest.CopyConfig(cfg)
+	// Protobuf takes half the bytes and a fifth of the CPU of JSON; errors and
+	// proxies may answer JSON all the same.
+	cfg.ContentType = apiruntime.ContentTypeProtobuf
+	cfg.AcceptContentTypes = apiruntime.ContentTypeProtobuf + "," + apiruntime.ContentTypeJSON
+	cfg.NegotiatedSerializer = codecs.WithoutConversion()
+	cfg.UserAgent = fmt.Sprintf("%s (%s/%s)", cmp.Or(userAgent, "rotator"), runtime.GOOS, runtime.GOARCH)
+	cfg.RateLimiter = flowcontrol.NewTokenBucketRateLimiter(qps, burst)
+	cfg.WarningHandlerWithContext = warnings{log}
+	cfg.Timeout = 0 // each call has a deadline of its own; a watch has none
+	client, err := rest.HTTPClientFor(cfg)
+	if err != nil {
+		return nil, err
+	}
+	group := func(path string, gv schema.GroupVersion) (*rest.RESTClient, error) {
+		cfg := rest.CopyConfig(cfg)
+		cfg.APIPath, cfg.GroupVersion = path, &gv
+		return rest.RESTClientForConfigAndClient(cfg, client)
+	}
+	c := &Cluster{server: cfg.Host, log: log, helper: cfg.ExecProvider}
+	if c.core, err = group("/api", corev1.SchemeGroupVersion); err != nil {
+		return nil, err
+	}
+	if c.apps, err = group("/apis", appsv1.SchemeGroupVersion); err != nil {
+		return nil, err
+	}
+	if c.policy, err = group("/apis", policyv1.SchemeGroupVersion); err != nil {
+		return nil, err
+	}
+	c.feed = newFeed()
+	return c, nil
+}
+
+// ping asks for the server's version.
+func (c *Cluster) ping(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	_, err := c.core.Get().AbsPath("/version").MaxRetries(0).DoRaw(ctx)
+	var (
+		certificate *x509.UnknownAuthorityError
+		hostname    x509.HostnameError
+		dial        *net.OpError
+		status      apierrors.APIStatus
+	)
+	switch {
+	case err == nil, apierrors.IsForbidden(err):
+		return nil // reachable and known; what is missing shows where it is needed
+	case apierrors.IsUnauthorized(err):
+		return c.unauthorized(err)
+	case errors.As(err, &certificate), errors.As(err, &hostname):
+		return fault(CodeUnreachable, err, "check certificate-authority-data and the server's name in the kubeconfig, and any proxy in between",
+			"the certificate of the API server %s is not trusted: %v", c.server, err)
+	case c.helper != nil && !errors.As(err, &dial) && !errors.As(err, &status) && ctx.Err() == nil:
+		return fault(CodeUnauthorized, err, "run it by hand to see why, and check that it is installed and signed in",
+			"the credential helper %s of the kubeconfig failed: %v", c.helper.Command, err)
+	}
+	return fault(CodeUnreachable, err, "check the address in the kubeconfig, the network and any VPN; `kubectl version` makes the same call",
+		"the API server %s does not answer: %v", c.server, err)
+}
+
+func (c *Cluster) unauthorized(err error) *Error {
+	return fault(CodeUnauthorized, err, "sign in anew, or check the user of this context in the kubeconfig",
+		"the API server %s does not accept the credentials", c.server)
+}
+
+// warnings sends the API server's warnings (deprecations) to the log.
+type warnings struct{ log *slog.Logger }
+
+func (w warnings) HandleWarningHeaderWithContext(ctx context.Context, code int, _, text string) {
+	if code == 299 && text != "" { // RFC 7234: a persistent warning, the only one that the API server sends
+		w.log.DebugContext(ctx, "warning of the API server", "text", text)
+	}
+}

@@ -1,0 +1,237 @@
+package kube
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/rotatord/rotator/core/model"
+)
+
+// The Go types of the API give each object its own copies of its strings and
+// maps. Trimmed values share what is equal: most of a large cluster's pods
+// differ in little but their names.
+
+// maxShared bounds the strings and label sets that a sharer remembers; beyond
+// it, it starts anew, and shares a little less.
+const maxShared = 1 << 16
+
+// sharer makes equal strings and label sets one. Each reflector has its own,
+// since it is not safe for concurrent use.
+type sharer struct {
+	strings map[string]string
+	labels  map[model.WorkloadKey]map[string]string // the last set of an owner's pods
+}
+
+func newSharer() *sharer {
+	return &sharer{strings: map[string]string{}, labels: map[model.WorkloadKey]map[string]string{}}
+}
+
+func (s *sharer) text(v string) string {
+	if known, ok := s.strings[v]; ok {
+		return known
+	}
+	if len(s.strings) >= maxShared {
+		clear(s.strings)
+	}
+	v = strings.Clone(v)
+	s.strings[v] = v
+	return v
+}
+
+func (s *sharer) set(m map[string]string) map[string]string {
+	if len(m) == 0 {
+		return nil
+	}
+	out := make(map[string]string, len(m))
+	for k, v := range m {
+		out[s.text(k)] = s.text(v)
+	}
+	return out
+}
+
+// podLabels shares the set between the pods of one owner, which a ReplicaSet's
+// or DaemonSet's all have in common.
+func (s *sharer) podLabels(owner model.WorkloadKey, m map[string]string) map[string]string {
+	if known := s.labels[owner]; len(m) > 0 && maps.Equal(known, m) {
+		return known
+	}
+	m = s.set(m)
+	if len(s.labels) >= maxShared {
+		clear(s.labels)
+	}
+	s.labels[owner] = m
+	return m
+}
+
+const zoneLabelBeta = "failure-domain.beta.kubernetes.io/zone" // before Kubernetes 1.17
+
+func (s *sharer) node(n *corev1.Node) *model.Node {
+	zone := n.Labels[corev1.LabelTopologyZone]
+	if zone == "" {
+		zone = n.Labels[zoneLabelBeta]
+	}
+	out := &model.Node{
+		Name:          n.Name,
+		UID:           string(n.UID),
+		ProviderID:    n.Spec.ProviderID,
+		Zone:          s.text(zone),
+		Unschedulable: n.Spec.Unschedulable,
+		Labels:        s.set(n.Labels),
+		CreatedAt:     n.CreationTimestamp.UTC(),
+	}
+	for _, c := range n.Status.Conditions {
+		if c.Type == corev1.NodeReady {
+			out.Ready = c.Status == corev1.ConditionTrue
+		}
+	}
+	for _, t := range n.Spec.Taints {
+		out.Taints = append(out.Taints, model.Taint{Key: s.text(t.Key), Value: s.text(t.Value), Effect: s.text(string(t.Effect))})
+	}
+	for k, v := range n.Annotations {
+		if strings.HasPrefix(k, model.Prefix) {
+			if out.Annotations == nil {
+				out.Annotations = map[string]string{}
+			}
+			out.Annotations[s.text(k)] = s.text(v)
+		}
+	}
+	return out
+}
+
+func sameNode(a, b *model.Node) bool {
+	return a.ProviderID == b.ProviderID && a.Zone == b.Zone && a.Ready == b.Ready && a.Unschedulable == b.Unschedulable &&
+		slices.Equal(a.Taints, b.Taints) && maps.Equal(a.Labels, b.Labels) && maps.Equal(a.Annotations, b.Annotations)
+}
+
+// defaultGrace is what the API server sets where a pod states nothing.
+const defaultGrace = 30
+
+func (s *sharer) pod(p *corev1.Pod) *model.Pod {
+	out := &model.Pod{
+		PodKey:             model.PodKey{Namespace: s.text(p.Namespace), Name: p.Name},
+		UID:                string(p.UID),
+		Node:               s.text(p.Spec.NodeName),
+		Phase:              s.text(string(p.Status.Phase)),
+		Terminating:        p.DeletionTimestamp != nil,
+		GracePeriodSeconds: defaultGrace,
+	}
+	if owner := metav1.GetControllerOfNoCopy(p); owner != nil {
+		out.Owner = model.WorkloadKey{Kind: s.text(owner.Kind), Namespace: out.Namespace, Name: s.text(owner.Name)}
+	}
+	out.Labels = s.podLabels(out.Owner, p.Labels)
+	for _, c := range p.Status.Conditions {
+		if c.Type == corev1.PodReady {
+			out.Ready = c.Status == corev1.ConditionTrue && !out.Terminating
+		}
+	}
+	_, out.Mirror = p.Annotations[corev1.MirrorPodAnnotationKey]
+	if p.Spec.Priority != nil {
+		out.Priority = *p.Spec.Priority
+	}
+	if p.Spec.TerminationGracePeriodSeconds != nil {
+		out.GracePeriodSeconds = *p.Spec.TerminationGracePeriodSeconds
+	}
+	out.EmptyDir = slices.ContainsFunc(p.Spec.Volumes, func(v corev1.Volume) bool { return v.EmptyDir != nil })
+	return out
+}
+
+func samePod(a, b *model.Pod) bool {
+	return a.Node == b.Node && a.Owner == b.Owner && a.Phase == b.Phase && a.Ready == b.Ready && a.Terminating == b.Terminating &&
+		a.Mirror == b.Mirror && a.Priority == b.Priority && a.GracePeriodSeconds == b.GracePeriodSeconds && a.EmptyDir == b.EmptyDir &&
+		maps.Equal(a.Labels, b.Labels)
+}
+
+// Kinds of workloads that are watched. Jobs are not: a job's pods end by
+// themselves, and say nothing about health.
+const (
+	kindReplicaSet  = "ReplicaSet"
+	kindStatefulSet = "StatefulSet"
+	kindDaemonSet   = "DaemonSet"
+)
+
+// replicaSet returns nil for one that wants no pods: a Deployment keeps ten of
+// those for its history, and they say nothing.
+func (s *sharer) replicaSet(r *appsv1.ReplicaSet) *model.Workload {
+	desired := replicas(r.Spec.Replicas)
+	if desired == 0 {
+		return nil
+	}
+	return s.workload(kindReplicaSet, &r.ObjectMeta, desired, r.Status.ReadyReplicas, r.Status.ObservedGeneration)
+}
+
+func (s *sharer) statefulSet(r *appsv1.StatefulSet) *model.Workload {
+	return s.workload(kindStatefulSet, &r.ObjectMeta, replicas(r.Spec.Replicas), r.Status.ReadyReplicas, r.Status.ObservedGeneration)
+}
+
+func (s *sharer) daemonSet(r *appsv1.DaemonSet) *model.Workload {
+	return s.workload(kindDaemonSet, &r.ObjectMeta, r.Status.DesiredNumberScheduled, r.Status.NumberReady, r.Status.ObservedGeneration)
+}
+
+func replicas(n *int32) int32 {
+	if n == nil {
+		return 1 // the API's default
+	}
+	return *n
+}
+
+func (s *sharer) workload(kind string, m *metav1.ObjectMeta, desired, ready int32, observed int64) *model.Workload {
+	if observed < m.Generation {
+		ready = 0 // counted for an earlier spec, whose pods may be the wrong ones
+	}
+	return &model.Workload{
+		WorkloadKey: model.WorkloadKey{Kind: kind, Namespace: s.text(m.Namespace), Name: m.Name},
+		UID:         string(m.UID),
+		Desired:     int(desired),
+		Ready:       int(ready),
+	}
+}
+
+func sameWorkload(a, b *model.Workload) bool { return a.Desired == b.Desired && a.Ready == b.Ready }
+
+// budget is a model.Budget with its selector in a form that can be compared.
+type budget struct {
+	model.Budget
+	selector string
+}
+
+func (s *sharer) budget(b *policyv1.PodDisruptionBudget) *budget {
+	// As policy/v1 has it: an empty selector selects every pod of the namespace,
+	// none selects nothing. One that cannot be parsed protects nothing either:
+	// the API server's eviction ignores such a budget.
+	selector, err := metav1.LabelSelectorAsSelector(b.Spec.Selector)
+	if err != nil {
+		selector = labels.Nothing()
+	}
+	text := "nothing"
+	if err == nil && b.Spec.Selector != nil {
+		text = "selects " + selector.String()
+	}
+	st := b.Status
+	return &budget{
+		selector: text,
+		Budget: model.Budget{
+			BudgetKey:            model.BudgetKey{Namespace: s.text(b.Namespace), Name: b.Name},
+			UID:                  string(b.UID),
+			Matches:              func(set map[string]string) bool { return selector.Matches(labels.Set(set)) },
+			Allowed:              int(st.DisruptionsAllowed),
+			CurrentHealthy:       int(st.CurrentHealthy),
+			DesiredHealthy:       int(st.DesiredHealthy),
+			Expected:             int(st.ExpectedPods),
+			Observed:             st.ObservedGeneration >= b.Generation,
+			AlwaysEvictUnhealthy: b.Spec.UnhealthyPodEvictionPolicy != nil && *b.Spec.UnhealthyPodEvictionPolicy == policyv1.AlwaysAllow,
+		},
+	}
+}
+
+func sameBudget(a, b *budget) bool {
+	return a.selector == b.selector && a.Allowed == b.Allowed && a.CurrentHealthy == b.CurrentHealthy &&
+		a.DesiredHealthy == b.DesiredHealthy && a.Expected == b.Expected && a.Observed == b.Observed &&
+		a.AlwaysEvictUnhealthy == b.AlwaysEvictUnhealthy
+}

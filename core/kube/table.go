@@ -1,0 +1,117 @@
+package kube
+
+import "maps"
+
+// table holds the live objects of one resource and what the reader of the feed
+// does not know yet. K names an object; its UID tells one life from the next.
+// Values are never changed in place, so that readers may keep pointers.
+// Guarded by the feed's lock.
+type table[K comparable, V any] struct {
+	uid  func(*V) string
+	same func(a, b *V) bool // equal in all that the model holds
+
+	live map[K]*entry[V]
+	// changed names live objects whose value the reader lacks, gone the lives
+	// that the reader knows and that have ended.
+	changed map[K]struct{}
+	gone    map[life[K]]struct{}
+}
+
+type entry[V any] struct {
+	value *V
+	told  bool // the reader knows this life
+}
+
+type life[K comparable] struct {
+	key K
+	uid string
+}
+
+func newTable[K comparable, V any](uid func(*V) string, same func(a, b *V) bool) *table[K, V] {
+	return &table[K, V]{uid: uid, same: same,
+		live: map[K]*entry[V]{}, changed: map[K]struct{}{}, gone: map[life[K]]struct{}{}}
+}
+
+// put adds or replaces an object and tells whether the reader has to know.
+func (t *table[K, V]) put(k K, v *V) bool {
+	old, ok := t.live[k]
+	if ok && t.uid(old.value) == t.uid(v) {
+		if t.same(old.value, v) {
+			return false // a heartbeat, or a field that nobody here reads
+		}
+		old.value = v
+		t.changed[k] = struct{}{}
+		return true
+	}
+	if ok {
+		t.end(k, old) // deleted and made again, and the watch has missed it
+	}
+	t.live[k] = &entry[V]{value: v}
+	t.changed[k] = struct{}{}
+	return true
+}
+
+// remove ends the object's life, if it is the one with that UID.
+func (t *table[K, V]) remove(k K, uid string) bool {
+	old, ok := t.live[k]
+	if !ok || t.uid(old.value) != uid {
+		return false
+	}
+	t.end(k, old)
+	return true
+}
+
+func (t *table[K, V]) end(k K, old *entry[V]) {
+	delete(t.live, k)
+	delete(t.changed, k)
+	if old.told { // a life that the reader never saw leaves no trace
+		t.gone[life[K]{k, t.uid(old.value)}] = struct{}{}
+	}
+}
+
+// replace makes items the whole content.
+func (t *table[K, V]) replace(items map[K]*V) bool {
+	dirty := false
+	for k, old := range t.live {
+		if _, ok := items[k]; !ok {
+			t.end(k, old)
+			dirty = true
+		}
+	}
+	for k, v := range items {
+		if t.put(k, v) {
+			dirty = true
+		}
+	}
+	return dirty
+}
+
+// take returns what the reader lacks, and counts it as known.
+func (t *table[K, V]) take() (changed []*V, gone []life[K]) {
+	for k := range t.changed {
+		e := t.live[k]
+		e.told = true
+		changed = append(changed, e.value)
+	}
+	for l := range t.gone {
+		gone = append(gone, l)
+	}
+	t.settle()
+	return changed, gone
+}
+
+// all returns everything, and counts it as known.
+func (t *table[K, V]) all() []*V {
+	list := make([]*V, 0, len(t.live))
+	for e := range maps.Values(t.live) {
+		e.told = true
+		list = append(list, e.value)
+	}
+	t.settle()
+	return list
+}
+
+func (t *table[K, V]) settle() {
+	clear(t.changed)
+	clear(t.gone)
+}
