@@ -1,0 +1,459 @@
+package engine_test
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rotatord/rotator/core/engine"
+	"github.com/rotatord/rotator/core/model"
+)
+
+// toy is a small provider and cluster, in values: what effects do to it is
+// done at once, and what a watch would tell is collected in deltas. Golden
+// scripts move it by hand, the seeded test from a heap of timed events.
+type toy struct {
+	now       time.Time
+	groups    map[string]*toyGroup
+	order     []string // group ids
+	instances map[string]*model.Instance
+	seq       int // of instances
+	nodes     map[string]*model.Node
+	pods      map[model.PodKey]*model.Pod
+	podSeq    int
+	workloads map[model.WorkloadKey]*model.Workload
+	budgets   map[model.BudgetKey]*model.Budget
+	minimum   map[model.BudgetKey]int
+	deltas    deltas
+	// slowEnd keeps terminated instances terminating until ended by the test.
+	slowEnd bool
+	// noLaunch keeps groups from launching: no capacity.
+	noLaunch bool
+	// launchOld makes launched instances outdated: a stale template.
+	launchOld bool
+	// half shows a capacity change half done: desired before its record.
+	half bool
+}
+
+type toyGroup struct {
+	model.NodeGroup
+	zones   []string
+	prepare bool // called at least once
+}
+
+func newToy() *toy {
+	return &toy{groups: map[string]*toyGroup{}, instances: map[string]*model.Instance{}, nodes: map[string]*model.Node{},
+		pods: map[model.PodKey]*model.Pod{}, workloads: map[model.WorkloadKey]*model.Workload{},
+		budgets: map[model.BudgetKey]*model.Budget{}, minimum: map[model.BudgetKey]int{}, deltas: newDeltas()}
+}
+
+func (t *toy) addGroup(name string, size int, zones ...string) *toyGroup {
+	g := &toyGroup{zones: zones, NodeGroup: model.NodeGroup{ID: name, Name: name, Role: model.RoleNode, Desired: size, Max: 100,
+		Revision: "new", Traits: model.Traits{TerminateKeep: true, TerminateShrink: true, Prepare: true, MaxSurge: 100, Refill: model.RefillGroup}}}
+	t.groups[name] = g
+	t.order = append(t.order, name)
+	return g
+}
+
+// launch starts an instance of a group in its emptiest zone.
+func (t *toy) launch(g *toyGroup, outdated bool) *model.Instance {
+	t.seq++
+	count := make(map[string]int)
+	for _, in := range t.instances {
+		if in.GroupID == g.ID && in.State != model.InstanceTerminating {
+			count[in.Zone]++
+		}
+	}
+	zone := slices.MinFunc(g.zones, func(a, b string) int { return count[a] - count[b] })
+	in := &model.Instance{ID: fmt.Sprintf("i-%d", t.seq), GroupID: g.ID, ProviderID: fmt.Sprintf("aws:///%s/i-%d", zone, t.seq),
+		Zone: zone, State: model.InstancePending, Revision: g.Revision, LaunchedAt: t.now}
+	if outdated {
+		in.Revision, in.Reasons = "old", []model.Reason{{Code: "revision", Message: "revision old, wanted new"}}
+	}
+	t.instances[in.ID] = in
+	return in
+}
+
+func nodeName(instance string) string { return "node-" + strings.TrimPrefix(instance, "i-") }
+
+// refill launches what groups lack, and returns it.
+func (t *toy) refill() []*model.Instance {
+	var out []*model.Instance
+	for _, id := range t.order {
+		g := t.groups[id]
+		if g == nil || t.noLaunch {
+			continue
+		}
+		live := 0
+		for _, in := range t.instances {
+			if in.GroupID == id && in.State != model.InstanceTerminating {
+				live++
+			}
+		}
+		for range g.Desired - live {
+			out = append(out, t.launch(g, t.launchOld))
+		}
+	}
+	return out
+}
+
+// join makes an instance's node appear, Ready, with its DaemonSet pods.
+func (t *toy) join(id string) {
+	in := t.instances[id]
+	in.State = model.InstanceInService
+	t.setNode(&model.Node{Name: nodeName(id), UID: "uid-" + nodeName(id), ProviderID: in.ProviderID, Zone: in.Zone, Ready: true, CreatedAt: t.now})
+	for _, k := range sortedWorkloads(t.workloads) {
+		if k.Kind == "DaemonSet" {
+			t.startPod(k, nodeName(id))
+		}
+	}
+	t.count()
+}
+
+func (t *toy) setNode(n *model.Node) {
+	t.nodes[n.Name] = n
+	t.deltas.node(*n)
+}
+
+func (t *toy) changeNode(name string, f func(*model.Node)) {
+	n := *t.nodes[name]
+	n.Taints, n.Annotations = slices.Clone(n.Taints), maps.Clone(n.Annotations)
+	f(&n)
+	t.setNode(&n)
+}
+
+// end removes an instance with its node and all pods there.
+func (t *toy) end(id string) {
+	delete(t.instances, id)
+	name := nodeName(id)
+	if t.nodes[name] == nil {
+		return
+	}
+	for _, p := range t.sortedPods() {
+		if p.Node == name {
+			t.removePod(p)
+		}
+	}
+	delete(t.nodes, name)
+	t.deltas.nodeGone(name)
+	t.count()
+}
+
+func (t *toy) setPod(p *model.Pod) {
+	t.pods[p.PodKey] = p
+	t.deltas.pod(*p)
+}
+
+func (t *toy) removePod(p *model.Pod) {
+	delete(t.pods, p.PodKey)
+	t.deltas.podGone(p.PodKey, p.UID)
+}
+
+// startPod runs a Ready pod of a workload on a node.
+func (t *toy) startPod(k model.WorkloadKey, node string) *model.Pod {
+	t.podSeq++
+	p := &model.Pod{PodKey: model.PodKey{Namespace: k.Namespace, Name: fmt.Sprintf("%s-%d", k.Name, t.podSeq)}, UID: fmt.Sprintf("p%d", t.podSeq),
+		Node: node, Owner: k, Phase: "Running", Ready: true, Labels: map[string]string{"app": k.Name}}
+	t.setPod(p)
+	return p
+}
+
+// evictEnds ends all terminating pods.
+func (t *toy) evictEnds() {
+	for _, p := range t.sortedPods() {
+		if p.Terminating {
+			t.removePod(p)
+		}
+	}
+	t.count()
+}
+
+// fill starts the pods that workloads lack, where there is a node for them.
+func (t *toy) fill() {
+	running := make(map[model.WorkloadKey]int)
+	on := make(map[string]int)
+	for _, p := range t.pods {
+		on[p.Node]++
+		if !p.Terminating {
+			running[p.Owner]++
+		}
+	}
+	for _, k := range sortedWorkloads(t.workloads) {
+		if k.Kind == "DaemonSet" {
+			continue
+		}
+		for range t.workloads[k].Desired - running[k] {
+			node := t.schedule(on)
+			if node == "" {
+				return
+			}
+			on[node]++
+			t.startPod(k, node)
+		}
+	}
+	t.count()
+}
+
+// schedule picks the Ready, schedulable node with the fewest pods; an outdated
+// one only when there is no other.
+func (t *toy) schedule(on map[string]int) string {
+	best, cost := "", 0
+	for _, name := range slices.Sorted(maps.Keys(t.nodes)) {
+		n := t.nodes[name]
+		if !n.Ready || n.Unschedulable {
+			continue
+		}
+		c := on[name]
+		if slices.ContainsFunc(n.Taints, func(t model.Taint) bool { return t.Key == model.TaintOutdated }) {
+			c += 1000
+		}
+		if best == "" || c < cost {
+			best, cost = name, c
+		}
+	}
+	return best
+}
+
+func (t *toy) sortedPods() []*model.Pod {
+	return slices.SortedFunc(maps.Values(t.pods), func(a, b *model.Pod) int { return strings.Compare(a.String(), b.String()) })
+}
+
+func sortedWorkloads(m map[model.WorkloadKey]*model.Workload) []model.WorkloadKey {
+	return slices.SortedFunc(maps.Keys(m), func(a, b model.WorkloadKey) int { return strings.Compare(a.String(), b.String()) })
+}
+
+// count does what controllers do: the status of workloads and budgets.
+func (t *toy) count() {
+	ready := make(map[model.WorkloadKey]int)
+	for _, p := range t.pods {
+		if p.Ready && !p.Terminating {
+			ready[p.Owner]++
+		}
+	}
+	for k, w := range t.workloads {
+		if w.Ready != ready[k] {
+			w.Ready = ready[k]
+			t.deltas.workload(*w)
+		}
+	}
+	for k, b := range t.budgets {
+		now := *b
+		now.CurrentHealthy, now.Expected = 0, 0
+		for _, p := range t.pods {
+			if p.Namespace == k.Namespace && b.Matches(p.Labels) && p.Ready && !p.Terminating {
+				now.CurrentHealthy++
+			}
+		}
+		for _, w := range t.workloads {
+			if w.Namespace == k.Namespace && b.Matches(map[string]string{"app": w.Name}) {
+				now.Expected += w.Desired
+			}
+		}
+		now.DesiredHealthy = t.minimum[k]
+		now.Allowed = max(now.CurrentHealthy-now.DesiredHealthy, 0)
+		if now.CurrentHealthy != b.CurrentHealthy || now.Expected != b.Expected || now.DesiredHealthy != b.DesiredHealthy {
+			*b = now
+			t.deltas.budget(now)
+		}
+	}
+}
+
+func (t *toy) addBudget(name, minimum string, apps ...string) {
+	k := model.BudgetKey{Namespace: "default", Name: name}
+	fmt.Sscan(minimum, new(int))
+	n := 0
+	fmt.Sscan(minimum, &n)
+	t.minimum[k] = n
+	t.budgets[k] = &model.Budget{BudgetKey: k, UID: name, Observed: true, Expected: -1,
+		Matches: func(l map[string]string) bool { return slices.Contains(apps, l["app"]) }}
+	t.count()
+}
+
+func (t *toy) addWorkload(kind, name string, pods int) model.WorkloadKey {
+	k := model.WorkloadKey{Kind: kind, Namespace: "default", Name: name}
+	t.workloads[k] = &model.Workload{WorkloadKey: k, UID: name, Desired: pods}
+	return k
+}
+
+// snapshot is the driver's answer to an Observe.
+func (t *toy) snapshot() *engine.Snapshot {
+	s := &engine.Snapshot{}
+	for _, id := range t.order {
+		if g := t.groups[id]; g != nil {
+			s.Groups = append(s.Groups, g.NodeGroup)
+		}
+	}
+	for _, in := range t.instances {
+		s.Instances = append(s.Instances, *in)
+	}
+	slices.SortFunc(s.Instances, func(a, b model.Instance) int {
+		return byNumber(a.ID, b.ID)
+	})
+	return s
+}
+
+func byNumber(a, b string) int {
+	var x, y int
+	fmt.Sscanf(a, "i-%d", &x)
+	fmt.Sscanf(b, "i-%d", &y)
+	return x - y
+}
+
+func (t *toy) inventory() model.Inventory {
+	s := t.snapshot()
+	in := t.deltas.take()
+	return model.Inventory{Groups: s.Groups, Instances: s.Instances, Nodes: in.Nodes, Pods: in.Pods, Workloads: in.Workloads, Budgets: in.Budgets}
+}
+
+// apply does what an effect asks for, as the provider or the API server would.
+func (t *toy) apply(e engine.Effect) *engine.Error {
+	missing := func(what, name string) *engine.Error {
+		return &engine.Error{Code: engine.ErrNotFound, Message: fmt.Sprintf("%s %s not found", what, name)}
+	}
+	g := t.groups[e.GroupID]
+	switch e.Verb {
+	case engine.VerbPrepare, engine.VerbRestore, engine.VerbSetSurge, engine.VerbTerminate:
+		if g == nil {
+			return missing("group", e.GroupID)
+		}
+	}
+	switch e.Verb {
+	case engine.VerbPrepare:
+		if g.HeldBy != "" && g.HeldBy != "r1" {
+			return &engine.Error{Code: engine.ErrHeld, Message: fmt.Sprintf("group %s is held by rotation %s", g.Name, g.HeldBy)}
+		}
+		g.HeldBy, g.prepare = "r1", true
+	case engine.VerbRestore:
+		g.HeldBy = ""
+	case engine.VerbSetSurge:
+		if e.Surge < g.Surge {
+			return &engine.Error{Code: engine.ErrPermanent, Message: "desired capacity is never lowered"}
+		}
+		g.Desired += e.Surge - g.Surge
+		g.Surge = e.Surge
+	case engine.VerbTerminate:
+		in := t.instances[e.InstanceID]
+		if in == nil {
+			return missing("instance", e.InstanceID)
+		}
+		if in.State == model.InstanceTerminating {
+			return nil
+		}
+		in.State = model.InstanceTerminating
+		if e.Shrink {
+			g.Desired--
+			g.Surge--
+		}
+		if !t.slowEnd {
+			t.end(in.ID)
+		}
+	case engine.VerbPatchNode:
+		if t.nodes[e.Node] == nil {
+			return missing("node", e.Node)
+		}
+		t.changeNode(e.Node, func(n *model.Node) { patch(n, e.Patch) })
+	case engine.VerbEvict, engine.VerbDeletePod:
+		return t.evict(e)
+	case engine.VerbObserve:
+	}
+	return nil
+}
+
+func patch(n *model.Node, p *engine.NodePatch) {
+	remove := p.RemoveTaint
+	if p.AddTaint != nil {
+		remove = p.AddTaint.Key
+	}
+	n.Taints = slices.DeleteFunc(n.Taints, func(t model.Taint) bool { return t.Key == remove })
+	if p.AddTaint != nil {
+		n.Taints = append(n.Taints, *p.AddTaint)
+	}
+	if p.Unschedulable != nil {
+		n.Unschedulable = *p.Unschedulable
+	}
+	if n.Annotations == nil {
+		n.Annotations = map[string]string{}
+	}
+	maps.Copy(n.Annotations, p.SetAnnotations)
+	for _, k := range p.DropAnnotations {
+		delete(n.Annotations, k)
+	}
+}
+
+func (t *toy) evict(e engine.Effect) *engine.Error {
+	p := t.pods[e.Pod.PodKey]
+	if p == nil {
+		return &engine.Error{Code: engine.ErrNotFound, Message: fmt.Sprintf("pod %s not found", e.Pod.PodKey)}
+	}
+	if p.UID != e.Pod.UID {
+		return &engine.Error{Code: engine.ErrConflict, Message: fmt.Sprintf("pod %s is another", e.Pod.PodKey)}
+	}
+	if e.Verb == engine.VerbEvict {
+		var over []*model.Budget
+		for _, b := range t.budgets {
+			if b.Namespace == p.Namespace && b.Matches(p.Labels) {
+				over = append(over, b)
+			}
+		}
+		if len(over) > 1 {
+			return &engine.Error{Code: engine.ErrMultiBudget, Message: fmt.Sprintf("pod %s has more than one budget", p.PodKey)}
+		}
+		if len(over) == 1 && p.Ready && over[0].Allowed < 1 {
+			return &engine.Error{Code: engine.ErrBlocked, Message: fmt.Sprintf("budget %s allows no eviction of pod %s", over[0].BudgetKey, p.PodKey)}
+		}
+	}
+	q := *p
+	q.Terminating, q.Ready = true, false
+	t.setPod(&q)
+	t.count()
+	return nil
+}
+
+// deltas collects what watches would tell, the last value of an object only.
+type deltas struct {
+	nodes     map[string]*model.Node
+	pods      map[model.PodKey]*model.Pod
+	podsGone  map[engine.PodRef]bool
+	workloads map[model.WorkloadKey]model.Workload
+	budgets   map[model.BudgetKey]model.Budget
+}
+
+func newDeltas() deltas {
+	return deltas{map[string]*model.Node{}, map[model.PodKey]*model.Pod{}, map[engine.PodRef]bool{},
+		map[model.WorkloadKey]model.Workload{}, map[model.BudgetKey]model.Budget{}}
+}
+
+func (d *deltas) node(n model.Node)         { d.nodes[n.Name] = &n }
+func (d *deltas) nodeGone(name string)      { d.nodes[name] = nil }
+func (d *deltas) pod(p model.Pod)           { d.pods[p.PodKey] = &p }
+func (d *deltas) workload(w model.Workload) { d.workloads[w.WorkloadKey] = w }
+func (d *deltas) budget(b model.Budget)     { d.budgets[b.BudgetKey] = b }
+func (d *deltas) podGone(k model.PodKey, uid string) {
+	if p := d.pods[k]; p != nil && p.UID == uid {
+		delete(d.pods, k)
+	}
+	d.podsGone[engine.PodRef{PodKey: k, UID: uid}] = true
+}
+
+// take returns what has come together, sorted, and starts anew.
+func (d *deltas) take() engine.Input {
+	var in engine.Input
+	for _, name := range slices.Sorted(maps.Keys(d.nodes)) {
+		if n := d.nodes[name]; n != nil {
+			in.Nodes = append(in.Nodes, *n)
+		} else {
+			in.NodesGone = append(in.NodesGone, name)
+		}
+	}
+	for _, p := range d.pods {
+		in.Pods = append(in.Pods, *p)
+	}
+	slices.SortFunc(in.Pods, func(a, b model.Pod) int { return strings.Compare(a.String(), b.String()) })
+	in.PodsGone = slices.SortedFunc(maps.Keys(d.podsGone), func(a, b engine.PodRef) int { return strings.Compare(a.UID, b.UID) })
+	in.Workloads = slices.SortedFunc(maps.Values(d.workloads), func(a, b model.Workload) int { return strings.Compare(a.WorkloadKey.String(), b.WorkloadKey.String()) })
+	in.Budgets = slices.SortedFunc(maps.Values(d.budgets), func(a, b model.Budget) int { return strings.Compare(a.Name, b.Name) })
+	*d = newDeltas()
+	return in
+}
