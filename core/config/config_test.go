@@ -112,7 +112,7 @@ driver:
   pluginDirs: [/a, /b]
   sha256: `+strings.Repeat("AB", 32)+`
   timeout: 90s
-  env: [AWS_CA_BUNDLE]
+  env: [AWS_CA_BUNDLE, "CORP_*"]
   config:
     region: eu-west-1
     karpenter.sh/Do-Not: keep
@@ -146,7 +146,7 @@ report: {dir: r}
 	}
 	want := plan.Spec{
 		Cluster: "demo",
-		Driver: plan.Driver{Name: "eks", Path: "/opt/driver", PluginDir: []string{"/a", "/b"}, SHA256: strings.Repeat("ab", 32), Timeout: 90 * time.Second, Env: []string{"AWS_CA_BUNDLE"},
+		Driver: plan.Driver{Name: "eks", Path: "/opt/driver", PluginDir: []string{"/a", "/b"}, SHA256: strings.Repeat("ab", 32), Timeout: 90 * time.Second, Env: []string{"AWS_CA_BUNDLE", "CORP_*"},
 			Config: map[string]any{
 				"region":              "eu-west-1",
 				"karpenter.sh/Do-Not": "keep",
@@ -220,8 +220,8 @@ func TestParseRefuses(t *testing.T) {
 		"no time to drain": {minimal + "drain: {deadline: 0}\n", []string{
 			"f.yaml:5:19: drain.deadline: 0s is out of range: 1s to 168h is allowed"}},
 		"negative counts": {minimal + "strategy: {maxInFlight: -1, maxSurge: -2}\n", []string{
-			`f.yaml:5:39: strategy.maxSurge: "-2" is negative: give a count (2) or a percentage up to 100% (25%)`,
-			"f.yaml:5:25: strategy.maxInFlight: -1 is negative: 0 to 5000 is allowed"}},
+			"f.yaml:5:25: strategy.maxInFlight: -1 is negative: 0 to 5000 is allowed",
+			`f.yaml:5:39: strategy.maxSurge: "-2" is negative: give a count (2) or a percentage up to 100% (25%)`}},
 		"more than all": {minimal + "strategy: {maxSurge: 150%}\n", []string{
 			`f.yaml:5:22: strategy.maxSurge: "150%" is more than 100%: give a count (2) or a percentage up to 100% (25%)`}},
 		"half a node": {minimal + "strategy: {maxUnavailable: 1.5}\n", []string{
@@ -260,9 +260,9 @@ func TestParseRefuses(t *testing.T) {
 			"f.yaml:4:1: x: unknown key: apiVersion, kind, cluster, drain, driver, gates, journal, kubernetes, report, select or strategy is allowed here",
 			"f.yaml:5:30: driver.config: << as a key: only words are allowed (no merge keys)"}},
 		"all at once": {header + "cluster: demo\nstrategy: {mode: x, maxSurge: 101%}\ndrian: {}\n", []string{
-			"f.yaml:5:1: drian: unknown key; did you mean drain?",
 			`f.yaml:4:18: strategy.mode: "x" is unknown: rolling or batch is allowed`,
 			`f.yaml:4:31: strategy.maxSurge: "101%" is more than 100%: give a count (2) or a percentage up to 100% (25%)`,
+			"f.yaml:5:1: drian: unknown key; did you mean drain?",
 			"f.yaml: driver.name: is missing: give the driver of the cluster's provider, such as eks, by the file, --driver or ROTATOR_DRIVER"}},
 	}
 	for name, tt := range tests {
@@ -362,7 +362,9 @@ func TestLoadOrder(t *testing.T) {
 		"a boolean flag turned off": {map[string]string{"ROTATOR_CANARY": "true"}, []string{"--canary=false"},
 			func(s *plan.Spec) { s.Strategy.Canary.Enabled = false }},
 		"a negative duration": {nil, []string{"--eviction-grace-period=-1s", "--drain-deadline", "90s", "--batch-size", "4"},
-			func(s *plan.Spec) { s.Drain.GracePeriod, s.Drain.Deadline, s.Strategy.BatchSize = -time.Second, 90*time.Second, 4 }},
+			func(s *plan.Spec) {
+				s.Drain.GracePeriod, s.Drain.Deadline, s.Strategy.BatchSize = -time.Second, 90*time.Second, 4
+			}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

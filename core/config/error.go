@@ -1,7 +1,9 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -36,8 +38,8 @@ func (p Problem) String() string {
 	return b.String()
 }
 
-// Error holds everything that is wrong with a configuration, in the order of
-// the file, then variables, then flags, then what concerns several keys.
+// Error holds everything that is wrong with a configuration: what has a line in
+// the file, in its order, then the rest.
 type Error struct {
 	Problems []Problem // at least one
 }
@@ -76,5 +78,16 @@ func (p *problems) err() error {
 	if len(p.list) == 0 {
 		return nil
 	}
+	slices.SortStableFunc(p.list, func(a, b Problem) int {
+		switch {
+		case a.Line > 0 && b.Line > 0:
+			return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+		case a.Line > 0:
+			return -1
+		case b.Line > 0:
+			return 1
+		}
+		return 0
+	})
 	return &Error{p.list}
 }

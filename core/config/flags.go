@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -40,9 +41,24 @@ func AddFlag(fs *pflag.FlagSet, path string) {
 	f.Annotations = map[string][]string{TopicAnnotation: {k.Topic}}
 }
 
-// usage is the documentation as a help text has it: no full stop at the end.
+// camel finds names of keys in documentation.
+var camel = regexp.MustCompile(`\b[a-z]+[A-Z][A-Za-z]*\b`)
+
+// usage is the documentation as a help text has it: flags for names of keys, no
+// full stop at the end.
 func (k Key) usage() string {
 	s := strings.TrimSuffix(strings.ReplaceAll(k.Doc, "`", "'"), ".")
+	s = camel.ReplaceAllStringFunc(s, func(word string) string {
+		for _, other := range table {
+			if strings.HasSuffix(other.Path, "."+word) {
+				return "--" + other.Flag
+			}
+		}
+		return word
+	})
+	if k.Default == true {
+		s += "; --" + k.Flag + "=false turns it off"
+	}
 	if len(k.Enum) > 0 && k.Kind == List {
 		s += ": " + strings.Join(k.Enum, ", ")
 	}

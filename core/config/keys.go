@@ -99,7 +99,7 @@ var sections = map[string]string{
 	"kubernetes":      "How to reach the cluster.",
 	"select":          "Which groups and nodes are rotated.",
 	"strategy":        "How many nodes at once, and how to go on.",
-	"strategy.canary": "The first node of each group goes alone.",
+	"strategy.canary": "A trial with one node of each group before the others.",
 	"strategy.waits":  "Fixed pauses, for those who want them. Health gates make them unnecessary.",
 	"drain":           "How pods leave a node. PodDisruptionBudgets are always respected.",
 	"gates":           "Health checks between the steps.",
@@ -125,7 +125,7 @@ var table = []Key{
 	{Path: "driver.config", Flag: "driver-config", Topic: TopicTarget, Kind: Map, Example: "region: eu-west-1",
 		Doc: "The driver's own configuration. `rotatord drivers info NAME` prints its schema."},
 	{Path: "driver.env", Flag: "driver-env", Topic: TopicTarget, Kind: List, Example: "AWS_CA_BUNDLE", checkFn: checkEnvName,
-		Doc: "Names of further environment variables that the driver may see. Of rotatord's environment it sees the provider's credentials, PATH and HOME only."},
+		Doc: "Names of further environment variables that the driver may see; PREFIX_* names all that begin so. Of rotatord's environment it sees the provider's credentials, PATH and HOME only."},
 	{Path: "driver.timeout", Flag: "driver-timeout", Topic: TopicTarget, Kind: Duration, Default: 2 * time.Minute, Min: int64(time.Second), Max: int64(time.Hour),
 		Doc: "Deadline of one call to the driver."},
 
@@ -135,7 +135,7 @@ var table = []Key{
 		Doc: "The kubeconfig's context. Empty: its current one."},
 
 	{Path: "select.groups", Flag: "group", Topic: TopicSelect, Kind: List, Example: "workers-*", checkFn: checkPattern,
-		Doc: "Node groups to rotate, by name or shell pattern. Empty: all that have a role of roles."},
+		Doc: "Node groups to rotate, by name or shell pattern. Empty: all that have one of the roles."},
 	{Path: "select.excludeGroups", Flag: "exclude-group", Topic: TopicSelect, Kind: List, Example: "spot-*", checkFn: checkPattern,
 		Doc: "Node groups that are left out, by name or shell pattern."},
 	{Path: "select.roles", Flag: "role", Topic: TopicSelect, Kind: List, Default: []string{string(model.RoleNode)},
@@ -162,13 +162,13 @@ var table = []Key{
 	{Path: "strategy.batchSize", Flag: "batch-size", Topic: TopicStrategy, Kind: Count, Min: 0, Max: maxNodes, Default: 0,
 		Doc: "Nodes of one wave, in mode batch. 0: as many as maxSurge and maxUnavailable allow."},
 	{Path: "strategy.canary.enabled", Flag: "canary", Topic: TopicStrategy, Kind: Bool, Default: true,
-		Doc: "Whether the first node of each group goes alone."},
+		Doc: "The first node of each group goes alone, and must succeed before the others follow."},
 	{Path: "strategy.canary.bake", Flag: "canary-bake", Topic: TopicStrategy, Kind: Duration, Min: 0, Max: maxWait, Default: time.Duration(0),
 		Doc: "Pause after a group's first node."},
 	{Path: "strategy.waits.betweenBatches", Flag: "wait-between-batches", Topic: TopicStrategy, Kind: Duration, Min: 0, Max: maxWait, Default: time.Duration(0),
 		Doc: "Pause between two waves, in mode batch."},
 	{Path: "strategy.waits.betweenDrains", Flag: "wait-between-drains", Topic: TopicStrategy, Kind: Duration, Min: 0, Max: maxWait, Default: time.Duration(0),
-		Doc: "Pause between the starts of two drains in a group."},
+		Doc: "Pause between the end of a drain and the start of the next one in a group, whose drains then go one at a time."},
 	{Path: "strategy.waits.betweenEvictions", Flag: "wait-between-evictions", Topic: TopicStrategy, Kind: Duration, Min: 0, Max: maxWait, Default: time.Duration(0),
 		Doc: "Pause between two evictions on a node."},
 
@@ -192,7 +192,7 @@ var table = []Key{
 	{Path: "gates.nodeReady.startupTaints", Flag: "startup-taint", Topic: TopicGates, Kind: List, Example: "node.example.com/agent-not-ready", checkFn: checkTaintKey,
 		Doc: "Keys of taints that keep a new node uninitialized, beside the well-known ones."},
 	{Path: "gates.workloads.enabled", Flag: "workloads-gate", Topic: TopicGates, Kind: Bool, Default: true,
-		Doc: "Whether the health of workloads is checked."},
+		Doc: "Checks the health of workloads after each drain."},
 	{Path: "gates.workloads.timeout", Flag: "workloads-timeout", Topic: TopicGates, Kind: Duration, Default: 10 * time.Minute, Min: int64(time.Second), Max: maxWait,
 		Doc: "Time within which workloads must be healthy again."},
 
@@ -217,7 +217,7 @@ func KeyOf(path string) (Key, bool) {
 var (
 	driverName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?$`)
 	sha256Hex  = regexp.MustCompile(`^[0-9a-fA-F]{64}$`)
-	variable   = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+	variable   = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*\*?$`)
 	taintKey   = regexp.MustCompile(`^([a-z0-9]([a-z0-9.-]*[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$`)
 )
 
@@ -240,7 +240,7 @@ func checkEnvName(s string) string {
 	case strings.Contains(s, "="):
 		return "must be a variable's name alone: its value is taken from rotatord's environment"
 	case !variable.MatchString(s):
-		return "is not the name of an environment variable: letters, digits and underscores are allowed"
+		return "is not the name of an environment variable: letters, digits, underscores and a * at the end are allowed"
 	}
 	return ""
 }

@@ -23,8 +23,7 @@ const (
 // rotation that was reported there. It implements the runtime's Sink and is
 // safe for concurrent use.
 type Files struct {
-	dir  string
-	fold Fold
+	dir string
 
 	mu     sync.Mutex
 	events *os.File
@@ -61,7 +60,6 @@ func OpenFiles(dir string) (*Files, error) {
 // Publish appends events. It keeps the first error for Close: a full disk must
 // not stop a rotation whose journal is elsewhere.
 func (f *Files) Publish(events []event.Event) {
-	f.fold.Publish(events)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.err != nil || f.events == nil {
@@ -80,9 +78,9 @@ func (f *Files) Publish(events []event.Event) {
 	}
 }
 
-// Close writes summary.json, whole or not at all, and returns the first error
-// of any write. Calling it again does nothing.
-func (f *Files) Close() error {
+// Close writes s as summary.json, whole or not at all, and returns the first
+// error of any write. Calling it again does nothing.
+func (f *Files) Close(s Summary) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.events == nil {
@@ -90,12 +88,12 @@ func (f *Files) Close() error {
 	}
 	err := f.events.Close()
 	f.events = nil
-	return errors.Join(f.err, err, f.writeSummary())
+	return errors.Join(f.err, err, f.writeSummary(s))
 }
 
-func (f *Files) writeSummary() error {
+func (f *Files) writeSummary(s Summary) error {
 	var b bytes.Buffer
-	if err := f.fold.Summary().WriteJSON(&b); err != nil {
+	if err := s.WriteJSON(&b); err != nil {
 		return fmt.Errorf("report: %w", err)
 	}
 	name := filepath.Join(f.dir, SummaryFile)

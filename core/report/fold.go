@@ -25,6 +25,7 @@ type Fold struct {
 	blocked    map[string]*Blocked // by node
 	blockOrder []*Blocked
 	nodeGroup  map[string]string    // node to group: evictions name the node only
+	evicted    map[string]int       // node to evictions counted so far
 	launched   map[string]time.Time // instance to launch
 	draining   map[string]time.Time // instance to start of the drain
 }
@@ -160,6 +161,12 @@ func (f *Fold) apply(e event.Event) {
 	case event.NodeDrained:
 		d := seconds(e, "seconds", f.draining[e.Instance])
 		f.s.Drained++
+		// Evictions have no durable events: a journal has their number only here.
+		if missed := number(e, "evicted") - f.evicted[e.Node]; missed > 0 {
+			f.s.Evicted += missed
+			g.Evicted += missed
+		}
+		delete(f.evicted, e.Node)
 		g.Drain.add(d)
 		f.s.Drain.add(d)
 		f.unblock(e, true)
@@ -181,6 +188,7 @@ func (f *Fold) apply(e event.Event) {
 		f.unblock(e, true)
 	case event.PodEvicted:
 		f.s.Evicted++
+		keep(&f.evicted, e.Node, f.evicted[e.Node]+1)
 		f.group(cmp.Or(e.Group, f.nodeGroup[e.Node])).Evicted++
 	case event.EvictionRefused:
 		f.s.Refused++

@@ -171,7 +171,7 @@ func TestDurableEventsAloneGiveTheCounts(t *testing.T) {
 		}
 	}
 	a, d := all.Summary(), durable.Summary()
-	if a.Replaced != d.Replaced || a.Quarantined != d.Quarantined || a.Drain != d.Drain || a.Status != d.Status || a.Planned != d.Planned {
+	if a.Replaced != d.Replaced || a.Quarantined != d.Quarantined || a.Drain != d.Drain || a.Evicted != d.Evicted || a.Evicted != 2 || a.Status != d.Status || a.Planned != d.Planned {
 		t.Errorf("the journal's events give another summary:\n%+v\n%+v", a, d)
 	}
 }
@@ -220,8 +220,10 @@ func TestFiles(t *testing.T) {
 	events := troubled()
 	f.Publish(events[:5])
 	f.Publish(events[5:])
+	var fold Fold
+	fold.Publish(events)
 	for range 2 {
-		if err := f.Close(); err != nil {
+		if err := f.Close(fold.Summary()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -272,7 +274,7 @@ func TestFilesKeepTheFirstError(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.Publish(troubled())
-	if err := f.Close(); err == nil || !strings.Contains(err.Error(), "report: write") {
+	if err := f.Close(Summary{}); err == nil || !strings.Contains(err.Error(), "report: write") {
 		t.Errorf("Close returns %v, want the error of the write", err)
 	}
 }

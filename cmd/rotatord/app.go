@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"sync"
+
+	"github.com/hashicorp/go-hclog"
+
+	"log/slog"
+
+	"github.com/rotatord/rotator/core/engine"
+	"github.com/rotatord/rotator/core/model"
+	"github.com/rotatord/rotator/core/plan"
+	"github.com/rotatord/rotator/core/runtime"
+)
+
+// app is one call of the command: what it talks to, and where it writes. Data
+// goes to stdout, everything else to stderr.
+type app struct {
+	stdout, stderr io.Writer
+	// signals delivers SIGINT and SIGTERM; nil: none.
+	signals <-chan os.Signal
+	// exit ends the process at once, on the second signal.
+	exit    func(code int)
+	backend backend
+
+	args []string // of this call, for messages
+}
+
+// backend is what the commands need of package core and of the driver host.
+type backend interface {
+	// Open launches the driver, connects to the cluster and looks at both. It
+	// changes nothing.
+	Open(ctx context.Context, r request) (rotation, error)
+	// Drain drains one node, and ends its instance where terminate is set.
+	Drain(ctx context.Context, r request, node string, terminate bool) (*engine.Result, error)
+	// Drivers lists the executables that carry drivers, the refused ones too.
+	Drivers(d plan.Driver) []driverFile
+	// DriverInfo starts the driver, asks it about itself, and ends it.
+	DriverInfo(ctx context.Context, r request) (*driverInfo, error)
+	// Explain says what an error of the backend means for a person; nil: it is
+	// none of the backend's own.
+	Explain(err error) *failure
+}
+
+// rotation is an opened rotation.
+type rotation interface {
+	Plan() (*plan.Plan, error)
+	Run(ctx context.Context) (*engine.Result, error)
+	Diagnostics() []model.Diagnostic
+	Close()
+}
+
+// request is what a command asks the backend for.
+type request struct {
+	Spec      plan.Spec
+	Log       *slog.Logger
+	DriverLog hclog.Logger
+	Sinks     []runtime.Sink
+	Stop      <-chan struct{}
+}
+
+// driverFile is an executable that carries a driver, or claims to.
+type driverFile struct {
+	Name   string `json:"name"`
+	Path   string `json:"path"`
+	Source string `json:"source"`
+	// Status is ok, rejected or hidden.
+	Status string `json:"status"`
+	Reason string `json:"reason,omitempty"`
+	Fix    string `json:"fix,omitempty"`
+}
+
+// driverInfo is what a driver says about itself.
+type driverInfo struct {
+	Name         string
+	Version      string
+	Path         string
+	Verbs        []string
+	ConfigSchema []byte // JSON Schema; empty: no configuration
+}
+
+// run executes one call and returns the exit code.
+func (a *app) run(ctx context.Context, args []string) int {
+	a.args = args
+	a.stderr = &lockedWriter{w: a.stderr}
+	cmd := a.root()
+	cmd.SetArgs(args)
+	cmd.SetOut(a.stdout)
+	cmd.SetErr(a.stderr)
+	return a.report(cmd.ExecuteContext(ctx))
+}
+
+// lockedWriter keeps lines of progress, logs and signals apart.
+type lockedWriter struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (l *lockedWriter) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(b)
+}

@@ -1,0 +1,24 @@
+// Command rotatord replaces the nodes of a Kubernetes cluster through a driver
+// of its provider. It wires package core and renders what comes out; it decides
+// nothing.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	a := &app{
+		stdout:  os.Stdout,
+		stderr:  os.Stderr,
+		signals: signals,
+		exit:    os.Exit,
+		backend: coreBackend{},
+	}
+	os.Exit(a.run(context.Background(), os.Args[1:]))
+}

@@ -1,0 +1,140 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/rotatord/rotator/core/model"
+	"github.com/rotatord/rotator/core/plan"
+	"github.com/rotatord/rotator/core/report"
+)
+
+// planDocument is a plan as JSON.
+type planDocument struct {
+	*plan.Plan
+	Nodes       int              `json:"nodes"` // to replace, over all groups
+	Diagnostics []diagnosticView `json:"diagnostics,omitempty"`
+}
+
+// diagnosticView is a finding of the driver as JSON.
+type diagnosticView struct {
+	Severity model.Severity `json:"severity"`
+	Code     string         `json:"code"`
+	Object   string         `json:"object,omitempty"`
+	Summary  string         `json:"summary"`
+	Detail   string         `json:"detail,omitempty"`
+}
+
+func newPlanDocument(p *plan.Plan, diagnostics []model.Diagnostic) planDocument {
+	c := *p // lists that are nil become [] in a copy
+	c.Groups = append([]plan.Group{}, p.Groups...)
+	for i := range c.Groups {
+		c.Groups[i].Nodes = append([]plan.Node{}, c.Groups[i].Nodes...)
+	}
+	d := planDocument{Plan: &c, Nodes: p.Nodes()}
+	for _, x := range diagnostics {
+		d.Diagnostics = append(d.Diagnostics, diagnosticView{x.Severity, x.Code, x.Object, x.Summary, x.Detail})
+	}
+	return d
+}
+
+// writePlan writes a plan for a person.
+func writePlan(w io.Writer, p *plan.Plan, diagnostics []model.Diagnostic) error {
+	var b strings.Builder
+	current := 0
+	for _, g := range p.Groups {
+		current += g.Current
+	}
+	if n := p.Nodes(); n > 0 {
+		fmt.Fprintf(&b, "Plan for cluster %s: replace %s in %s, mode %s\n", p.Cluster,
+			of(n, n+current, "node"), report.Plural(len(p.Groups), "group"), p.Mode)
+	} else {
+		fmt.Fprintf(&b, "Plan for cluster %s: nothing to replace, %s current in %s\n", p.Cluster,
+			are(current, "node"), report.Plural(len(p.Groups), "group"))
+	}
+	for _, g := range p.Groups {
+		writeGroup(&b, g)
+	}
+	if p.MarkedNodes > 0 {
+		fmt.Fprintf(&b, "\n%s left marked by an earlier run\n", are(p.MarkedNodes, "node"))
+	}
+	if len(diagnostics) > 0 {
+		b.WriteString("\nThe driver says\n")
+		for _, d := range diagnostics {
+			fmt.Fprintf(&b, "  %s: %s (%s)\n", d.Severity, report.Clean(d.Summary), d.Code)
+			if d.Detail != "" {
+				fmt.Fprintf(&b, "    %s\n", report.Clean(d.Detail))
+			}
+		}
+	}
+	findings(&b, "Warnings", p.Warnings)
+	findings(&b, "Refused", p.Refusals)
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func writeGroup(b *strings.Builder, g plan.Group) {
+	fmt.Fprintf(b, "\nGroup %s (%s), revision %s\n", report.Clean(g.Name), g.Role, cmp.Or(report.Clean(g.Revision), "unknown"))
+	if g.HeldBy != "" || g.LeftSurge > 0 {
+		fmt.Fprintf(b, "  an earlier run left it unfinished: held by rotation %s, %s\n", cmp.Or(g.HeldBy, "-"), report.Plural(g.LeftSurge, "extra instance"))
+	}
+	if len(g.Nodes) == 0 {
+		fmt.Fprintf(b, "  nothing to replace: %s current\n", are(g.Current, "node"))
+		return
+	}
+	fmt.Fprintf(b, "  replace %s; size %d, surge %d, unavailable %d\n", of(len(g.Nodes), len(g.Nodes)+g.Current, "node"), g.Size, g.Surge, g.Unavailable)
+	rows := [][]string{{"  #", "NODE", "INSTANCE", "ZONE", "PODS", "WHY"}}
+	for i, n := range g.Nodes {
+		var why []string
+		for _, r := range n.Reasons {
+			why = append(why, cmp.Or(r.Message, r.Code))
+		}
+		rows = append(rows, []string{fmt.Sprintf("  %d", i+1), cmp.Or(n.Node, "(never joined)"), n.Instance, cmp.Or(n.Zone, "-"),
+			fmt.Sprint(n.Pods), report.Clean(strings.Join(why, "; "))})
+	}
+	report.Table(b, rows, 0, 4)
+}
+
+func findings(b *strings.Builder, title string, list []plan.Finding) {
+	if len(list) == 0 {
+		return
+	}
+	fmt.Fprintf(b, "\n%s\n", title)
+	for _, f := range list {
+		fmt.Fprintf(b, "  %s (%s)\n", report.Clean(f.Message), f.Code)
+		if f.Fix != "" {
+			fmt.Fprintf(b, "    fix: %s\n", report.Clean(f.Fix))
+		}
+	}
+}
+
+// of writes "3 of 8 nodes", or "8 nodes" for all of them.
+func of(n, all int, noun string) string {
+	if n == all {
+		return report.Plural(n, noun)
+	}
+	return fmt.Sprintf("%d of %s", n, report.Plural(all, noun))
+}
+
+// are writes "1 node is" or "2 nodes are".
+func are(n int, noun string) string {
+	if n == 1 {
+		return report.Plural(n, noun) + " is"
+	}
+	return report.Plural(n, noun) + " are"
+}
+
+// refused is the failure of a plan with refusals; nil: there are none.
+func refused(p *plan.Plan) error {
+	if len(p.Refusals) == 0 {
+		return nil
+	}
+	f := &failure{code: exitRefused, message: "refused, nothing was changed: " + report.Clean(p.Refusals[0].Message), fix: report.Clean(p.Refusals[0].Fix)}
+	if n := len(p.Refusals); n > 1 {
+		f.message = fmt.Sprintf("refused for %d reasons, nothing was changed; the first: %s", n, report.Clean(p.Refusals[0].Message))
+		f.fix = cmp.Or(f.fix, "see what the plan says") + " (the plan above names all)"
+	}
+	return f
+}

@@ -1,0 +1,68 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+)
+
+func (a *app) runCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "run [flags]",
+		Short:   "Replace the nodes that are outdated",
+		GroupID: groupRotation,
+		Long: `Plan a rotation and carry it out. The plan and the progress go to stderr, the
+summary to stdout. Nothing is touched when the plan is refused.
+
+The first SIGINT or SIGTERM starts nothing new and leaves the cluster tidy; the
+same command then goes on where this one ended. A second one exits at once.`,
+		Example: `  rotatord run --config rotation.yaml
+  rotatord run --cluster prod --driver eks --max-surge 25% --groups-at-once 2
+  rotatord run --config rotation.yaml --mode batch --batch-size 5 --wait-between-batches 5m
+  rotatord run --config rotation.yaml --output json --report-dir report > summary.json`,
+		Args: exactly(),
+	}
+	specFlags(cmd)
+	outputFlag(cmd)
+	dryRun := cmd.Flags().Bool("dry-run", false, "Print the plan on stdout and stop, as 'rotatord plan' does")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if *dryRun {
+			return a.plan(cmd)
+		}
+		return a.rotate(cmd)
+	}
+	return cmd
+}
+
+func (a *app) rotate(cmd *cobra.Command) error {
+	asJSON, err := jsonWanted(cmd)
+	if err != nil {
+		return err
+	}
+	s, err := a.open(cmd)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	p, err := s.rotation.Plan()
+	if err != nil {
+		return err
+	}
+	if err := writePlan(a.stderr, p, s.rotation.Diagnostics()); err != nil {
+		return err
+	}
+	if err := refused(p); err != nil {
+		if asJSON { // one document even so: what was refused, and why
+			if err := writeJSON(a.stdout, newPlanDocument(p, s.rotation.Diagnostics())); err != nil {
+				return err
+			}
+		}
+		return err
+	}
+	fmt.Fprintln(a.stderr)
+	if err := s.begin(); err != nil {
+		return err
+	}
+	r, err := s.rotation.Run(cmd.Context())
+	return a.finish(s, r, err, asJSON)
+}

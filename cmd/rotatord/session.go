@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rotatord/rotator/core/engine"
+	"github.com/rotatord/rotator/core/event"
+	"github.com/rotatord/rotator/core/plan"
+	"github.com/rotatord/rotator/core/report"
+	"github.com/rotatord/rotator/core/runtime"
+)
+
+var _ runtime.Sink = (*session)(nil)
+
+// session is one opened rotation with what its events are folded into.
+type session struct {
+	spec     plan.Spec
+	request  request
+	stopper  *stopper
+	fold     *report.Fold
+	rotation rotation // nil for a drain
+
+	progress *report.Progress
+	files    *report.Files // nil: no report folder, or not begun
+}
+
+// Publish passes events on to what they are folded into.
+func (s *session) Publish(events []event.Event) {
+	s.fold.Publish(events)
+	s.progress.Publish(events)
+	if s.files != nil {
+		s.files.Publish(events)
+	}
+}
+
+// newSession reads the configuration and makes everything that a rotation is
+// given. close must be called.
+func (a *app) newSession(cmd *cobra.Command, noProvider bool) (*session, error) {
+	spec, err := load(cmd, "", noProvider)
+	if err != nil {
+		return nil, err
+	}
+	log, driverLog, err := a.loggers(cmd)
+	if err != nil {
+		return nil, err
+	}
+	s := &session{spec: spec, fold: &report.Fold{}, progress: report.NewProgress(a.stderr), stopper: a.newStopper(cmd.Context())}
+	s.request = request{Spec: spec, Log: log, DriverLog: driverLog, Stop: s.stopper.stop, Sinks: []runtime.Sink{s}}
+	return s, nil
+}
+
+// open makes a session with an opened rotation.
+func (a *app) open(cmd *cobra.Command) (*session, error) {
+	s, err := a.newSession(cmd, false)
+	if err != nil {
+		return nil, err
+	}
+	s.rotation, err = a.backend.Open(s.stopper.opening, s.request)
+	if err != nil {
+		s.close()
+		return nil, s.interrupted(err)
+	}
+	return s, nil
+}
+
+// begin opens the report's files and lets signals stop the rotation in order
+// from now on. It must come before the rotation runs.
+func (s *session) begin() error {
+	if dir := s.spec.Report.Dir; dir != "" {
+		f, err := report.OpenFiles(dir)
+		if err != nil {
+			return &failure{code: exitUsage, message: err.Error() + "; nothing was changed", fix: "choose another folder with --report-dir", err: err}
+		}
+		s.files = f
+	}
+	if !s.stopper.begin() {
+		return s.interrupted(errInterrupted)
+	}
+	return nil
+}
+
+// interrupted replaces an error that a signal caused before anything was
+// changed.
+func (s *session) interrupted(err error) error {
+	if errors.Is(context.Cause(s.stopper.opening), errInterrupted) {
+		return &failure{code: exitStopped, message: "interrupted before the start: nothing was changed", err: err}
+	}
+	return err
+}
+
+// finish writes the report's files and prints the summary on stdout. The error
+// is the rotation's own, or else that of a file.
+func (a *app) finish(s *session, r *engine.Result, runErr error, asJSON bool) error {
+	sum := s.fold.Summary()
+	sum.Cluster = s.spec.Cluster
+	switch {
+	case r != nil:
+		sum.Status, sum.Message = string(r.Status), r.Message
+	case runErr != nil:
+		sum.Status, sum.Message = string(engine.StatusFailed), runErr.Error()
+	}
+	err := runErr
+	if err == nil {
+		err = resultFailure(r)
+	}
+	if fileErr := s.closeFiles(sum); fileErr != nil {
+		if err == nil {
+			err = &failure{code: exitFailed, message: "the rotation is done, but its report could not be written: " + fileErr.Error(),
+				fix: "check the folder of --report-dir", err: fileErr}
+		} else {
+			fmt.Fprintf(a.stderr, "warning: the report could not be written: %s\n", fileErr)
+		}
+	}
+	if asJSON {
+		return errors.Join(err, writeJSON(a.stdout, sum))
+	}
+	if sum.Started.IsZero() { // nothing happened
+		if r != nil && r.Status == engine.StatusDone {
+			fmt.Fprintln(a.stdout, r.Message)
+		}
+		return err
+	}
+	if werr := sum.WriteText(a.stdout); err == nil {
+		err = werr
+	}
+	return err
+}
+
+func (s *session) closeFiles(sum report.Summary) error {
+	if s.files == nil {
+		return nil
+	}
+	return s.files.Close(sum)
+}
+
+func (s *session) close() {
+	if s.rotation != nil {
+		s.rotation.Close()
+	}
+	s.stopper.close()
+}

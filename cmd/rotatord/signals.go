@@ -1,0 +1,88 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+)
+
+// errInterrupted is the cause of the end of stopper.opening.
+var errInterrupted = errors.New("interrupted by a signal")
+
+// stopper turns signals into what a rotation understands. The first one, before
+// the rotation has begun, ends its opening; later, it asks the rotation to
+// start nothing new. The second one ends the process at once: whatever is under
+// way at the provider and in the cluster is found again by the next run.
+type stopper struct {
+	// opening ends at a signal before begin.
+	opening context.Context
+	// stop is closed at a signal after begin.
+	stop chan struct{}
+
+	mu          sync.Mutex
+	begun       bool
+	interrupted bool
+	cancel      context.CancelCauseFunc
+	done        chan struct{}
+}
+
+func (a *app) newStopper(ctx context.Context) *stopper {
+	s := &stopper{stop: make(chan struct{}), done: make(chan struct{})}
+	s.opening, s.cancel = context.WithCancelCause(ctx)
+	go func() {
+		for n := 1; ; n++ {
+			select {
+			case sig := <-a.signals:
+				if n > 1 {
+					fmt.Fprintf(a.stderr, "%s again: exiting at once; run the same command again to go on\n", signalName(sig))
+					a.exit(exitStopped)
+					return
+				}
+				if s.first() {
+					fmt.Fprintf(a.stderr, "%s: stopping: nothing new starts; what is under way is brought to an end (a second signal exits at once)\n", signalName(sig))
+				} else {
+					fmt.Fprintf(a.stderr, "%s: stopping: the rotation has not begun\n", signalName(sig))
+				}
+			case <-s.done:
+				return
+			}
+		}
+	}()
+	return s
+}
+
+// first acts on the first signal. It tells whether the rotation has begun.
+func (s *stopper) first() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.interrupted = true
+	if s.begun {
+		close(s.stop)
+		return true
+	}
+	s.cancel(errInterrupted)
+	return false
+}
+
+// begin says that the rotation begins. It returns false when a signal came
+// first.
+func (s *stopper) begin() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.begun = !s.interrupted
+	return s.begun
+}
+
+func (s *stopper) close() {
+	close(s.done)
+	s.cancel(nil)
+}
+
+func signalName(s os.Signal) string {
+	if s == os.Interrupt {
+		return "SIGINT"
+	}
+	return "SIGTERM"
+}
