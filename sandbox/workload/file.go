@@ -49,19 +49,19 @@ func read(r io.Reader) ([]runtime.Object, error) {
 			continue // only comments
 		}
 		u := &unstructured.Unstructured{Object: content}
-		if u.GetAPIVersion() == "" || u.GetKind() == "" || u.GetName() == "" {
-			return nil, fmt.Errorf("document %d: apiVersion, kind and metadata.name are required", number)
+		items := []unstructured.Unstructured{*u}
+		if u.IsList() {
+			list, err := u.ToList()
+			if err != nil {
+				return nil, fmt.Errorf("document %d: %w", number, err)
+			}
+			items = list.Items
 		}
-		if !u.IsList() {
-			objects = append(objects, u)
-			continue
-		}
-		list, err := u.ToList()
-		if err != nil {
-			return nil, fmt.Errorf("document %d: %w", number, err)
-		}
-		for i := range list.Items {
-			objects = append(objects, &list.Items[i])
+		for _, item := range items {
+			if item.GetAPIVersion() == "" || item.GetKind() == "" || item.GetName() == "" {
+				return nil, fmt.Errorf("document %d: apiVersion, kind and metadata.name are required", number)
+			}
+			objects = append(objects, &item)
 		}
 	}
 }
