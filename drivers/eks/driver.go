@@ -55,8 +55,21 @@ var (
 	_ sdk.Preparer   = (*Driver)(nil)
 )
 
+// Option changes a driver that New makes.
+type Option func(*Driver)
+
+// WithClock gives the driver another clock than time.Now, for its caches and
+// for Snapshot.ObservedAt. The clocks of the SDK and of contexts stay.
+func WithClock(now func() time.Time) Option { return func(d *Driver) { d.now = now } }
+
 // New returns a driver that has not been configured. It makes no call.
-func New() *Driver { return &Driver{now: time.Now} }
+func New(opts ...Option) *Driver {
+	d := &Driver{now: time.Now}
+	for _, o := range opts {
+		o(d)
+	}
+	return d
+}
 
 // Info implements sdk.Driver.
 func (d *Driver) Info() sdk.Info {

@@ -1,0 +1,51 @@
+package ekstest
+
+import (
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
+
+	sim "github.com/rotatord/rotator/sandbox/aws"
+)
+
+// What somebody else than the driver does, by an API client of their own.
+
+func (w *world) person() *autoscaling.Client {
+	return autoscaling.NewFromConfig(aws.Config{
+		Region: region, BaseEndpoint: &w.url,
+		Credentials: credentials.NewStaticCredentialsProvider(sim.AccessKeyID, sim.SecretAccessKey, ""),
+	})
+}
+
+func (w *world) check(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) publishNodes() { w.publish("nodes") }
+
+func (w *world) update(in *autoscaling.UpdateAutoScalingGroupInput) {
+	w.t.Helper()
+	_, err := w.person().UpdateAutoScalingGroup(w.t.Context(), in)
+	w.check(err)
+}
+
+func (w *world) setDesired(group string, n int) {
+	w.t.Helper()
+	_, err := w.person().SetDesiredCapacity(w.t.Context(), &autoscaling.SetDesiredCapacityInput{AutoScalingGroupName: &group, DesiredCapacity: ptr(int32(n))})
+	w.check(err)
+}
+
+func (w *world) suspend(processes ...string) {
+	w.t.Helper()
+	_, err := w.person().SuspendProcesses(w.t.Context(), &autoscaling.SuspendProcessesInput{AutoScalingGroupName: ptr(groupA), ScalingProcesses: processes})
+	w.check(err)
+}
+
+func (w *world) protect(ids ...string) {
+	w.t.Helper()
+	_, err := w.person().SetInstanceProtection(w.t.Context(), &autoscaling.SetInstanceProtectionInput{AutoScalingGroupName: ptr(groupA), InstanceIds: ids, ProtectedFromScaleIn: ptr(true)})
+	w.check(err)
+}
