@@ -1,7 +1,6 @@
 package aws
 
 import (
-	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -22,7 +21,6 @@ func (c *Cloud) createLaunchConfiguration(in *LaunchConfiguration) error {
 	lc := *in
 	lc.CreatedTime = c.now()
 	lc.LaunchConfigurationARN = c.arn("autoscaling", "launchConfiguration:"+c.newUUID()+":launchConfigurationName/"+lc.LaunchConfigurationName)
-	lc.KeyName, lc.UserData = cmp.Or(lc.KeyName, ptr("")), cmp.Or(lc.UserData, ptr("")) // Auto Scaling shows them empty
 	if lc.SecurityGroups == nil {
 		lc.SecurityGroups = []string{}
 	}

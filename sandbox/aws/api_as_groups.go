@@ -455,7 +455,7 @@ type asGroup struct {
 	CreatedTime                      time.Time
 	SuspendedProcesses               []suspendedProcess
 	PlacementGroup                   string
-	VPCZoneIdentifier                *string
+	VPCZoneIdentifier                string
 	EnabledMetrics                   []struct{}
 	Status                           string
 	Tags                             []GroupTag
@@ -474,7 +474,7 @@ type asGroup struct {
 
 type suspendedProcess struct {
 	ProcessName      string
-	SuspensionReason *string
+	SuspensionReason string
 }
 
 type asInstance struct {
@@ -515,7 +515,7 @@ func (g *group) show(instances bool) asGroup {
 		MixedInstancesPolicy: g.source.mixed, MinSize: g.min, MaxSize: g.max, DesiredCapacity: g.desired, DefaultCooldown: g.cooldown,
 		AvailabilityZones: g.zones, LoadBalancerNames: []string{}, TargetGroupARNs: []string{}, HealthCheckType: g.healthCheckType,
 		HealthCheckGracePeriod: g.healthGrace, Instances: []asInstance{}, CreatedTime: g.created, SuspendedProcesses: []suspendedProcess{},
-		PlacementGroup: g.settings.PlacementGroup, VPCZoneIdentifier: &g.subnets, EnabledMetrics: []struct{}{}, Tags: append([]GroupTag{}, g.tags...),
+		PlacementGroup: g.settings.PlacementGroup, VPCZoneIdentifier: g.subnets, EnabledMetrics: []struct{}{}, Tags: append([]GroupTag{}, g.tags...),
 		TerminationPolicies: g.policies, NewInstancesProtectedFromScaleIn: g.protectNew, ServiceLinkedRoleARN: g.settings.ServiceLinkedRoleARN,
 		MaxInstanceLifetime: g.settings.MaxInstanceLifetime, CapacityRebalance: g.settings.CapacityRebalance, Context: g.settings.Context,
 		DesiredCapacityType: g.settings.DesiredCapacityType, DefaultInstanceWarmup: g.settings.DefaultInstanceWarmup, TrafficSources: []struct{}{},
@@ -529,7 +529,7 @@ func (g *group) show(instances bool) asGroup {
 	}
 	for _, p := range processes {
 		if why, ok := g.suspended[p]; ok {
-			out.SuspendedProcesses = append(out.SuspendedProcesses, suspendedProcess{ProcessName: p, SuspensionReason: &why})
+			out.SuspendedProcesses = append(out.SuspendedProcesses, suspendedProcess{ProcessName: p, SuspensionReason: why})
 		}
 	}
 	if instances {

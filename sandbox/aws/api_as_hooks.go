@@ -199,9 +199,9 @@ type LaunchConfiguration struct {
 	LaunchConfigurationARN   string
 	ImageID                  string `q:"ImageId" x:"ImageId"`
 	InstanceType             string
-	KeyName                  *string
+	KeyName                  string
 	SecurityGroups           []string
-	UserData                 *string
+	UserData                 string
 	IamInstanceProfile       string
 	CreatedTime              time.Time `q:"-"`
 	EbsOptimized             bool

@@ -146,15 +146,7 @@ func (c *Cloud) suspendProcesses(in *processesInput) error {
 	if len(in.ScalingProcesses) == 0 {
 		in.ScalingProcesses = processes
 	}
-	if err := g.suspend(in.ScalingProcesses); err != nil {
-		return err
-	}
-	for _, p := range in.ScalingProcesses {
-		if g.suspended[p] == "" {
-			g.suspended[p] = "User suspended at " + c.now().UTC().Format("2006-01-02T15:04:05Z")
-		}
-	}
-	return nil
+	return g.suspend(in.ScalingProcesses, c.now())
 }
 
 func (c *Cloud) resumeProcesses(in *processesInput) error {

@@ -195,7 +195,7 @@ func (c *Cloud) CreateAutoScalingGroup(s GroupSpec) error {
 	if err != nil {
 		return err
 	}
-	return g.suspend(s.SuspendedProcesses)
+	return g.suspend(s.SuspendedProcesses, c.now())
 }
 
 // findGroup looks a group up, or answers as Auto Scaling does for an unknown name.
@@ -238,18 +238,17 @@ func (g *group) setDesired(n int, now time.Time) {
 	g.desired = n
 }
 
-func (g *group) suspend(names []string) error {
-	if len(names) == 0 {
-		return nil
-	}
+// suspend suspends processes, all of them or, when one has a name that is none, none. A process that is suspended
+// already keeps its reason.
+func (g *group) suspend(names []string, now time.Time) error {
 	for _, p := range names {
 		if !slices.Contains(processes, p) {
 			return validationError("Invalid process name %s: choose from %s", p, strings.Join(processes, ", "))
 		}
 	}
 	for _, p := range names {
-		if _, ok := g.suspended[p]; !ok { // suspending twice keeps the first reason
-			g.suspended[p] = ""
+		if !g.isSuspended(p) {
+			g.suspended[p] = "User suspended at " + stamp(now)
 		}
 	}
 	return nil

@@ -16,7 +16,7 @@ func (c *Cloud) resolveSource(s source) (resolved, error) {
 		return resolved{}, err
 	}
 	return resolved{launchConfig: lc.LaunchConfigurationName, imageID: imageID, data: LaunchTemplateData{
-		ImageID: &lc.ImageID, InstanceType: &lc.InstanceType, KeyName: lc.KeyName, UserData: lc.UserData, SecurityGroupIDs: lc.SecurityGroups,
+		ImageID: &lc.ImageID, InstanceType: &lc.InstanceType, KeyName: &lc.KeyName, UserData: &lc.UserData, SecurityGroupIDs: lc.SecurityGroups,
 	}}, nil
 }
 

@@ -63,7 +63,7 @@ type NetworkInterfaceSpec struct {
 	DeleteOnTermination            *bool
 	Description                    *string
 	DeviceIndex                    *int32
-	Groups                         []string `q:"SecurityGroupId" x:"groupSet"`
+	Groups                         []string `q:"SecurityGroupId" x:"groupSet" item:"groupId"`
 	InterfaceType                  *string
 	Ipv6AddressCount               *int32
 	NetworkInterfaceID             *string `q:"NetworkInterfaceId" x:"networkInterfaceId"`

@@ -73,7 +73,7 @@ func (c *check) xmlBody(operation string, out *ref, body []byte) {
 	if want := operation + "Response"; root.XMLName.Local != want {
 		c.bad(operation, "root element <%s>, want <%s>", root.XMLName.Local, want)
 	}
-	// EC2's model names the namespace of its first version; the service answers with that of the API version asked for.
+	// A trailing slash is the services' own habit: EC2 answers with one that its model lacks.
 	if ns := c.model.Metadata.XMLNamespace; strings.TrimSuffix(ns, "/") != strings.TrimSuffix(root.XMLName.Space, "/") {
 		c.bad(operation, "namespace %q, want %q", root.XMLName.Space, ns)
 	}
@@ -332,8 +332,17 @@ func (c *check) jsonError(operation string, status int, body []byte) {
 	if !declared && !slices.Contains(common, e["__type"]) {
 		c.bad(operation, "error %q is not among those of the operation", e["__type"])
 	}
-	if s := c.model.Shapes[e["__type"]]; s != nil && s.Error.HTTPStatusCode != 0 && s.Error.HTTPStatusCode != status {
-		c.bad(operation, "error %s with status %d, want %d", e["__type"], status, s.Error.HTTPStatusCode)
+	want := 400
+	if s := c.model.Shapes[e["__type"]]; s != nil && s.Fault {
+		want = 500
+	} else if s != nil && s.Error.HTTPStatusCode != 0 {
+		want = s.Error.HTTPStatusCode
+	}
+	if e["__type"] == "InvalidSignatureException" {
+		want = 403
+	}
+	if status != want {
+		c.bad(operation, "error %s with status %d, want %d", e["__type"], status, want)
 	}
 }
 

@@ -46,7 +46,7 @@ type shape struct {
 	Pattern   string          `json:"pattern"`
 	Min       *float64        `json:"min"`
 	Max       *float64        `json:"max"`
-	Exception bool            `json:"exception"`
+	Fault     bool            `json:"fault"` // an error of the service's own making, HTTP 500
 	Error     struct {
 		Code           string `json:"code"`
 		HTTPStatusCode int    `json:"httpStatusCode"`

@@ -21,17 +21,17 @@ func Encode(p Protocol, b *bytes.Buffer, v any) {
 func encodeFields(p Protocol, b *bytes.Buffer, v reflect.Value) {
 	for i := range v.NumField() {
 		if name := elementName(p, v.Type().Field(i)); name != "" {
-			encodeElement(p, b, name, v.Field(i), true)
+			encodeElement(p, b, name, itemName(p, v.Type().Field(i)), v.Field(i), true)
 		}
 	}
 }
 
-// encodeElement writes one element; optional says that a zero string or time leaves it out (never so in lists).
-func encodeElement(p Protocol, b *bytes.Buffer, name string, v reflect.Value, optional bool) {
+// encodeElement writes one element, and the elements of a list in it under the name item; optional says that a zero string or time leaves it out (never so in lists).
+func encodeElement(p Protocol, b *bytes.Buffer, name, item string, v reflect.Value, optional bool) {
 	switch {
 	case v.Kind() == reflect.Pointer:
 		if !v.IsNil() {
-			encodeElement(p, b, name, v.Elem(), false)
+			encodeElement(p, b, name, item, v.Elem(), false)
 		}
 		return
 	case v.Kind() == reflect.Slice && v.IsNil():
@@ -50,12 +50,8 @@ func encodeElement(p Protocol, b *bytes.Buffer, name string, v reflect.Value, op
 	case v.Kind() == reflect.Struct:
 		encodeFields(p, b, v)
 	case v.Kind() == reflect.Slice:
-		item := "item"
-		if p == Query {
-			item = "member"
-		}
 		for i := range v.Len() {
-			encodeElement(p, b, item, v.Index(i), false)
+			encodeElement(p, b, item, "", v.Index(i), false)
 		}
 	case v.Kind() == reflect.String:
 		// EscapeText fails only when the writer does, and a bytes.Buffer does not.

@@ -61,6 +61,17 @@ func elementName(p Protocol, f reflect.StructField) string {
 	return f.Name
 }
 
+// itemName is the name of a list's elements.
+func itemName(p Protocol, f reflect.StructField) string {
+	if n, ok := f.Tag.Lookup("item"); ok {
+		return n
+	}
+	if p == EC2 {
+		return "item"
+	}
+	return "member"
+}
+
 func lowerFirst(s string) string {
 	r, n := utf8.DecodeRuneInString(s)
 	var b strings.Builder
