@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/rotatord/rotator/core"
 	"github.com/rotatord/rotator/core/engine"
@@ -45,7 +46,7 @@ func (coreBackend) Drivers(d plan.Driver) []driverFile {
 		case c.Err != nil:
 			f.Status, f.Reason = "rejected", c.Err.Error()
 		case c.ShadowedBy != "":
-			f.Status, f.Reason = "hidden", "an earlier one of the same name is "+c.ShadowedBy
+			f.Status, f.Reason = "hidden", fmt.Sprintf("%s is not used: %s has the same name and comes first", c.Path, c.ShadowedBy)
 		}
 		out = append(out, f)
 	}

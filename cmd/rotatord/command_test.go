@@ -225,7 +225,7 @@ func TestGolden(t *testing.T) {
 
 var exampleDrivers = []driverFile{
 	{Name: "eks", Path: "/opt/rotator/rotatord-driver-eks", Source: "plugin-dir", Status: "ok"},
-	{Name: "kops", Path: "/tmp/rotatord-driver-kops", Source: "PATH", Status: "rejected", Reason: "/tmp/rotatord-driver-kops is writable by others", Fix: "chmod go-w /tmp/rotatord-driver-kops"},
+	{Name: "kops", Path: "/tmp/rotatord-driver-kops", Source: "PATH", Status: "rejected", Reason: "driver /tmp/rotatord-driver-kops is refused: everybody can write to it", Fix: "chmod go-w /tmp/rotatord-driver-kops"},
 }
 
 var exampleInfo = &driverInfo{Name: "eks", Version: "0.1.0", Path: "/opt/rotator/rotatord-driver-eks", Verbs: []string{"prepare", "set-surge", "terminate"},

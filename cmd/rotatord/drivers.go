@@ -73,7 +73,7 @@ func (a *app) driversList(cmd *cobra.Command) error {
 	report.Table(a.stdout, rows)
 	for _, d := range found {
 		if d.Reason != "" {
-			fmt.Fprintf(a.stdout, "\n%s: %s: %s\n", report.Clean(d.Path), d.Status, report.Clean(d.Reason))
+			fmt.Fprintf(a.stdout, "\n%s: %s\n", d.Status, report.Clean(d.Reason))
 			if d.Fix != "" {
 				fmt.Fprintf(a.stdout, "  fix: %s\n", report.Clean(d.Fix))
 			}

@@ -94,7 +94,7 @@ func (a *app) loggers(cmd *cobra.Command) (*slog.Logger, hclog.Logger, error) {
 		return nil, nil, usage("", "--log-level: %s", err)
 	}
 	log := slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: l}))
-	return log, hclog.New(&hclog.LoggerOptions{Name: "driver", Output: a.stderr, Level: hclog.LevelFromString(level)}), nil
+	return log, hclog.New(&hclog.LoggerOptions{Output: a.stderr, Level: hclog.LevelFromString(level)}), nil
 }
 
 // writeJSON writes one document.
