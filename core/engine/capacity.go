@@ -3,6 +3,7 @@ package engine
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/rotatord/rotator/core/event"
@@ -161,29 +162,79 @@ func without(all, some []*member) []*member {
 }
 
 // pick chooses the next old node: one that carries nothing first (it costs no
-// capacity), then from the zone with the most usable nodes, because that is
-// where a replacement came up; then in the plan's order.
+// capacity), then from a zone that has more old nodes than must end with the
+// surge (see surplus), then from the zone with the most usable nodes, because
+// that is where a replacement came up; then in the plan's order.
 func (e *Engine) pick(g *group, from []*member) *member {
-	zones := make(map[string]int)
+	usable, spare := make(map[string]int), make(map[string]int)
 	for _, m := range g.members {
 		if e.usable(m) {
-			zones[m.inst.Zone]++
+			usable[m.inst.Zone]++
+		}
+		if m.old && m.phase == memberWaiting {
+			spare[m.inst.Zone]++
 		}
 	}
-	var best *member
+	for zone, n := range e.surplus(g) {
+		spare[zone] -= n
+	}
 	better := func(a, b *member) bool {
 		ua, ub := e.usable(a), e.usable(b)
 		if ua != ub {
 			return !ua
 		}
-		return zones[a.inst.Zone] > zones[b.inst.Zone] // ties keep the plan's order
+		sa, sb := spare[a.inst.Zone] > 0, spare[b.inst.Zone] > 0
+		if sa != sb {
+			return sa
+		}
+		return usable[a.inst.Zone] > usable[b.inst.Zone] // ties keep the plan's order
 	}
+	var best *member
 	for _, m := range from {
 		if m.old && m.phase == memberWaiting && (best == nil || better(m, best)) {
 			best = m
 		}
 	}
 	return best
+}
+
+// surplus says how many instances each zone must lose with the surge, so that
+// the zones end even. A provider that finds them uneven once the group has its
+// settings back evens them out by itself, and drains nothing when it does.
+//
+// What the provider still owes is expected in the emptiest zones. Bad
+// instances do not count: they go in any case.
+func (e *Engine) surplus(g *group) map[string]int {
+	live, old := make(map[string]int), make(map[string]int)
+	total, bad := 0, 0
+	for _, m := range g.members {
+		live[m.inst.Zone] += 0 // the group has this zone, even when it is empty
+		switch m.phase {
+		case memberGone, memberTerminating:
+		case memberBad:
+			bad++
+		case memberWaiting, memberCordoning, memberDraining, memberQuarantined, memberDrainedOnly, memberBooting, memberReady:
+			live[m.inst.Zone]++
+			total++
+			old[m.inst.Zone] += bit(m.old)
+		}
+	}
+	zones := slices.Sorted(maps.Keys(live))
+	if len(zones) == 0 {
+		return nil
+	}
+	for ; total < g.base+g.surge-bad; total++ {
+		live[slices.MinFunc(zones, func(a, b string) int { return cmp.Compare(live[a], live[b]) })]++
+	}
+	out := make(map[string]int)
+	for range g.surge - bad {
+		fullest := slices.MaxFunc(zones, func(a, b string) int {
+			return cmp.Or(cmp.Compare(live[a], live[b]), cmp.Compare(old[a]-out[a], old[b]-out[b]))
+		})
+		live[fullest]--
+		out[fullest]++
+	}
+	return out
 }
 
 func (e *Engine) globalRoom() bool {
@@ -200,18 +251,17 @@ func (e *Engine) globalRoom() bool {
 	return n < most
 }
 
-// shrinks tells whether the group should get smaller with this old instance:
-// when those that are left, this one included, are no more than the surge that
-// good replacements make up.
+// shrinks tells whether the group should get smaller with this instance: when
+// the old ones that are left in its zone, this one included, are no more than
+// what the zone must lose with the surge.
 func (e *Engine) shrinks(g *group, m *member) bool {
 	if m.leaving {
 		return true
 	}
 	left := g.count(func(o *member) bool {
-		return o.old && (o.phase == memberWaiting || o.phase == memberCordoning || o.phase == memberDraining)
+		return o.old && o.inst.Zone == m.inst.Zone && (o.phase == memberWaiting || o.phase == memberCordoning || o.phase == memberDraining)
 	})
-	bad := g.count(func(o *member) bool { return o.phase == memberBad })
-	return g.surge-bad >= left && g.surge > 0
+	return g.surge > 0 && left <= e.surplus(g)[m.inst.Zone]
 }
 
 // checkStuck ends a group that can go no further: nothing is under way, and
@@ -258,8 +308,9 @@ func (e *Engine) notReady(g *group) string {
 }
 
 // giveBack takes surge back that no old instance took with it: bad instances
-// first, then those still booting, then the ones with the fewest pods. True
-// once none is left or nothing more can be done.
+// first, then those still booting, then those of zones that have too many, then
+// the ones with the fewest pods. True once none is left or nothing more can be
+// done.
 func (e *Engine) giveBack(g *group) bool {
 	if g.surging || slices.ContainsFunc(g.members, func(m *member) bool {
 		return m.leaving && m.phase != memberGone && m.phase != memberQuarantined
@@ -279,6 +330,16 @@ func (e *Engine) giveBack(g *group) bool {
 	slices.SortStableFunc(victims, func(a, b *member) int {
 		return cmp.Or(cmp.Compare(rank[a.phase], rank[b.phase]), cmp.Compare(bit(b.ours), bit(a.ours)),
 			cmp.Compare(len(e.w.podsOn[a.node]), len(e.w.podsOn[b.node])))
+	})
+	surplus, even := e.surplus(g), make(map[*member]bool)
+	for _, m := range victims {
+		if m.phase != memberBad && surplus[m.inst.Zone] > 0 {
+			surplus[m.inst.Zone]--
+			even[m] = true
+		}
+	}
+	slices.SortStableFunc(victims, func(a, b *member) int {
+		return cmp.Or(cmp.Compare(bit(a.phase != memberBad), bit(b.phase != memberBad)), cmp.Compare(bit(even[b]), bit(even[a])))
 	})
 	if len(victims) < g.surge {
 		g.giveBackStuck = true
