@@ -132,19 +132,25 @@ func (c *Cloud) launchMember(g *group, zone, cause string, now time.Time) bool {
 	return true
 }
 
+// maxVictims bounds what one round takes away, because each choice looks at the whole group. The next round goes on.
+const maxVictims = 100
+
 // scaleIn takes away what is too much. Protected instances stay, even when the group then stays too large: "Auto Scaling
 // does not terminate instances that are protected from scale in", its guide says, and the desired capacity is kept.
 func (c *Cloud) scaleIn(g *group, count int, now time.Time) {
 	if g.isSuspended(processTerminate) {
 		return
 	}
-	for ; count > g.desired; count-- {
-		m := c.victim(g, now)
+	perZone := g.perZone()
+	for range min(count-g.desired, maxVictims) {
+		m := c.victim(g, perZone, now)
 		if m == nil {
 			return
 		}
+		perZone[m.inst.zone]--
 		c.beginTerminate(g, m, g.why+"At "+stamp(now)+" an instance was taken out of service in response to a difference between desired and actual capacity, shrinking the capacity from "+
 			itoa(count)+" to "+itoa(count-1)+".  At "+stamp(now)+" instance "+m.inst.id+" was selected for termination.", now)
+		count--
 	}
 }
 

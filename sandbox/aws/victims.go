@@ -40,8 +40,7 @@ func checkPolicies(names []string) error {
 // the zone: "balances instances across Availability Zones first, regardless of which termination policy is used", the
 // zone with the most instances of which one at least is not protected. Then the group's policies in order, each
 // narrowing what the one before left, and chance among equals. nil when every instance is protected.
-func (c *Cloud) victim(g *group, now time.Time) *member {
-	perZone := g.perZone()
+func (c *Cloud) victim(g *group, perZone map[string]int, now time.Time) *member {
 	var candidates []*member
 	most := 0
 	for _, m := range g.members {

@@ -5,6 +5,7 @@ import (
 	"encoding/xml"
 	"reflect"
 	"strconv"
+	"sync"
 	"time"
 )
 
@@ -18,11 +19,39 @@ func Encode(p Protocol, b *bytes.Buffer, v any) {
 	encodeFields(p, b, reflect.Indirect(reflect.ValueOf(v)))
 }
 
-func encodeFields(p Protocol, b *bytes.Buffer, v reflect.Value) {
-	for i := range v.NumField() {
-		if name := elementName(p, v.Type().Field(i)); name != "" {
-			encodeElement(p, b, name, itemName(p, v.Type().Field(i)), v.Field(i), true)
+// field is what the encoder needs to know of a struct's field.
+type field struct {
+	index      int
+	name, item string
+}
+
+type layoutKey struct {
+	p Protocol
+	t reflect.Type
+}
+
+// layouts caches the fields of each struct type: reading tags anew for each of a thousand instances took most of the
+// time of a page. It grows with the types of the program, not with what is encoded.
+var layouts sync.Map // layoutKey -> []field
+
+func layout(p Protocol, t reflect.Type) []field {
+	key := layoutKey{p, t}
+	if l, ok := layouts.Load(key); ok {
+		return l.([]field)
+	}
+	var l []field
+	for i := range t.NumField() {
+		if name := elementName(p, t.Field(i)); name != "" {
+			l = append(l, field{index: i, name: name, item: itemName(p, t.Field(i))})
 		}
+	}
+	layouts.Store(key, l)
+	return l
+}
+
+func encodeFields(p Protocol, b *bytes.Buffer, v reflect.Value) {
+	for _, f := range layout(p, v.Type()) {
+		encodeElement(p, b, f.name, f.item, v.Field(f.index), true)
 	}
 }
 
@@ -54,8 +83,7 @@ func encodeElement(p Protocol, b *bytes.Buffer, name, item string, v reflect.Val
 			encodeElement(p, b, item, "", v.Index(i), false)
 		}
 	case v.Kind() == reflect.String:
-		// EscapeText fails only when the writer does, and a bytes.Buffer does not.
-		_ = xml.EscapeText(b, []byte(v.String()))
+		escape(b, v.String())
 	case v.Kind() == reflect.Bool:
 		b.WriteString(strconv.FormatBool(v.Bool()))
 	case v.CanInt():
@@ -66,4 +94,16 @@ func encodeElement(p Protocol, b *bytes.Buffer, name, item string, v reflect.Val
 	b.WriteString("</")
 	b.WriteString(name)
 	b.WriteByte('>')
+}
+
+// escape writes text as XML character data. Nearly all of it is plain and needs no look at each rune.
+func escape(b *bytes.Buffer, s string) {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '<' || c == '>' || c == '&' || c == '\'' || c == '"' {
+			// EscapeText fails only when the writer does, and a bytes.Buffer does not.
+			_ = xml.EscapeText(b, []byte(s))
+			return
+		}
+	}
+	b.WriteString(s)
 }
