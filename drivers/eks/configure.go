@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -13,14 +14,16 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/aws/smithy-go/logging"
 
 	"github.com/rotatord/rotator/drivers/sdk"
 )
 
-// Bounds of the SDK's own retries (with its full jitter). Longer troubles are
+// Bounds of the SDK's own retries, about four seconds in all. Longer troubles are
 // answered to the engine, which knows whether waiting is worth it.
 const (
 	maxAttempts = 5
+	minBackoff  = 250 * time.Millisecond // the SDK's own begins at a second
 	maxBackoff  = 3 * time.Second
 	// identityTimeout bounds the search for credentials: off EC2 the SDK ends it
 	// by asking an instance metadata service that nobody answers for.
@@ -51,7 +54,9 @@ func (d *Driver) Configure(ctx context.Context, raw []byte, validateOnly bool) (
 }
 
 func loadAWS(ctx context.Context, cfg Config) (aws.Config, *sdk.Diagnostic) {
-	opts := []func(*config.LoadOptions) error{config.WithRetryer(newRetryer)}
+	// The SDK's log lines are free text on stderr, where the host expects JSON,
+	// and say nothing that an error does not.
+	opts := []func(*config.LoadOptions) error{config.WithRetryer(newRetryer), config.WithLogger(logging.Nop{})}
 	if cfg.Region != "" {
 		opts = append(opts, config.WithRegion(cfg.Region))
 	}
@@ -85,19 +90,28 @@ func loadAWS(ctx context.Context, cfg Config) (aws.Config, *sdk.Diagnostic) {
 
 // newRetryer is the SDK's standard retryer with tighter bounds.
 func newRetryer() aws.Retryer {
-	return retry.NewStandard(func(o *retry.StandardOptions) {
-		o.MaxAttempts, o.MaxBackoff = maxAttempts, maxBackoff
-	})
+	return retry.NewStandard(bounds)
 }
 
 // newCarefulRetryer repeats only what AWS says it did not do. It is for changes
 // of capacity: a repeat whose first try did happen, unseen, would take capacity
 // twice or overwrite what somebody else set in between.
 func newCarefulRetryer() aws.Retryer {
-	return retry.NewStandard(func(o *retry.StandardOptions) {
-		o.MaxAttempts, o.MaxBackoff = maxAttempts, maxBackoff
+	return retry.NewStandard(bounds, func(o *retry.StandardOptions) {
 		o.Retryables = []retry.IsErrorRetryable{retry.RetryableErrorCode{Codes: retry.DefaultThrottleErrorCodes}}
 	})
+}
+
+func bounds(o *retry.StandardOptions) {
+	o.MaxAttempts, o.MaxBackoff = maxAttempts, maxBackoff
+	o.Backoff = retry.BackoffDelayerFunc(backoff)
+}
+
+// backoff doubles with each attempt. A half of it is chance, so that drivers
+// that were throttled together do not come back together.
+func backoff(attempt int, _ error) (time.Duration, error) {
+	d := min(minBackoff<<min(attempt, maxAttempts), maxBackoff)
+	return d/2 + rand.N(d/2), nil
 }
 
 // carefully is an option of one call.

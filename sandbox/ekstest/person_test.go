@@ -12,7 +12,7 @@ import (
 
 func (w *world) person() *autoscaling.Client {
 	return autoscaling.NewFromConfig(aws.Config{
-		Region: region, BaseEndpoint: &w.url,
+		Region: region, BaseEndpoint: &w.direct,
 		Credentials: credentials.NewStaticCredentialsProvider(sim.AccessKeyID, sim.SecretAccessKey, ""),
 	})
 }

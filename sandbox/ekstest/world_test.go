@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -35,11 +36,14 @@ var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 type world struct {
 	*aws.Cloud
 	t   *testing.T
-	url string
+	url string // for the driver
+	// direct is for everybody else: past the cuts, and not in asked.
+	direct string
 
-	mu  sync.Mutex
-	at  time.Time
-	cut *cut
+	mu    sync.Mutex
+	at    time.Time
+	cut   *cut
+	asked map[string]bool // what the driver called, as SERVICE:ACTION
 }
 
 // cut stands for a kill of the driver: from the request number left on, no
@@ -53,7 +57,7 @@ type cut struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, at: start}
+	w := &world{t: t, at: start, asked: map[string]bool{}}
 	limits := map[string]aws.RateLimit{}
 	for family := range aws.DefaultRateLimits() {
 		limits[family] = aws.RateLimit{} // the clock stands still: limits would never recover
@@ -66,7 +70,9 @@ func newWorld(t *testing.T) *world {
 	checked := modelcheck.Load(t).Transport(t, direct{w.Handler()})
 	srv := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { w.serve(rw, r, backend, checked) }))
 	t.Cleanup(srv.Close)
-	w.url = srv.URL
+	plain := httptest.NewServer(w.Handler())
+	t.Cleanup(plain.Close)
+	w.url, w.direct = srv.URL, plain.URL
 	t.Setenv("AWS_ACCESS_KEY_ID", aws.AccessKeyID)
 	t.Setenv("AWS_SECRET_ACCESS_KEY", aws.SecretAccessKey)
 	t.Setenv("AWS_SESSION_TOKEN", "")
@@ -126,13 +132,14 @@ func (w *world) serve(rw http.ResponseWriter, r *http.Request, backend *url.URL,
 func (w *world) admit(r *http.Request, body string) (pass, answer bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	c := w.cut
+	c, name := w.cut, named(r, body)
+	w.asked[name] = true
 	switch {
 	case c == nil:
 		return true, true
 	case c.done:
 		return false, false
-	case !changes(r, body):
+	case reads(name):
 		return true, true
 	case c.left > 0:
 		c.left--
@@ -150,10 +157,27 @@ func (w *world) killed() {
 	}
 }
 
-func changes(r *http.Request, body string) bool {
-	form, _ := url.ParseQuery(body)
-	action := form.Get("Action")
-	return action != "" && !strings.HasPrefix(action, "Describe") && !strings.HasPrefix(action, "Get")
+var credentialScope = regexp.MustCompile(`Credential=[^/]+/\d+/[^/]+/([^/]+)/aws4_request`)
+
+// named is a request's SERVICE:ACTION, as IAM names it.
+func named(r *http.Request, body string) string {
+	service := "?"
+	if m := credentialScope.FindStringSubmatch(r.Header.Get("Authorization")); m != nil {
+		service = m[1]
+	}
+	if _, action, ok := strings.Cut(r.Header.Get("X-Amz-Target"), "."); ok {
+		return service + ":" + action
+	}
+	form, err := url.ParseQuery(body)
+	if err != nil {
+		return service + ":?"
+	}
+	return service + ":" + form.Get("Action")
+}
+
+func reads(name string) bool {
+	_, action, _ := strings.Cut(name, ":")
+	return strings.HasPrefix(action, "Describe") || strings.HasPrefix(action, "Get")
 }
 
 func (w *world) now() time.Time {
