@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/rotatord/rotator/core/event"
 	"github.com/rotatord/rotator/core/model"
@@ -64,7 +65,8 @@ func (e *Engine) admit(g *group) (starved bool) {
 	for busy < limit && e.globalRoom() {
 		m := e.pick(g, pool)
 		if m == nil {
-			return busy == 0 && e.pick(g, g.members) == nil
+			// In batch mode the wave may wait for what never comes.
+			return busy == 0 && (e.pick(g, g.members) == nil || !e.arrived(g))
 		}
 		left := usable
 		if e.usable(m) {
@@ -125,16 +127,21 @@ func (e *Engine) pool(g *group, canary bool) []*member {
 func (e *Engine) waveOver(g *group) bool {
 	for _, m := range g.members {
 		if m.verify.open || m.old && (m.phase == memberCordoning || m.phase == memberDraining || m.phase == memberTerminating) {
-			g.waveEnded = e.now
+			g.waveEnded = time.Time{}
 			return false
 		}
 	}
 	if g.surging || !e.arrived(g) {
-		g.waveEnded = e.now
+		g.waveEnded = time.Time{}
 		return false
 	}
-	first := g.waves == 0 && g.canaryAt.IsZero()
-	return first || g.waveEnded.IsZero() || e.after(g.waveEnded, e.cfg.Spec.Strategy.Waits.BetweenBatches)
+	if g.waves == 0 && g.canaryAt.IsZero() {
+		return true // nothing went before
+	}
+	if g.waveEnded.IsZero() {
+		g.waveEnded = e.now
+	}
+	return e.after(g.waveEnded, e.cfg.Spec.Strategy.Waits.BetweenBatches)
 }
 
 func (e *Engine) nextWave(g *group) {
@@ -142,7 +149,7 @@ func (e *Engine) nextWave(g *group) {
 	if size <= 0 {
 		size = max(g.Surge, g.surge) + g.Unavailable
 	}
-	g.wave = nil
+	g.wave, g.waveEnded = nil, time.Time{}
 	for len(g.wave) < size {
 		m := e.pick(g, without(g.members, g.wave))
 		if m == nil {
@@ -214,6 +221,10 @@ func (e *Engine) surplus(g *group) map[string]int {
 		case memberBad:
 			bad++
 		case memberWaiting, memberCordoning, memberDraining, memberQuarantined, memberDrainedOnly, memberBooting, memberReady:
+			if e.suspect(g, m) {
+				bad++
+				continue
+			}
 			live[m.inst.Zone]++
 			total++
 			old[m.inst.Zone] += bit(m.old)
@@ -235,6 +246,14 @@ func (e *Engine) surplus(g *group) map[string]int {
 		out[fullest]++
 	}
 	return out
+}
+
+// suspect tells whether a replacement takes so much longer than the others did
+// that it had better not be counted on: an old node that took the surge with it
+// would leave the last one without a replacement. If it comes up after all, the
+// group has one too many and gives one back.
+func (e *Engine) suspect(g *group, m *member) bool {
+	return m.ours && m.phase == memberBooting && g.slowestBoot > 0 && e.now.Sub(m.firstSeen) > 2*g.slowestBoot
 }
 
 func (e *Engine) globalRoom() bool {
@@ -276,7 +295,11 @@ func (e *Engine) checkStuck(g *group) {
 	bad := g.count(func(m *member) bool { return m.phase == memberBad })
 	live := e.live(g)
 	if bad == 0 || live < g.base+g.surge {
-		if !e.after(g.lastProgress, e.cfg.Spec.Gates.NodeReady.Timeout) {
+		since := g.lastProgress
+		if g.starvedSince.After(since) {
+			since = g.starvedSince
+		}
+		if !e.after(since, e.cfg.Spec.Gates.NodeReady.Timeout) {
 			return
 		}
 	}
@@ -291,7 +314,10 @@ func (e *Engine) checkStuck(g *group) {
 	case live < g.base+g.surge:
 		why = fmt.Sprintf("group %s has %d of %d instances: the provider did not launch the rest", g.Name, live, g.base+g.surge)
 	default:
-		why = fmt.Sprintf("group %s: only %d of %d nodes are Ready, so none may be drained: %s", g.Name, g.count(e.usable), g.base, e.notReady(g))
+		why = fmt.Sprintf("group %s: %d nodes are Ready, and none of them may be drained before there are %d", g.Name, g.count(e.usable), g.base-g.Unavailable+1)
+		if bad := e.notReady(g); bad != "" {
+			why += "; not Ready: " + bad
+		}
 	}
 	e.record(event.Event{Kind: event.GateFailed, Group: g.Name, Code: "node-ready", Message: why})
 	e.halt(g, StatusGateFailed, "node-ready", why)
@@ -305,50 +331,6 @@ func (e *Engine) notReady(g *group) string {
 		}
 	}
 	return first(s)
-}
-
-// giveBack takes surge back that no old instance took with it: bad instances
-// first, then those still booting, then those of zones that have too many, then
-// the ones with the fewest pods. True once none is left or nothing more can be
-// done.
-func (e *Engine) giveBack(g *group) bool {
-	if g.surging || slices.ContainsFunc(g.members, func(m *member) bool {
-		return m.leaving && m.phase != memberGone && m.phase != memberQuarantined
-	}) {
-		return false
-	}
-	if g.surge <= 0 || g.giveBackStuck {
-		return true
-	}
-	var victims []*member
-	for _, m := range g.members {
-		if !m.old && !m.leaving && (m.phase == memberBad || m.phase == memberBooting || m.phase == memberReady) {
-			victims = append(victims, m)
-		}
-	}
-	rank := map[memberPhase]int{memberBad: 0, memberBooting: 1, memberReady: 2}
-	slices.SortStableFunc(victims, func(a, b *member) int {
-		return cmp.Or(cmp.Compare(rank[a.phase], rank[b.phase]), cmp.Compare(bit(b.ours), bit(a.ours)),
-			cmp.Compare(len(e.w.podsOn[a.node]), len(e.w.podsOn[b.node])))
-	})
-	surplus, even := e.surplus(g), make(map[*member]bool)
-	for _, m := range victims {
-		if m.phase != memberBad && surplus[m.inst.Zone] > 0 {
-			surplus[m.inst.Zone]--
-			even[m] = true
-		}
-	}
-	slices.SortStableFunc(victims, func(a, b *member) int {
-		return cmp.Or(cmp.Compare(bit(a.phase != memberBad), bit(b.phase != memberBad)), cmp.Compare(bit(even[b]), bit(even[a])))
-	})
-	if len(victims) < g.surge {
-		g.giveBackStuck = true
-	}
-	for _, m := range victims[:min(len(victims), g.surge)] {
-		m.leaving = true
-		e.startDrain(g, m)
-	}
-	return len(victims) == 0
 }
 
 func bit(b bool) int {
@@ -366,8 +348,11 @@ func (e *Engine) markOutdated() {
 	}
 	for _, g := range e.groups {
 		for _, m := range g.members {
+			if !m.old || m.tainted || m.phase != memberWaiting {
+				continue
+			}
 			n := e.w.nodes[m.node]
-			if !m.old || m.phase != memberWaiting || n == nil || m.tainted {
+			if n == nil {
 				continue
 			}
 			m.tainted = true
@@ -400,27 +385,16 @@ func (e *Engine) unmark(keep func(node string) bool) bool {
 			continue
 		}
 		left = true
-		if e.pending(forUnmark, name) || e.pending(forTaint, name) || e.pending(forCordon, name) {
+		if e.patching[name] > 0 {
 			continue
 		}
 		p := &NodePatch{UID: n.UID, RemoveTaint: model.TaintOutdated, DropAnnotations: []string{model.AnnotationRotation, model.AnnotationCordoned}}
 		// A cordon that a person set stays: only ours carries the annotation.
-		if n.Annotations[model.AnnotationCordoned] == "true" || e.cordonedByUs(name) {
+		if m := e.memberOn(name); n.Annotations[model.AnnotationCordoned] == "true" || m != nil && m.drain.cordonedByUs {
 			schedulable := false
 			p.Unschedulable = &schedulable
 		}
 		e.addOp(&op{purpose: forUnmark, Effect: Effect{Verb: VerbPatchNode, Node: name, Patch: p}})
 	}
 	return left
-}
-
-func (e *Engine) cordonedByUs(node string) bool {
-	for _, g := range e.groups {
-		for _, m := range g.members {
-			if m.node == node && m.drain.cordonedByUs {
-				return true
-			}
-		}
-	}
-	return false
 }

@@ -200,7 +200,7 @@ func (c *checker) end(r *engine.Result, bad func(string, ...any)) {
 	cut := strings.Contains(r.Message, "not everything could be put back")
 	for _, pg := range c.plan.Groups {
 		g := c.toy.groups[pg.ID]
-		if g == nil {
+		if g == nil || g.HeldBy != "" && g.HeldBy != "r1" {
 			continue
 		}
 		if g.Surge != 0 && (r.Status == engine.StatusDone || !strings.Contains(r.Message, "extra instance") && !cut) && !c.drainOnly {
@@ -219,6 +219,9 @@ func (c *checker) end(r *engine.Result, bad func(string, ...any)) {
 	}
 	for name, n := range c.toy.nodes {
 		in := c.toy.instances["i-"+strings.TrimPrefix(name, "node-")]
+		if c.drainOnly && name != c.plan.Groups[0].Nodes[0].Node {
+			continue
+		}
 		if in == nil || in.State == model.InstanceTerminating || cut || strings.Contains(r.Message, "keeps rotator's marks") {
 			continue
 		}

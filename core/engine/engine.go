@@ -26,8 +26,11 @@ type Config struct {
 	// OpPrefix makes the ids of this run's ops unique; default Rotation. A run
 	// that goes on with an earlier rotation's id must choose another.
 	OpPrefix string
-	Plan     *plan.Plan
-	Spec     plan.Spec
+	// LastSeq is the sequence number of the rotation's last event, where an
+	// earlier run began it.
+	LastSeq uint64
+	Plan    *plan.Plan
+	Spec    plan.Spec
 	// DrainOnly empties the plan's nodes and ends no instance: they stay cordoned.
 	DrainOnly bool
 }
@@ -63,14 +66,17 @@ type Engine struct {
 	seq   uint64
 	phase phase
 
-	groups  []*group
-	byInst  map[string]*member // members of all groups, by instance id
-	healthy map[model.WorkloadKey]bool
-	started bool
+	groups     []*group
+	byInst     map[string]*member // members of all groups, by instance id
+	byProvider map[string]*member // the same, by provider id
+	healthy    map[model.WorkloadKey]bool
+	started    bool
+	step       int // counts Steps: tells what came before what at one moment
 
-	ops    []*op // not finished, in the order of their making
-	opSeq  int
-	marked map[string]bool // nodes that carry a mark of ours, or may
+	ops      []*op // not finished, in the order of their making
+	opSeq    int
+	patching map[string]int  // how many of them patch a node, by its name
+	marked   map[string]bool // nodes that carry a mark of ours, or may
 
 	pods     map[string]*podState // by pod UID
 	evicting int                  // evictions asked for and not answered
@@ -84,8 +90,10 @@ type Engine struct {
 // New makes an engine. The first Step must carry the first snapshot and the
 // whole cluster.
 func New(cfg Config) *Engine {
-	e := &Engine{cfg: cfg, w: newWorld(), byInst: make(map[string]*member), marked: make(map[string]bool),
+	e := &Engine{cfg: cfg, w: newWorld(), byInst: make(map[string]*member),
+		byProvider: make(map[string]*member), marked: make(map[string]bool), patching: make(map[string]int),
 		pods: make(map[string]*podState), healthy: make(map[model.WorkloadKey]bool)}
+	e.seq = cfg.LastSeq
 	if e.cfg.OpPrefix == "" {
 		e.cfg.OpPrefix = cfg.Rotation
 	}
@@ -101,6 +109,7 @@ func (e *Engine) Step(now time.Time, in Input) Ready {
 		return Ready{}
 	}
 	e.now, e.out = now, Ready{}
+	e.step++
 	e.w.apply(&in)
 	for _, o := range in.Outcomes {
 		e.outcome(o)
@@ -108,12 +117,12 @@ func (e *Engine) Step(now time.Time, in Input) Ready {
 	if in.Snapshot != nil {
 		e.takeSnapshot(in.Snapshot)
 	}
-	e.join()
+	e.join(&in)
 	if !e.started {
 		e.start()
 	}
-	if in.Stop && e.stop == nil {
-		e.beginStop(stopping{status: StatusStopped, message: "stopped by a signal", signal: true})
+	if in.Stop {
+		e.signalled()
 	}
 	e.decide()
 	e.evict()
@@ -132,7 +141,8 @@ func (e *Engine) start() {
 		}
 	}
 	for name, n := range e.w.nodes {
-		if n.Marked() {
+		// The drain of one node leaves alone what was drained before.
+		if n.Marked() && !e.cfg.DrainOnly {
 			e.marked[name] = true
 		}
 	}
@@ -146,14 +156,16 @@ func (e *Engine) decide() {
 	case phaseRunning:
 		e.markOutdated()
 		e.stepGroups()
-		if e.phase == phaseTidying {
-			e.unmark(nil)
-		}
+	case phaseStopping, phaseTidying, phaseDone:
+	}
+	// A rotation that has just come to its end begins to undo in the same Step:
+	// nothing may be on its way that would cause another.
+	switch e.phase {
 	case phaseStopping:
 		e.stepStopping()
 	case phaseTidying:
 		e.unmark(nil)
-	case phaseDone:
+	case phaseRunning, phaseDone:
 	}
 }
 
@@ -177,6 +189,14 @@ func (e *Engine) done() {
 	e.record(event.Event{Kind: event.RotationFinished, Code: string(e.finish.Status), Message: e.finish.Message})
 	r := e.finish
 	e.out.Done, e.out.Effects, e.out.WakeAt = &r, nil, time.Time{}
+}
+
+// uid of a node, as far as is known.
+func (e *Engine) uid(node string) string {
+	if n := e.w.nodes[node]; n != nil {
+		return n.UID
+	}
+	return ""
 }
 
 // record adds an event to this Step's records.

@@ -13,6 +13,10 @@ import (
 	"github.com/rotatord/rotator/core/plan"
 )
 
+// cordonSettles is how long after its cordon a node may still get pods that the
+// scheduler bound before it: watches and the scheduler are behind by less.
+const cordonSettles = time.Second
+
 // drainState is the drain of one node.
 type drainState struct {
 	began        time.Time
@@ -23,7 +27,7 @@ type drainState struct {
 	evicted      int
 	lastEviction time.Time
 	touched      map[model.WorkloadKey]bool
-	blocked      string // what it waits for, as last told
+	blocked      []*model.Pod // whose eviction waits for something, in order
 	toldAt       time.Time
 }
 
@@ -43,6 +47,7 @@ type podState struct {
 	notUntil  time.Time
 	refusedAt uint64
 	failures  int
+	refusal   string // the last one, for a person
 }
 
 // startDrain cordons the member's node; one without a node has nothing to drain.
@@ -50,6 +55,10 @@ func (e *Engine) startDrain(g *group, m *member) {
 	m.startedAt, g.lastProgress = e.now, e.now
 	n := e.w.nodes[m.node]
 	if n == nil {
+		if e.cfg.DrainOnly {
+			m.phase = memberDrainedOnly
+			return
+		}
 		e.terminate(g, m)
 		return
 	}
@@ -92,7 +101,7 @@ func (e *Engine) dropDrain(m *member) {
 	if m.phase == memberDraining || m.phase == memberCordoning {
 		e.verifyLater(m)
 	}
-	m.drain.blocked = ""
+	m.drain.blocked = nil
 }
 
 // evict asks for the evictions that are due on all nodes being drained.
@@ -110,62 +119,57 @@ func (e *Engine) evictNode(g *group, m *member) {
 	d := &m.drain
 	var due []*model.Pod
 	tier := 2
-	for _, p := range e.w.podsOnNode(m.node) {
+	for _, p := range e.w.podsOn[m.node] {
 		action, _ := drain.Decide(p)
 		if action == drain.Leave {
 			continue
 		}
 		tier = min(tier, drain.Tier(p))
-		if action == drain.Evict {
+		if s := e.pods[p.UID]; action == drain.Evict && (s == nil || !s.asked && !s.accepted) {
 			due = append(due, p)
 		}
 	}
 	due = slices.DeleteFunc(due, func(p *model.Pod) bool { return drain.Tier(p) > tier })
 	drain.Sort(due)
-	var why []string
+	var blocked []*model.Pod
 	for _, p := range due {
 		if pause := e.cfg.Spec.Strategy.Waits.BetweenEvictions; pause > 0 && !d.lastEviction.IsZero() && !e.after(d.lastEviction, pause) {
 			break
 		}
-		if reason := e.evictPod(m, p); reason != "" {
-			why = append(why, reason)
+		if !e.evictPod(m, p) {
+			blocked = append(blocked, p)
 		}
 	}
-	e.tellBlocked(g, m, why)
+	e.tellBlocked(g, m, blocked)
 }
 
-// evictPod asks for one eviction if its budget allows it; otherwise it says
-// what the pod waits for.
-func (e *Engine) evictPod(m *member, p *model.Pod) string {
+// evictPod asks for one eviction if its budget allows it. False: it is blocked
+// by something that a person should hear of.
+func (e *Engine) evictPod(m *member, p *model.Pod) bool {
 	s := e.pods[p.UID]
 	if s == nil {
 		s = &podState{}
 		e.pods[p.UID] = s
 	}
-	if s.asked || s.accepted {
-		return ""
-	}
 	if most := e.cfg.Spec.Drain.MaxEvictions; most > 0 && e.evicting >= most {
-		return ""
+		return true
 	}
 	budgets := e.w.budgetsOf(p)
 	if s.notUntil.After(e.now) && (len(budgets) != 1 || budgets[0].version == s.refusedAt) {
 		e.wake(s.notUntil)
-		return ""
+		return false
 	}
 	verb := VerbEvict
 	switch {
 	case len(budgets) > 1:
-		names := make([]string, len(budgets))
-		for i, b := range budgets {
-			names[i] = b.Name
-		}
-		return fmt.Sprintf("pod %s is selected by %d budgets (%s): the eviction API refuses it", p.PodKey, len(budgets), strings.Join(names, ", "))
+		return false
 	case len(budgets) == 1:
 		b := budgets[0]
 		ok, spends := drain.Permits(&b.Budget, p, b.allowed())
 		if !ok {
-			return e.blockedBy(b, p)
+			// What waits for an eviction of our own is not worth a word.
+			ok, _ = drain.Permits(&b.Budget, p, b.Allowed)
+			return ok
 		}
 		if spends {
 			b.asked[p.UID] = false
@@ -181,7 +185,29 @@ func (e *Engine) evictPod(m *member, p *model.Pod) string {
 		m.drain.touched[p.Owner] = true
 	}
 	e.out.Effects = append(e.out.Effects, Effect{Verb: verb, Node: m.node, Pod: PodRef{PodKey: p.PodKey, UID: p.UID}, GracePeriodSeconds: e.grace()})
-	return ""
+	return true
+}
+
+// whyBlocked says what a pod waits for. It looks at every pod under a budget,
+// so it is asked only when it is to be told.
+func (e *Engine) whyBlocked(p *model.Pod) string {
+	budgets := e.w.budgetsOf(p)
+	if len(budgets) > 1 {
+		names := make([]string, len(budgets))
+		for i, b := range budgets {
+			names[i] = b.Name
+		}
+		return fmt.Sprintf("pod %s is selected by %d budgets (%s): the eviction API refuses it", p.PodKey, len(budgets), strings.Join(names, ", "))
+	}
+	if len(budgets) == 1 {
+		if ok, _ := drain.Permits(&budgets[0].Budget, p, budgets[0].Allowed); !ok {
+			return e.blockedBy(budgets[0], p)
+		}
+	}
+	if s := e.pods[p.UID]; s != nil && s.refusal != "" {
+		return s.refusal
+	}
+	return fmt.Sprintf("pod %s waits for its eviction", p.PodKey)
 }
 
 // grace is nil for the pod's own grace period.
@@ -223,7 +249,8 @@ func (e *Engine) evicted(o Outcome) {
 	}
 	if o.Err == nil || o.Err.Code == ErrNotFound || o.Err.Code == ErrConflict {
 		s.accepted = true
-		for _, b := range budgets {
+		// The pod may be gone already: its budgets are found by what was asked.
+		for _, b := range e.w.budgets[o.Pod.Namespace] {
 			if _, ok := b.asked[o.Pod.UID]; ok {
 				b.asked[o.Pod.UID] = true
 			}
@@ -239,11 +266,14 @@ func (e *Engine) evicted(o Outcome) {
 		}
 		return
 	}
-	for _, b := range budgets {
+	for _, b := range e.w.budgets[o.Pod.Namespace] {
 		delete(b.asked, o.Pod.UID)
+	}
+	for _, b := range budgets {
 		s.refusedAt = b.version
 	}
 	s.failures++
+	s.refusal = fmt.Sprintf("the eviction of pod %s was refused %d time(s): %s", o.Pod.PodKey, s.failures, o.Err.Message)
 	s.notUntil = e.now.Add(max(o.Err.RetryAfter, backoff(o.Pod.UID, s.failures)))
 	ev := event.Event{Kind: event.EvictionRefused, Pod: o.Pod.String(), Node: node, Code: string(o.Err.Code), Message: o.Err.Message}
 	if len(budgets) == 1 {
@@ -260,46 +290,45 @@ func (e *Engine) drainingPod(ref PodRef) *member {
 	if p == nil {
 		return nil
 	}
-	for _, g := range e.groups {
-		for _, m := range g.members {
-			if m.node == p.Node && m.phase == memberDraining {
-				return m
-			}
-		}
+	if m := e.memberOn(p.Node); m != nil && m.phase == memberDraining {
+		return m
 	}
 	return nil
 }
 
-// tellBlocked says what a drain waits for, when it changes or every so often.
-func (e *Engine) tellBlocked(g *group, m *member, why []string) {
+// tellBlocked says what a drain waits for, every so often.
+func (e *Engine) tellBlocked(g *group, m *member, blocked []*model.Pod) {
 	d := &m.drain
-	if len(why) == 0 {
-		d.blocked = ""
+	d.blocked = blocked
+	if len(blocked) == 0 || !d.toldAt.IsZero() && !e.after(d.toldAt, reportEvery) {
 		return
 	}
-	s := first(why)
-	if d.blocked != "" && !e.after(d.toldAt, reportEvery) {
-		d.blocked = s
-		return
+	d.toldAt = e.now
+	e.record(event.Event{Kind: event.NodeBlocked, Group: g.Name, Node: m.node, Instance: m.inst.ID,
+		Pod: blocked[0].PodKey.String(), Message: e.blockedText(d)})
+}
+
+// blockedText names the first pod that is blocked, and why.
+func (e *Engine) blockedText(d *drainState) string {
+	s := e.whyBlocked(d.blocked[0])
+	if more := len(d.blocked) - 1; more > 0 {
+		s += fmt.Sprintf(" (and %d more)", more)
 	}
-	d.blocked, d.toldAt = s, e.now
-	e.record(event.Event{Kind: event.NodeBlocked, Group: g.Name, Node: m.node, Instance: m.inst.ID, Message: s})
+	return s
 }
 
 // endDrains sees which nodes are empty, and which took too long.
 func (e *Engine) endDrains(g *group) {
 	for _, m := range g.members {
 		if m.phase == memberDraining {
-			if e.empty(m) {
+			// A pod that was bound just before the cordon may not show yet.
+			if e.empty(m) && e.after(m.drain.began, cordonSettles) {
 				e.drained(g, m)
 			} else if e.after(m.drain.deadline, 0) {
 				e.deadline(g, m)
 			}
 		}
 		e.checkVerification(g, m)
-		if e.stop != nil && e.phase == phaseRunning {
-			return
-		}
 	}
 }
 
@@ -319,8 +348,10 @@ func (e *Engine) drained(g *group, m *member) {
 		Data: map[string]string{"seconds": seconds(e.now.Sub(m.drain.began)), "evicted": fmt.Sprint(m.drain.evicted)}})
 	e.verifyLater(m)
 	if e.cfg.DrainOnly {
-		m.phase = memberDrainedOnly
-		delete(e.marked, m.node)
+		// The cordon is a person's from now on: no later run takes it off.
+		m.phase, m.drain.cordonedByUs = memberDrainedOnly, false
+		e.addOp(&op{purpose: forUnmark, group: g, member: m, Effect: Effect{Verb: VerbPatchNode, Node: m.node, Patch: &NodePatch{
+			UID: e.uid(m.node), DropAnnotations: []string{model.AnnotationRotation, model.AnnotationCordoned}}}})
 		return
 	}
 	e.terminate(g, m)
@@ -376,9 +407,9 @@ func (e *Engine) verified(g *group) bool {
 // deadline applies the policy to a drain that took too long.
 func (e *Engine) deadline(g *group, m *member) {
 	d := &m.drain
-	why := d.blocked
-	if why == "" {
-		why = e.lingering(m)
+	why := e.lingering(m)
+	if len(d.blocked) > 0 {
+		why = e.blockedText(d)
 	}
 	msg := fmt.Sprintf("%s was not drained within %s: %s", m.label(), e.cfg.Spec.Drain.Deadline, why)
 	if d.attempt < e.cfg.Spec.Drain.Retries {
@@ -419,8 +450,7 @@ func (e *Engine) quarantine(g *group, m *member, why string) {
 	e.record(event.Event{Kind: event.NodeQuarantined, Group: g.Name, Node: m.node, Instance: m.inst.ID, Code: "drain-deadline", Message: why})
 	m.phase = memberQuarantined
 	if m.leaving {
-		g.giveBackStuck = true
-		g.trouble = fmt.Sprintf("group %s keeps %d extra instance(s): %s", g.Name, g.surge, why)
+		e.keepsSurge(g, why)
 	}
 	if n := e.w.nodes[m.node]; n != nil && m.drain.cordonedByUs {
 		schedulable := false

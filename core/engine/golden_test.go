@@ -246,6 +246,13 @@ func (s *script) cluster(input []string) {
 	toy.now = epoch
 	inv := toy.inventory()
 	p, err := plan.Build(s.spec, inv, toy.now)
+	first := toy.snapshot()
+	if cfg.DrainOnly {
+		node := s.spec.Select.Nodes[0]
+		p, err = plan.BuildDrain(s.spec, inv, node)
+		first = &engine.Snapshot{Groups: []model.NodeGroup{{ID: "drain", Name: "drain", Desired: 1}},
+			Instances: []model.Instance{{ID: node, GroupID: "drain", State: model.InstanceInService}}}
+	}
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -255,7 +262,7 @@ func (s *script) cluster(input []string) {
 	cfg.Plan, cfg.Spec = p, s.spec
 	s.eng, s.check = engine.New(cfg), newChecker(toy, p)
 	s.check.force, s.check.drainOnly = s.spec.Drain.OnDeadline == plan.DeadlineForce, cfg.DrainOnly
-	s.step(engine.Input{Snapshot: toy.snapshot(), Nodes: inv.Nodes, Pods: inv.Pods, Workloads: inv.Workloads, Budgets: inv.Budgets})
+	s.step(engine.Input{Snapshot: first, Nodes: inv.Nodes, Pods: inv.Pods, Workloads: inv.Workloads, Budgets: inv.Budgets})
 }
 
 type optionMap map[string]string
@@ -315,7 +322,7 @@ func (s *script) set(o optionMap, cfg *engine.Config) {
 		"workloadTimeout": func(v string) { ga.Workloads.Timeout = duration(v) },
 		"nodes":           func(v string) { s.spec.Select.Nodes = strings.Split(v, ",") },
 		"roles":           func(v string) { s.spec.Select.Roles = strings.Split(v, ",") },
-		"drainOnly":       func(v string) { cfg.DrainOnly = v == "yes" },
+		"drainOnly":       func(v string) { cfg.DrainOnly, s.spec.Select.Nodes = true, []string{v} },
 	}
 	for _, k := range slices.Sorted(maps.Keys(o)) {
 		if set[k] == nil {
@@ -533,6 +540,10 @@ func (s *script) run(d time.Duration) {
 		if joined {
 			s.toy.fill()
 			s.step(engine.Input{})
+			continue
+		}
+		if !s.wake.IsZero() && !s.wake.After(s.toy.now) {
+			s.step(engine.Input{}) // asked for at the moment at which the last run ended
 			continue
 		}
 		if !s.wake.IsZero() {

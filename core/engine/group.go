@@ -35,7 +35,10 @@ type group struct {
 
 	canaryAt      time.Time // when the canary was through; zero: not yet
 	wave          []*member // batch mode: the nodes of this wave
-	waveEnded     time.Time
+	waveEnded     time.Time // when it was first seen to be over; zero: it is not
+	starvedSince  time.Time // since when nothing but missing nodes holds it up; zero: it is not so
+	slowestBoot   time.Duration
+	resizedStep   int // the Step in which the last change of its capacity was answered
 	waves         int
 	lastDrainEnd  time.Time
 	lastProgress  time.Time
@@ -122,9 +125,14 @@ func (e *Engine) stepGroup(g *group) {
 			e.stepGroup(g)
 			return
 		}
-		if e.admit(g) {
-			e.checkStuck(g)
+		if !e.admit(g) {
+			g.starvedSince = time.Time{}
+			return
 		}
+		if g.starvedSince.IsZero() {
+			g.starvedSince = e.now
+		}
+		e.checkStuck(g)
 	case groupGivingBack:
 		e.checkReplacements(g)
 		e.endDrains(g)
@@ -133,7 +141,7 @@ func (e *Engine) stepGroup(g *group) {
 			e.stepGroup(g)
 		}
 	case groupRestoring:
-		if !e.restore(g) || !e.verified(g) {
+		if !e.restore(g) || !e.verified(g) || e.stop != nil {
 			return
 		}
 		g.phase = groupFinished
@@ -150,7 +158,7 @@ func (e *Engine) stepGroup(g *group) {
 // left is in force already and is used.
 func (e *Engine) wantSurge(g *group) {
 	want := min(g.Surge, g.count(func(m *member) bool { return m.old && m.phase == memberWaiting }))
-	if g.surging || g.surge >= want || g.waves > 0 || e.replacedAny(g) {
+	if g.surging || g.surge >= want || g.waves > 0 || g.begun() || e.cfg.DrainOnly {
 		return
 	}
 	var going []string
@@ -163,10 +171,10 @@ func (e *Engine) wantSurge(g *group) {
 	e.addOp(&op{Effect: Effect{Verb: VerbSetSurge, Surge: want, Going: going}, purpose: forSurge, group: g})
 }
 
-// replacedAny tells whether an old instance has gone or is going: from then on
-// the surge only shrinks.
-func (e *Engine) replacedAny(g *group) bool {
-	return slices.ContainsFunc(g.members, func(m *member) bool { return m.old && m.phase != memberWaiting })
+// begun tells whether we have begun to replace an old instance: from then on
+// the surge only shrinks. What others ended does not count.
+func (g *group) begun() bool {
+	return slices.ContainsFunc(g.members, func(m *member) bool { return m.old && !m.startedAt.IsZero() })
 }
 
 // through tells whether no old instance is left to replace.
@@ -187,7 +195,10 @@ func (e *Engine) arrived(g *group) bool {
 
 // restore puts the group's own settings back.
 func (e *Engine) restore(g *group) bool {
-	if !g.prepared || g.restored {
+	if g.preparing {
+		return false // it may take effect yet, and is put back then
+	}
+	if !g.prepared || g.restored || e.cfg.DrainOnly {
 		return true
 	}
 	if !g.restoring {

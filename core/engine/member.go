@@ -53,16 +53,14 @@ func (m *member) label() string {
 	return "instance " + m.inst.ID
 }
 
-// memberOf finds the member with a provider id.
-func (e *Engine) memberOf(provider string) *member {
-	for _, g := range e.groups {
-		for _, m := range g.members {
-			if m.inst.ProviderID == provider {
-				return m
-			}
+// memberOn finds the member whose node it is; nil: none.
+func (e *Engine) memberOn(node string) *member {
+	if n := e.w.nodes[node]; n != nil && n.ProviderID != "" {
+		if m := e.byProvider[n.ProviderID]; m != nil {
+			return m
 		}
 	}
-	return nil
+	return e.byInst[node] // where a drain has no driver, the node stands for its instance
 }
 
 // takeSnapshot learns what the provider has.
@@ -83,14 +81,21 @@ func (e *Engine) takeSnapshot(s *Snapshot) {
 		}
 		pg, ok := e.w.groups[g.ID]
 		if !ok {
-			if e.stop == nil {
-				e.halt(g, StatusStopped, "group-gone", fmt.Sprintf("group %s no longer exists at the provider: somebody deleted it", g.Name))
-			}
+			e.groupGone(g)
 			continue
 		}
 		e.takeSize(g, pg, first)
 		e.takeInstances(g, byGroup[g.ID], first)
 	}
+}
+
+// groupGone ends a group that somebody deleted: nothing of it can be put back.
+func (e *Engine) groupGone(g *group) {
+	e.halt(g, StatusStopped, "group-gone", fmt.Sprintf("group %s no longer exists at the provider: somebody deleted it", g.Name))
+	for _, m := range g.members {
+		m.phase, m.leaving = memberGone, false
+	}
+	g.phase, g.surge, g.prepared = groupFinished, 0, false
 }
 
 // takeSize sees what others did to the group's capacity.
@@ -99,9 +104,14 @@ func (e *Engine) takeSize(g *group, pg model.NodeGroup, first bool) {
 		g.base, g.surge = pg.Desired-pg.Surge, pg.Surge
 		return
 	}
-	if slices.ContainsFunc(e.ops, func(o *op) bool { return o.group == g && (o.purpose == forSurge || o.purpose == forTerminate) }) {
-		return // our own change may be half visible
+	// A change of our own may be half visible: while it is on its way, and in an
+	// answer that was asked for before it ended.
+	if g.resizedStep > e.obs.askedStep || slices.ContainsFunc(e.ops, func(o *op) bool { return o.group == g && o.capacity() }) {
+		return
 	}
+	// The record at the provider counts: where somebody else ended the instance
+	// that we were about to, its capacity is still there to be given back.
+	g.surge = pg.Surge
 	if base := pg.Desired - pg.Surge; base != g.base {
 		e.record(event.Event{Kind: event.GroupResized, Group: g.Name,
 			Message: fmt.Sprintf("somebody else changed the size of group %s from %d to %d; the rotation goes on with it", g.Name, g.base, base),
@@ -121,6 +131,7 @@ func (e *Engine) takeInstances(g *group, now []model.Instance, first bool) {
 		}
 		wasOutdated := m.inst.Outdated()
 		m.inst = in
+		e.byProvider[in.ProviderID] = m
 		switch {
 		case in.State == model.InstanceTerminating && m.phase != memberTerminating && m.phase != memberGone:
 			// Somebody else ends it: an autoscaler, a health check, a person.
@@ -139,7 +150,11 @@ func (e *Engine) takeInstances(g *group, now []model.Instance, first bool) {
 // adopt makes a member of an instance that was not known.
 func (e *Engine) adopt(g *group, in model.Instance, first bool) *member {
 	m := &member{inst: in, ours: !first, firstSeen: e.now}
-	m.old = slices.ContainsFunc(g.Nodes, func(n planNode) bool { return n.Instance == in.ID })
+	for _, n := range g.Nodes {
+		if n.Instance == in.ID {
+			m.old, m.node = true, n.Node
+		}
+	}
 	if e.cfg.DrainOnly {
 		m.node = in.ID // the node stands for its instance
 	}
@@ -152,6 +167,7 @@ func (e *Engine) adopt(g *group, in model.Instance, first bool) *member {
 		m.phase = memberBooting
 	}
 	e.byInst[in.ID] = m
+	e.byProvider[in.ProviderID] = m
 	g.members = append(g.members, m)
 	order := func(m *member) int {
 		return slices.IndexFunc(g.Nodes, func(n planNode) bool { return n.Instance == m.inst.ID })
@@ -177,7 +193,7 @@ func (e *Engine) outdatedReplacement(g *group, m *member) {
 	m.phase, m.wasBad = memberBad, true
 	m.trouble = fmt.Sprintf("replacement %s of group %s is itself outdated: %s", m.inst.ID, g.Name, m.inst.Reasons[0].Message)
 	e.record(event.Event{Kind: event.ReplacementBad, Group: g.Name, Instance: m.inst.ID, Code: "outdated", Message: m.trouble})
-	e.halt(g, StatusStopped, "outdated-replacement", m.trouble+"; check the group's template, then run again")
+	e.halt(g, StatusStopped, "outdated-replacement", m.trouble+"; correct the group's template first")
 }
 
 // endedByOthers takes note of an instance that somebody else terminates.
@@ -207,14 +223,18 @@ func (e *Engine) gone(g *group, m *member) {
 func seconds(d time.Duration) string { return fmt.Sprintf("%.1f", d.Seconds()) }
 
 // join binds nodes to members, and sees which are Ready.
-func (e *Engine) join() {
-	e.strangers()
+func (e *Engine) join(in *Input) {
+	e.strangers(in.Nodes)
+	nodes := len(in.Nodes)+len(in.NodesGone) > 0 || in.Snapshot != nil
 	for _, g := range e.groups {
 		if g.phase == groupFinished {
 			continue
 		}
 		for _, m := range g.members {
-			e.joinMember(g, m)
+			// One that boots waits for pods of its node as well.
+			if nodes || m.phase == memberBooting || m.phase == memberBad {
+				e.joinMember(g, m)
+			}
 		}
 	}
 }
@@ -231,12 +251,14 @@ func (e *Engine) joinMember(g *group, m *member) {
 			e.gone(g, m)
 		}
 	case memberBooting, memberBad:
-		if !joined || m.inst.Outdated() || !e.initialized(g, m).OK {
+		// What was there before counts as it is: the plan may leave outdated nodes.
+		if !joined || m.ours && m.inst.Outdated() || !e.initialized(g, m).OK {
 			return
 		}
 		m.phase, m.wasBad = memberReady, false
 		g.lastProgress = e.now
 		if m.ours {
+			g.slowestBoot = max(g.slowestBoot, e.now.Sub(m.firstSeen))
 			e.record(event.Event{Kind: event.ReplacementReady, Group: g.Name, Instance: m.inst.ID, Node: m.node,
 				Message: fmt.Sprintf("node %s is Ready", m.node),
 				Data:    map[string]string{"boot-seconds": seconds(e.now.Sub(m.launched()))}})

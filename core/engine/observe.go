@@ -2,6 +2,8 @@ package engine
 
 import (
 	"time"
+
+	"github.com/rotatord/rotator/core/model"
 )
 
 // observer decides when the provider is asked. What the cluster's watches show
@@ -12,7 +14,9 @@ type observer struct {
 	last     time.Time // when the last answer came
 	notUntil time.Time
 	failures int
-	seen     map[string]bool // provider ids of nodes that an answer did not explain
+	// askedStep is the Step that asked for the last answer.
+	askedStep int
+	seen      map[string]bool // provider ids of nodes that an answer did not explain
 }
 
 // Pauses between looks at the provider.
@@ -52,7 +56,7 @@ func (e *Engine) planObserve() {
 		e.wake(due)
 		return
 	}
-	o.inFlight, o.wanted = true, false
+	o.inFlight, o.wanted, o.askedStep = true, false, e.step
 	e.out.Effects = append(e.out.Effects, Effect{Verb: VerbObserve, MaxAge: observeMaxAge})
 }
 
@@ -93,25 +97,20 @@ func (e *Engine) expecting() bool {
 	return false
 }
 
-// strangers tells whether a node joined that the last answer did not explain,
+// strangers sees whether a node joined that the last answer did not explain,
 // and remembers it: each is a reason to ask once.
-func (e *Engine) strangers() {
+func (e *Engine) strangers(changed []model.Node) {
 	if e.obs.seen == nil {
 		e.obs.seen = make(map[string]bool)
 	}
-	for provider, name := range e.w.nodeOf {
-		if e.obs.seen[provider] {
+	for i := range changed {
+		n := &changed[i]
+		if !n.Ready || n.ProviderID == "" || e.obs.seen[n.ProviderID] {
 			continue
 		}
-		if e.memberOf(provider) != nil {
-			e.obs.seen[provider] = true
-			continue
-		}
-		if n := e.w.nodes[name]; n != nil && n.Ready {
-			e.obs.seen[provider] = true
-			if e.started {
-				e.obs.ask()
-			}
+		e.obs.seen[n.ProviderID] = true
+		if e.started && e.byProvider[n.ProviderID] == nil {
+			e.obs.ask()
 		}
 	}
 }

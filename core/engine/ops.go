@@ -3,6 +3,7 @@ package engine
 import (
 	"fmt"
 	"hash/fnv"
+	"slices"
 	"time"
 
 	"github.com/rotatord/rotator/core/event"
@@ -42,7 +43,20 @@ func (e *Engine) addOp(o *op) *op {
 		o.GroupID = o.group.ID
 	}
 	e.ops = append(e.ops, o)
+	if o.Verb == VerbPatchNode {
+		e.patching[o.Node]++
+	}
 	return o
+}
+
+// forget takes note that an op has left the queue.
+func (e *Engine) forget(o *op) {
+	if o.Verb != VerbPatchNode {
+		return
+	}
+	if e.patching[o.Node]--; e.patching[o.Node] == 0 {
+		delete(e.patching, o.Node)
+	}
 }
 
 // sendOps sends what is due: the intent first, then the effect.
@@ -146,6 +160,9 @@ func (e *Engine) outcome(o Outcome) {
 			continue
 		}
 		p.inFlight = false
+		if p.capacity() {
+			p.group.resizedStep = e.step
+		}
 		if o.Err != nil && o.Err.Code == ErrTransient && p.attempts < maxAttempts {
 			p.notUntil = e.now.Add(max(o.Err.RetryAfter, backoff(p.ID, p.attempts)))
 			ev := p.event(event.OpRetried)
@@ -153,7 +170,8 @@ func (e *Engine) outcome(o Outcome) {
 			e.record(ev)
 			return
 		}
-		e.ops = append(e.ops[:i], e.ops[i+1:]...)
+		e.ops = slices.Delete(e.ops, i, i+1)
+		e.forget(p)
 		if o.Err == nil {
 			e.record(p.event(event.OpSucceeded))
 			e.succeeded(p)
@@ -184,6 +202,7 @@ func (e *Engine) succeeded(o *op) {
 		o.group.prepared, o.group.restored = false, true
 	case forSurge:
 		o.group.surge, o.group.surging = o.Surge, false
+		o.group.lastProgress = e.now
 		e.obs.ask()
 	case forTerminate:
 		e.terminateAccepted(o.member)
@@ -203,13 +222,15 @@ func (e *Engine) failed(o *op, err *Error) {
 			e.terminateAccepted(o.member)
 			return
 		}
-		o.member.phase = memberQuarantined
 		o.member.trouble = err.Message
-		if o.Shrink {
-			o.group.surge++
-		}
-		if o.member.leaving {
-			o.group.giveBackStuck = true
+		if o.member.phase == memberTerminating {
+			o.member.phase = memberQuarantined
+			if o.Shrink {
+				o.group.surge++
+			}
+			if o.member.leaving {
+				e.keepsSurge(o.group, err.Message)
+			}
 		}
 	case forTaint, forUnmark:
 		if gone {
@@ -229,40 +250,57 @@ func (e *Engine) failed(o *op, err *Error) {
 			e.cordoned(o.member)
 			return
 		}
-		o.member.phase = memberWaiting
+		switch {
+		case o.member.phase != memberCordoning: // it has been called off meanwhile
+		case o.member.leaving:
+			o.member.phase, o.member.trouble = memberQuarantined, err.Message
+			e.keepsSurge(o.group, err.Message)
+		default:
+			o.member.phase = memberWaiting
+		}
 	case forRestore:
 		o.group.restored = true
+		if err.Code == ErrNotFound {
+			return // the group is gone, and its settings with it
+		}
 		o.group.trouble = fmt.Sprintf("group %s keeps the settings of the rotation: %s", o.group.Name, err.Message)
 		if e.phase == phaseStopping {
 			return
 		}
 	case forPrepare:
 		o.group.preparing = false
+		switch err.Code {
+		case ErrHeld:
+			// Whatever it has of another rotation is not ours to put back.
+			o.group.prepared, o.group.surge, o.group.phase = false, 0, groupFinished
+		case ErrNotFound, ErrUnsupported:
+		case ErrTransient, ErrPermanent, ErrBlocked, ErrMultiBudget, ErrConflict, ErrDriverLost:
+			// It may have been done in part, and putting back nothing is success.
+			o.group.prepared = true
+		}
 	case forSurge:
 		o.group.surging = false
 	}
 	e.halt(o.group, StatusFailed, string(err.Code), err.Message)
 }
 
-// pending tells whether an op for this purpose and node or group is queued.
-func (e *Engine) pending(p purpose, node string) bool {
-	for _, o := range e.ops {
-		if o.purpose == p && o.Node == node {
-			return true
-		}
-	}
-	return false
+// keepsSurge takes note that an instance cannot be given back.
+func (e *Engine) keepsSurge(g *group, why string) {
+	g.giveBackStuck = true
+	g.trouble = fmt.Sprintf("group %s keeps %d extra instance(s): %s", g.Name, g.surge, why)
 }
 
-// dropUnsent forgets ops that were never sent: nothing has happened yet.
+// dropUnsent forgets ops that were never sent: nothing has happened yet. Those
+// that undo are kept, and a drained instance is ended all the same.
 func (e *Engine) dropUnsent() {
 	kept := e.ops[:0]
 	for _, o := range e.ops {
-		// A drained instance is ended all the same.
-		if o.attempts > 0 || o.purpose == forTerminate {
+		undoes := o.purpose == forUnmark || o.Patch != nil && o.Patch.Unschedulable != nil && !*o.Patch.Unschedulable
+		if o.attempts > 0 || o.purpose == forTerminate || undoes {
 			kept = append(kept, o)
 			continue
 		}
+		e.forget(o)
 		switch o.purpose {
 		case forSurge:
 			o.group.surging = false
@@ -270,7 +308,15 @@ func (e *Engine) dropUnsent() {
 			o.group.preparing = false
 		case forRestore:
 			o.group.restoring = false
-		case forTerminate, forTaint, forCordon, forUnmark:
+		case forCordon:
+			// A cordon that is found on it later is a person's, but for one of an
+			// earlier run, which the node says itself.
+			o.member.drain.cordonedByUs = false
+		case forTaint:
+			if n := e.w.nodes[o.Node]; n == nil || !n.Marked() {
+				delete(e.marked, o.Node)
+			}
+		case forTerminate, forUnmark:
 		}
 	}
 	clear(e.ops[len(kept):])

@@ -31,11 +31,25 @@ func (e *Engine) halt(g *group, status Status, code, message string) {
 	e.beginStop(stopping{status: status, message: message, driverLost: code == string(ErrDriverLost)})
 }
 
+// signalled takes the first signal. One that comes while the rotation puts
+// things back for another reason keeps that reason, and makes time short.
+func (e *Engine) signalled() {
+	if e.stop == nil {
+		e.beginStop(stopping{status: StatusStopped, message: "stopped by a signal", signal: true})
+		return
+	}
+	if !e.stop.signal {
+		e.stop.signal, e.stop.since = true, e.now
+		e.freeze()
+	}
+}
+
 // lost ends the rotation because the provider cannot be observed.
 func (e *Engine) lost(err *Error) {
 	if e.stop != nil {
-		if !e.stop.signal {
+		if !e.stop.driverLost {
 			e.stop.driverLost = true
+			e.freeze()
 		}
 		return
 	}
@@ -48,6 +62,11 @@ func (e *Engine) beginStop(s stopping) {
 	e.phase = phaseStopping
 	e.finish = Result{Status: s.status, Message: s.message}
 	e.record(event.Event{Kind: event.RotationStopping, Code: string(s.status), Message: s.message})
+	e.freeze()
+}
+
+// freeze calls off what has not taken effect: drains above all.
+func (e *Engine) freeze() {
 	e.dropUnsent()
 	for _, g := range e.groups {
 		for _, m := range g.members {
@@ -73,7 +92,7 @@ func (e *Engine) stepStopping() {
 		return
 	}
 	if e.stop.driverLost {
-		return
+		return // nothing there can be put back
 	}
 	for _, g := range e.groups {
 		if g.phase == groupFinished {
@@ -93,14 +112,8 @@ func (e *Engine) stepStopping() {
 // givingBackNode tells whether a node's marks are needed still: it is being
 // drained to be given back, or it is ending.
 func (e *Engine) givingBackNode(node string) bool {
-	for _, g := range e.groups {
-		for _, m := range g.members {
-			if m.node == node && (m.leaving && m.phase != memberQuarantined || m.phase == memberTerminating) {
-				return true
-			}
-		}
-	}
-	return false
+	m := e.memberOn(node)
+	return m != nil && (m.leaving && m.phase != memberQuarantined || m.phase == memberTerminating)
 }
 
 // stopped tells whether the early end is complete, or time is up.
@@ -115,10 +128,14 @@ func (e *Engine) stopped() bool {
 	}
 	var left []string
 	for _, g := range e.groups {
-		if g.surge > 0 {
-			left = append(left, fmt.Sprintf("group %s keeps %d extra instance(s), recorded at the provider", g.Name, g.surge))
-		} else if g.trouble != "" {
+		switch {
+		case g.trouble != "":
 			left = append(left, g.trouble)
+		case g.surge > 0:
+			left = append(left, fmt.Sprintf("group %s keeps %d extra instance(s), recorded at the provider", g.Name, g.surge))
+		}
+		if g.prepared && !g.restored {
+			left = append(left, fmt.Sprintf("group %s keeps the settings of the rotation", g.Name))
 		}
 	}
 	if !complete {

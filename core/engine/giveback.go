@@ -1,0 +1,89 @@
+package engine
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+)
+
+// giveBack takes surge back that no old instance took with it. True once none
+// is left or nothing more can be done.
+func (e *Engine) giveBack(g *group) bool {
+	if g.surging || slices.ContainsFunc(g.members, func(m *member) bool {
+		return m.leaving && m.phase != memberGone && m.phase != memberQuarantined
+	}) {
+		return false
+	}
+	if g.surge <= 0 || g.giveBackStuck || e.cfg.DrainOnly {
+		return true
+	}
+	// What the provider owes may come yet: to end another in its place would
+	// leave the group too small.
+	extra := min(e.live(g)-g.base, g.surge)
+	late := e.after(g.lastProgress, e.cfg.Spec.Gates.NodeReady.Timeout)
+	if extra < g.surge && !late {
+		return false
+	}
+	victims := e.victims(g)
+	usable := g.count(e.usable)
+	taken := 0
+	for _, m := range victims[:max(min(len(victims), extra), 0)] {
+		if e.usable(m) {
+			if usable <= g.base-g.Unavailable {
+				break // the others are not up
+			}
+			usable--
+		}
+		m.leaving = true
+		e.startDrain(g, m)
+		taken++
+	}
+	if taken > 0 {
+		return false
+	}
+	if !late {
+		return false
+	}
+	g.giveBackStuck = true
+	g.trouble = fmt.Sprintf("group %s keeps %d extra instance(s), recorded at the provider: it has %d of %d instances, %d of them usable",
+		g.Name, g.surge, e.live(g), g.base+g.surge, usable)
+	return true
+}
+
+// victims lists what may be given back: bad instances first, then those of
+// zones that have too many, then those still booting, then the ones with the
+// fewest pods. What was there before the rotation is spared where possible.
+func (e *Engine) victims(g *group) []*member {
+	var victims []*member
+	for _, m := range g.members {
+		if !m.old && !m.leaving && (m.phase == memberBad || m.phase == memberBooting || m.phase == memberReady) {
+			victims = append(victims, m)
+		}
+	}
+	rank := func(m *member) int {
+		switch {
+		case m.phase == memberBad:
+			return 0
+		case m.phase == memberBooting && m.ours:
+			return 1
+		case m.phase == memberBooting: // was there before, and will come back
+			return 3
+		}
+		return 2
+	}
+	slices.SortStableFunc(victims, func(a, b *member) int {
+		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(bit(b.ours), bit(a.ours)),
+			cmp.Compare(len(e.w.podsOn[a.node]), len(e.w.podsOn[b.node])))
+	})
+	surplus, even := e.surplus(g), make(map[*member]bool)
+	for _, m := range victims {
+		if m.phase != memberBad && surplus[m.inst.Zone] > 0 {
+			surplus[m.inst.Zone]--
+			even[m] = true
+		}
+	}
+	slices.SortStableFunc(victims, func(a, b *member) int {
+		return cmp.Or(cmp.Compare(bit(a.phase != memberBad), bit(b.phase != memberBad)), cmp.Compare(bit(even[b]), bit(even[a])))
+	})
+	return victims
+}
