@@ -173,7 +173,7 @@ func (r *Rotator) run(ctx context.Context, p *plan.Plan, drainOnly bool) (*engin
 		return nil, fmt.Errorf("%w: %w", runtime.ErrJournal, err)
 	}
 	defer j.Close() //nolint:errcheck // every Append is synced; nothing is buffered
-	e := engine.New(engine.Config{Rotation: id, OpPrefix: prefix, Plan: p, Spec: r.opts.Spec, DrainOnly: drainOnly})
+	e := engine.New(engine.Config{Rotation: id, OpPrefix: prefix, LastSeq: j.LastSeq(), Plan: p, Spec: r.opts.Spec, DrainOnly: drainOnly})
 	return runtime.Run(ctx, runtime.Options{Rotation: id, Engine: e, Provider: r.provider, Cluster: r.cluster, Journal: j,
 		Sinks: r.opts.Sinks, Stop: r.opts.Stop, Log: r.opts.Log,
 		Initial: engine.Input{
