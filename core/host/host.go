@@ -75,12 +75,12 @@ var _ runtime.Provider = (*Driver)(nil)
 func Launch(ctx context.Context, o Options) (*Driver, error) {
 	s, info, err := open(ctx, o)
 	if err != nil {
-		return nil, err
+		return nil, endOf(ctx, err)
 	}
 	warnings, err := s.configure(ctx, s.life, false)
 	if err != nil {
 		s.close()
-		return nil, err
+		return nil, endOf(ctx, err)
 	}
 	for _, w := range warnings {
 		s.log.Warn(w.Summary, "code", w.Code, "detail", w.Detail)
@@ -92,7 +92,7 @@ func Launch(ctx context.Context, o Options) (*Driver, error) {
 func Inspect(ctx context.Context, o Options) (Info, error) {
 	s, info, err := open(ctx, o)
 	if err != nil {
-		return Info{}, err
+		return Info{}, endOf(ctx, err)
 	}
 	s.close()
 	return info, nil
@@ -104,10 +104,20 @@ func Inspect(ctx context.Context, o Options) (Info, error) {
 func Validate(ctx context.Context, o Options) ([]model.Diagnostic, error) {
 	s, _, err := open(ctx, o)
 	if err != nil {
-		return nil, err
+		return nil, endOf(ctx, err)
 	}
 	defer s.close()
-	return s.configure(ctx, s.life, true)
+	diagnostics, err := s.configure(ctx, s.life, true)
+	return diagnostics, endOf(ctx, err)
+}
+
+// endOf makes an error that came of the end of ctx say so: it is not the
+// driver's fault. Any other stays as it is.
+func endOf(ctx context.Context, err error) error {
+	if err == nil || ctx.Err() == nil {
+		return err
+	}
+	return fmt.Errorf("while a driver was started: %w", context.Cause(ctx))
 }
 
 // Info returns what the driver said about itself when it was launched.

@@ -18,6 +18,10 @@ import (
 // What is cut off is sent again to the driver's next life: calls state goals.
 const graceOnTerm = 3 * time.Second
 
+// answerFlush is how long the last answers may take to leave: gRPC writes them
+// after the handler has returned, and Stop cuts what is not written.
+const answerFlush = 100 * time.Millisecond
+
 // Serve runs d as a plugin of rotatord. It returns when the host has ended the
 // driver, when the host is gone, or after SIGTERM; main should then return.
 // Started by hand, it explains itself on stderr and exits with status 1.
@@ -127,6 +131,9 @@ func (l *life) end(grace time.Duration) {
 
 		select {
 		case <-l.drained:
+			if grace > 0 {
+				time.Sleep(answerFlush)
+			}
 		case <-time.After(grace):
 		}
 		time.AfterFunc(time.Second, func() { os.Exit(0) })
