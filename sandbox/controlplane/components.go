@@ -54,7 +54,7 @@ func runAPIServer(ctx context.Context, c *credentials, listener net.Listener, et
 		"--audit-log-maxsize=4096", // MiB; a rotated log would lose its beginning to the reader
 		"--max-requests-inflight=3000",
 		"--max-mutating-requests-inflight=2000",
-		"--profiling=false",
+		"--profiling=true", // of the whole process: kubectl get --raw /debug/pprof/profile
 	}); err != nil {
 		return err
 	}

@@ -15,5 +15,7 @@
 // scaled the workload up, or changed the budget), and it demands nothing. What
 // happened before the watch saw it is unknown. The watch sees every change of
 // every pod in order; only after a broken connection may changes that lay
-// between have been seen as one.
+// between have been seen as one. Pods and workloads come over watches of their
+// own: when somebody scales a workload down, its pods' end may be seen before
+// the new scale, as a violation of a few milliseconds.
 package observer

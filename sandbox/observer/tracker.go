@@ -67,6 +67,7 @@ type budget struct {
 	spec            policyv1.PodDisruptionBudgetSpec
 	selector        labels.Selector
 	selectorErr     error
+	pods            map[types.UID]*pod // those that match now
 	controllers     map[types.UID]bool // all that ever had a matching pod
 	desired         int
 	healthy, lowest int
@@ -104,7 +105,7 @@ func (t *tracker) setPod(p *corev1.Pod) {
 	case was.ready && !now.ready:
 		cause = "is no longer Ready"
 	}
-	t.judge(was, now, cause)
+	t.judge(p.UID, now, cause)
 }
 
 func isReady(p *corev1.Pod) bool {
@@ -126,7 +127,7 @@ func (t *tracker) removePod(namespace string, uid types.UID) {
 		cause = "was removed at once"
 		t.countMove(was)
 	}
-	t.judge(was, was, cause)
+	t.judge(uid, was, cause)
 }
 
 // countMove counts a pod that ended before its work was done.
@@ -150,6 +151,9 @@ func (t *tracker) workload(p *pod) owner {
 func (t *tracker) setController(uid types.UID, c controller) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.controllers[uid] == c {
+		return // its status changed, as it does with each of its pods
+	}
 	t.controllers[uid] = c
 	t.judgeNamespace(c.owner.Namespace)
 }
@@ -181,6 +185,12 @@ func (t *tracker) setBudget(b *policyv1.PodDisruptionBudget) {
 	if known.selectorErr != nil {
 		known.selector = labels.Nothing()
 	}
+	known.pods = map[types.UID]*pod{}
+	for uid, p := range t.pods[b.Namespace] {
+		if known.selector.Matches(p.labels) {
+			known.take(uid, p)
+		}
+	}
 	t.evaluate(known, "")
 }
 
@@ -193,15 +203,31 @@ func (t *tracker) removeBudget(namespace string, uid types.UID) {
 	}
 }
 
-// judge evaluates the budgets that a pod matched before or matches now.
-func (t *tracker) judge(was, now *pod, cause string) {
+// judge evaluates the budgets that a pod matched before or matches now, unless
+// it is gone.
+func (t *tracker) judge(uid types.UID, p *pod, cause string) {
 	if cause != "" {
-		cause = fmt.Sprintf("pod %s/%s %s", now.namespace, now.name, cause)
+		cause = fmt.Sprintf("pod %s/%s %s", p.namespace, p.name, cause)
 	}
-	for _, b := range t.budgets[now.namespace] {
-		if b.selector.Matches(now.labels) || was.labels != nil && b.selector.Matches(was.labels) {
-			t.evaluate(b, cause)
+	_, exists := t.pods[p.namespace][uid]
+	for _, b := range t.budgets[p.namespace] {
+		_, matched := b.pods[uid]
+		switch matches := exists && b.selector.Matches(p.labels); {
+		case matches:
+			b.take(uid, p)
+		case matched:
+			delete(b.pods, uid)
+		default:
+			continue
 		}
+		t.evaluate(b, cause)
+	}
+}
+
+func (b *budget) take(uid types.UID, p *pod) {
+	b.pods[uid] = p
+	if p.controller != "" {
+		b.controllers[p.controller] = true
 	}
 }
 
@@ -215,15 +241,9 @@ func (t *tracker) judgeNamespace(namespace string) {
 // is empty for an event that takes no healthy pod away.
 func (t *tracker) evaluate(b *budget, cause string) {
 	healthy := 0
-	for _, p := range t.pods[b.namespace] {
-		if !b.selector.Matches(p.labels) {
-			continue
-		}
+	for _, p := range b.pods {
 		if p.healthy() {
 			healthy++
-		}
-		if p.controller != "" {
-			b.controllers[p.controller] = true
 		}
 	}
 	desired, problem := t.demand(b)

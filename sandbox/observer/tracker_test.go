@@ -234,6 +234,20 @@ func TestViolations(t *testing.T) {
 	}
 }
 
+// Pods and controllers come over watches of their own, in any order.
+func TestControllersMayBeSeenAfterTheirPods(t *testing.T) {
+	w := newWorld(t, policyv1.PodDisruptionBudgetSpec{MaxUnavailable: new(intstr.FromInt32(1))}, 3)
+	w.removeController("rs-uid")
+	w.removeController("deploy-uid")
+	w.pods(3)
+	w.setController("rs-uid", controller{owner: owner{"ReplicaSet", "shop", "web-1"}, replicas: 3, parent: "deploy-uid"})
+	w.scale(3)
+	budgets, _, _ := w.snapshot()
+	if len(budgets) != 1 || !budgets[0].Checked || budgets[0].Desired != 2 {
+		t.Errorf("budgets = %+v, want one that demands 2 and is checked", budgets)
+	}
+}
+
 func TestBudgetThatCannotBeChecked(t *testing.T) {
 	w := newWorld(t, policyv1.PodDisruptionBudgetSpec{MinAvailable: new(intstr.FromString("half"))}, 3)
 	w.pods(3)

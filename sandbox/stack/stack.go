@@ -31,6 +31,9 @@ import (
 // small machine needs minutes.
 const settleTimeout = 10 * time.Minute
 
+// progressInterval is how often a wait says what it waits for.
+const progressInterval = 5 * time.Second
+
 // A Sandbox runs from Up to Down.
 type Sandbox struct {
 	opts     Options
@@ -39,6 +42,8 @@ type Sandbox struct {
 	observer *observer.Observer
 	server   *http.Server
 	url      string
+
+	progress func(format string, args ...any)
 
 	stop   context.CancelFunc // of all parts but the control plane
 	wg     sync.WaitGroup
@@ -60,7 +65,7 @@ func Up(ctx context.Context, o Options, progress func(format string, args ...any
 		return nil, err
 	}
 	run, stop := context.WithCancel(context.Background())
-	s := &Sandbox{opts: o, stop: stop, failed: make(chan error, 8)} // a place for each part
+	s := &Sandbox{opts: o, progress: progress, stop: stop, failed: make(chan error, 8)} // a place for each part
 	defer func() {
 		if err != nil {
 			s.Down()
@@ -190,10 +195,15 @@ func (s *Sandbox) await(ctx context.Context, look func(context.Context) (missing
 	defer cancel()
 	ticker := time.NewTicker(100 * time.Millisecond)
 	defer ticker.Stop()
+	told := time.Now()
 	for {
 		missing, err := look(ctx)
 		if err == nil && missing == "" {
 			return nil
+		}
+		if time.Since(told) >= progressInterval {
+			told = time.Now()
+			s.progress("still missing: %s", missing)
 		}
 		select {
 		case <-ctx.Done():
