@@ -37,6 +37,24 @@ func (s *Simulator) startPod(ctx context.Context, p *corev1.Pod, n *corev1.Node)
 	return 0, s.patchStatus(ctx, p, status)
 }
 
+// calledNotReady tells whether somebody else says that a running pod is not
+// Ready. The node lifecycle controller says so of all pods of a node whose
+// lease ran out; once its kubelet is heard of again, it must contradict.
+func calledNotReady(p *corev1.Pod) bool {
+	for _, c := range p.Status.Conditions {
+		if c.Type == corev1.PodReady {
+			return c.Status != corev1.ConditionTrue && !NeverReady(p)
+		}
+	}
+	return false
+}
+
+func readyAgain() corev1.PodStatus {
+	return corev1.PodStatus{Conditions: []corev1.PodCondition{
+		{Type: corev1.PodReady, Status: corev1.ConditionTrue, LastTransitionTime: metav1.Now()},
+	}}
+}
+
 // completePod lets a pod that may complete succeed after its time.
 func (s *Simulator) completePod(ctx context.Context, p *corev1.Pod) (time.Duration, error) {
 	if p.Spec.RestartPolicy == corev1.RestartPolicyAlways || p.Status.StartTime == nil {

@@ -173,6 +173,9 @@ func (s *Simulator) sync(ctx context.Context, k key) (again time.Duration, err e
 	case corev1.PodPending, "":
 		return s.startPod(ctx, p, n)
 	case corev1.PodRunning:
+		if calledNotReady(p) {
+			return 0, s.patchStatus(ctx, p, readyAgain())
+		}
 		return s.completePod(ctx, p)
 	case corev1.PodSucceeded, corev1.PodFailed, corev1.PodUnknown:
 	}

@@ -177,6 +177,32 @@ func TestPodThatNeverGetsReady(t *testing.T) {
 	})
 }
 
+// The node lifecycle controller calls the pods of a silent node not Ready; a
+// living kubelet contradicts.
+func TestPodThatOthersCallNotReady(t *testing.T) {
+	inLab(t, Options{}, func(l *lab) {
+		l.after(moment)
+		l.pod("web", corev1.RestartPolicyAlways, nil)
+		l.after(moment)
+		l.want("web", "Running Ready")
+		p, err := l.client.CoreV1().Pods("ns").Get(l.t.Context(), "web", metav1.GetOptions{})
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		for i := range p.Status.Conditions {
+			if p.Status.Conditions[i].Type == corev1.PodReady {
+				p.Status.Conditions[i].Status = corev1.ConditionFalse
+			}
+		}
+		if _, err := l.client.CoreV1().Pods("ns").UpdateStatus(l.t.Context(), p, metav1.UpdateOptions{}); err != nil {
+			l.t.Fatal(err)
+		}
+		l.want("web", "Running")
+		l.after(moment)
+		l.want("web", "Running Ready")
+	})
+}
+
 func TestPodCompletes(t *testing.T) {
 	inLab(t, Options{StartDelay: time.Second, RunDelay: 10 * time.Second}, func(l *lab) {
 		l.after(moment)
