@@ -178,6 +178,8 @@ func (e *Engine) pick(g *group, from []*member) *member {
 		if e.usable(m) {
 			usable[m.inst.Zone]++
 		}
+	}
+	for _, m := range from {
 		if m.old && m.phase == memberWaiting {
 			spare[m.inst.Zone]++
 		}
@@ -272,14 +274,26 @@ func (e *Engine) globalRoom() bool {
 
 // shrinks tells whether the group should get smaller with this instance: when
 // the old ones that are left in its zone, this one included, are no more than
-// what the zone must lose with the surge.
+// what the zone must lose with the surge. As long as others are left, some of
+// it stays for them: without any room none could go.
 func (e *Engine) shrinks(g *group, m *member) bool {
 	if m.leaving {
 		return true
 	}
-	left := g.count(func(o *member) bool {
-		return o.old && o.inst.Zone == m.inst.Zone && (o.phase == memberWaiting || o.phase == memberCordoning || o.phase == memberDraining)
-	})
+	left, others, bad := 0, 0, 0
+	for _, o := range g.members {
+		switch {
+		case o.phase == memberBad || e.suspect(g, o):
+			bad++
+		case !o.old || o.phase != memberWaiting && o.phase != memberCordoning && o.phase != memberDraining:
+		default:
+			left += bit(o.inst.Zone == m.inst.Zone)
+			others += bit(o != m)
+		}
+	}
+	if others > 0 && g.surge-1-bad+g.Unavailable < 1 {
+		return false
+	}
 	return g.surge > 0 && left <= e.surplus(g)[m.inst.Zone]
 }
 

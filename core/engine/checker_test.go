@@ -28,7 +28,7 @@ type checker struct {
 	asked     map[string]model.BudgetKey // evictions not answered, by pod UID
 	leaving   map[string]bool            // nodes that we cordoned
 	person    map[string]bool            // nodes that a person cordoned
-	base      map[string]int             // the smallest size that a snapshot showed
+	base      map[string]int             // the smallest size that each group had
 	groupOf   map[string]string          // provider id -> group
 	surge     map[string]int             // the largest allowed
 	available map[string]int             // unavailable, by group
@@ -58,6 +58,16 @@ func (c *checker) after(in engine.Input, r engine.Ready) (problems []string) {
 	for _, ev := range r.Records {
 		if c.seq++; ev.Seq != c.seq {
 			bad("record %d has number %d", c.seq, ev.Seq)
+		}
+		switch ev.Kind { // nodes that will not go after all; where a person cordoned there is no patch
+		case event.NodeQuarantined:
+			delete(c.leaving, ev.Node)
+		case event.RotationStopping:
+			for name := range c.nodes {
+				if c.ended[strings.Replace(name, "node-", "i-", 1)] == "" {
+					delete(c.leaving, name)
+				}
+			}
 		}
 		if ev.Kind == event.OpIntended {
 			if c.intents[ev.Op] {
@@ -97,12 +107,12 @@ func (c *checker) see(in engine.Input) {
 	for _, o := range in.Outcomes {
 		delete(c.asked, o.Pod.UID)
 	}
-	if in.Snapshot != nil {
-		for _, g := range in.Snapshot.Groups {
-			if base := g.Desired - g.Surge; c.base[g.ID] == 0 || base < c.base[g.ID] {
-				c.base[g.ID] = base
-			}
+	for _, g := range c.toy.groups { // what is: a snapshot may show a change half done
+		if base := g.Desired - g.Surge; c.base[g.ID] == 0 || base < c.base[g.ID] {
+			c.base[g.ID] = base
 		}
+	}
+	if in.Snapshot != nil {
 		for _, i := range in.Snapshot.Instances {
 			c.groupOf[i.ProviderID] = i.GroupID
 		}

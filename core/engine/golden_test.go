@@ -158,7 +158,7 @@ func (s *script) command(words []string, input []string) {
 		s.step(engine.Input{})
 	case "set":
 		for _, a := range args {
-			*map[string]*bool{"slow-end": &toy.slowEnd, "no-launch": &toy.noLaunch, "launch-old": &toy.launchOld, "half": &toy.half}[a] = true
+			*map[string]*bool{"slow-end": &toy.slowEnd, "no-launch": &toy.noLaunch, "launch-old": &toy.launchOld}[a] = true
 		}
 	case "world":
 		s.world()

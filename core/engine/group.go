@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/rotatord/rotator/core/event"
@@ -249,7 +250,7 @@ func (g *group) count(f func(*member) bool) int {
 func (e *Engine) conclude() {
 	e.phase = phaseTidying
 	replaced, left, bad := 0, 0, 0
-	var trouble []string
+	var trouble, kept []string
 	for _, g := range e.groups {
 		for _, m := range g.members {
 			switch {
@@ -264,7 +265,7 @@ func (e *Engine) conclude() {
 			}
 		}
 		if g.trouble != "" {
-			trouble = append(trouble, g.trouble)
+			kept = append(kept, g.trouble)
 			e.finish.Status = StatusFailed
 		}
 	}
@@ -285,7 +286,7 @@ func (e *Engine) conclude() {
 		e.finish.Status = StatusDone
 	}
 	if e.finish.Status == StatusFailed {
-		msg += "; " + first(trouble)
+		msg += "; " + strings.Join(append(kept, trouble...), "; ")
 	}
 	e.finish.Message = msg
 }

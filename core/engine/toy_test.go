@@ -33,8 +33,6 @@ type toy struct {
 	noLaunch bool
 	// launchOld makes launched instances outdated: a stale template.
 	launchOld bool
-	// half shows a capacity change half done: desired before its record.
-	half bool
 }
 
 type toyGroup struct {
@@ -435,6 +433,35 @@ func (d *deltas) podGone(k model.PodKey, uid string) {
 		delete(d.pods, k)
 	}
 	d.podsGone[engine.PodRef{PodKey: k, UID: uid}] = true
+}
+
+// move puts the deltas of one kind into in, and tells whether there were any.
+func (d *deltas) move(kind string, in *engine.Input) bool {
+	rest := *d
+	*d = newDeltas()
+	switch kind {
+	case "nodes":
+		d.nodes, rest.nodes = rest.nodes, d.nodes
+	case "pods":
+		d.pods, rest.pods, d.podsGone, rest.podsGone = rest.pods, d.pods, rest.podsGone, d.podsGone
+	case "workloads":
+		d.workloads, rest.workloads = rest.workloads, d.workloads
+	case "budgets":
+		d.budgets, rest.budgets = rest.budgets, d.budgets
+	}
+	got := d.take()
+	*d = rest
+	// What the last Step has not taken yet is older: deletions in it are undone
+	// by what came since, and what it added may be gone by now.
+	in.Nodes = append(slices.DeleteFunc(in.Nodes, func(n model.Node) bool { return slices.Contains(got.NodesGone, n.Name) }), got.Nodes...)
+	in.NodesGone = append(in.NodesGone, got.NodesGone...)
+	in.Pods = append(slices.DeleteFunc(in.Pods, func(p model.Pod) bool {
+		return slices.Contains(got.PodsGone, engine.PodRef{PodKey: p.PodKey, UID: p.UID})
+	}), got.Pods...)
+	in.PodsGone = append(in.PodsGone, got.PodsGone...)
+	in.Workloads = append(in.Workloads, got.Workloads...)
+	in.Budgets = append(in.Budgets, got.Budgets...)
+	return len(got.Nodes)+len(got.NodesGone)+len(got.Pods)+len(got.PodsGone)+len(got.Workloads)+len(got.Budgets) > 0
 }
 
 // take returns what has come together, sorted, and starts anew.
