@@ -246,15 +246,16 @@ func TestSuspendedProcesses(t *testing.T) {
 	a.seed()
 	a.seedGroup(GroupSpec{Name: "g", Max: 6, Desired: 3})
 	a.suspend("g", "Launch", "AZRebalance")
-	a.suspend("g", "AZRebalance")
+	suspended := stamp(a.clock())
 	a.must(a.setDesired("g", 5))
 	a.pass(2 * time.Second)
+	a.suspend("g", "AZRebalance") // once more, later: the first reason stands
 	if g := a.group("g"); len(g.Instances) != 3 || !slices.Equal(g.Suspended, []string{"AZRebalance", "Launch"}) {
 		t.Errorf("launched with Launch suspended: %+v", g)
 	}
 	out, err := a.AS.DescribeAutoScalingGroups(a.ctx(), &autoscaling.DescribeAutoScalingGroupsInput{})
 	a.must(err)
-	if p := out.AutoScalingGroups[0].SuspendedProcesses; len(p) != 2 || !strings.HasPrefix(*p[0].SuspensionReason, "User suspended at 2026-03-01T12:") {
+	if p := out.AutoScalingGroups[0].SuspendedProcesses; len(p) != 2 || !strings.HasPrefix(*p[1].SuspensionReason, "User suspended at "+suspended) {
 		t.Errorf("processes %+v", p)
 	}
 	_, err = a.AS.ResumeProcesses(a.ctx(), &autoscaling.ResumeProcessesInput{AutoScalingGroupName: sdk.String("g"), ScalingProcesses: []string{"Launch"}})
@@ -618,6 +619,14 @@ func TestScalingActivities(t *testing.T) {
 		!strings.Contains(*all[1].Cause, "increasing the capacity from 2 to 3") {
 		t.Errorf("newest first, with causes: %+v", all)
 	}
+	// A refill has a cause of its own and does not cite the request that set the capacity long ago.
+	_, err := a.terminate(a.group("g").settled()[0], false)
+	a.must(err)
+	a.pass(2 * time.Second)
+	all = read()
+	if cause := *all[0].Cause; !strings.HasPrefix(*all[0].Description, "Launching") || strings.Contains(cause, "explicitly") || !strings.Contains(cause, "increasing the capacity from 1 to 2") {
+		t.Errorf("the refill's cause: %s", cause)
+	}
 	var paged []string
 	p := autoscaling.NewDescribeScalingActivitiesPaginator(a.AS, &autoscaling.DescribeScalingActivitiesInput{MaxRecords: sdk.Int32(1)})
 	for p.HasMorePages() {
@@ -634,7 +643,7 @@ func TestScalingActivities(t *testing.T) {
 	if !slices.Equal(paged, want) {
 		t.Errorf("pages %v, want %v", paged, want)
 	}
-	_, err := a.AS.DescribeScalingActivities(a.ctx(), &autoscaling.DescribeScalingActivitiesInput{AutoScalingGroupName: sdk.String("x")})
+	_, err = a.AS.DescribeScalingActivities(a.ctx(), &autoscaling.DescribeScalingActivitiesInput{AutoScalingGroupName: sdk.String("x")})
 	refused(t, err, "ValidationError", "name not found")
 }
 

@@ -46,8 +46,8 @@ type LifecycleHook struct {
 type hookWait struct {
 	hook     *LifecycleHook
 	token    string
-	until    time.Time // the heartbeat
-	latest   time.Time // no heartbeat extends beyond
+	until    time.Time // when the wait times out; never after latest
+	latest   time.Time // the global timeout: no heartbeat extends beyond
 	complete string    // the result, once it is known
 }
 
@@ -103,7 +103,7 @@ func (c *Cloud) enterWait(g *group, m *member, transition string, now time.Time)
 // that is abandoned terminates the instance, and the group launches another.
 func (c *Cloud) advanceWait(g *group, m *member, now time.Time) {
 	w := m.wait
-	if w.complete == "" && (!now.Before(w.until) || !now.Before(w.latest)) {
+	if w.complete == "" && !now.Before(w.until) {
 		w.complete = w.hook.DefaultResult
 	}
 	if w.complete == "" && !slices.Contains(g.hooks, w.hook) {

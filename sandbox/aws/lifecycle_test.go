@@ -1,6 +1,7 @@
 package aws
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -150,6 +151,15 @@ func TestLaunchHook(t *testing.T) {
 		a.pass(3 * time.Second)
 		if g := a.group("g"); a.ec2State(id) != "terminated" || len(g.Instances) != 1 || g.Instances[0].ID == id {
 			t.Errorf("EC2 %s, group %+v", a.ec2State(id), g.Instances)
+		}
+		var cancelled []string
+		for _, act := range a.groups["g"].activities {
+			if act.StatusCode == activityCancelled {
+				cancelled = append(cancelled, act.Description)
+			}
+		}
+		if want := []string{"Launching a new EC2 instance: " + id}; !slices.Equal(cancelled, want) {
+			t.Errorf("cancelled activities %q, want %q", cancelled, want)
 		}
 	})
 	t.Run("timed out: abandoned by default", func(t *testing.T) {
