@@ -3,7 +3,7 @@ package kube
 import (
 	"cmp"
 	"context"
-	"crypto/x509"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -17,6 +17,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-logr/logr"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
@@ -28,6 +29,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"k8s.io/client-go/util/flowcontrol"
+	"k8s.io/klog/v2"
 )
 
 // Options of a connection. The zero value is what kubectl would do.
@@ -45,10 +47,11 @@ type Options struct {
 const (
 	// connectTimeout bounds the one call that Connect makes.
 	connectTimeout = 15 * time.Second
-	// qps and burst bound our own calls, watches aside. A drain of 50 pods at
-	// once, or the two calls that taint each of 100 nodes, pass without waiting;
-	// beyond that, 50 a second is a tenth of what an API server of a small
-	// cluster serves, so that controllers that refill what we drain come first.
+	// qps and burst bound our calls. A drain of 50 pods at once, or the two calls
+	// that taint each of 50 nodes, pass without waiting; beyond that, 50 a second
+	// at some 50 ms each take 3 of the 200 changes that an API server works on at
+	// once by default, and leave the rest to the controllers that refill what we
+	// drain.
 	qps   = 50
 	burst = 100
 )
@@ -121,10 +124,15 @@ func loadConfig(o Options) (*rest.Config, error) {
 	cfg, err := clientcmd.NewNonInteractiveClientConfig(*raw, o.Context, overrides, rules).ClientConfig()
 	if clientcmd.IsEmptyConfig(err) && o.Kubeconfig == "" {
 		cfg, err = rest.InClusterConfig()
-		if errors.Is(err, rest.ErrNotInCluster) {
+		switch {
+		case errors.Is(err, rest.ErrNotInCluster):
 			return nil, fault(CodeKubeconfigMissing, err,
 				"name a file with --kubeconfig or KUBECONFIG; for EKS, `aws eks update-kubeconfig --name CLUSTER` writes one",
 				"no kubeconfig found (looked at %s) and this is not a pod of a cluster", strings.Join(rules.GetLoadingPrecedence(), ", "))
+		case err != nil:
+			return nil, fault(CodeKubeconfigMissing, err,
+				"give the pod a service account with automountServiceAccountToken, or name a file with --kubeconfig",
+				"no kubeconfig found, and this pod's service account cannot be used: %v", err)
 		}
 	}
 	if err != nil {
@@ -191,14 +199,23 @@ func newCluster(cfg *rest.Config, userAgent string, log *slog.Logger) (*Cluster,
 	return c, nil
 }
 
+// call bounds one call, and sends what client-go has to say about it to our log
+// and not to standard error.
+func (c *Cluster) call(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(c.logged(ctx), timeout)
+}
+
+func (c *Cluster) logged(ctx context.Context) context.Context {
+	return klog.NewContext(ctx, logr.FromSlogHandler(c.log.Handler()))
+}
+
 // ping asks for the server's version.
 func (c *Cluster) ping(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	ctx, cancel := c.call(ctx, connectTimeout)
 	defer cancel()
 	_, err := c.core.Get().AbsPath("/version").MaxRetries(0).DoRaw(ctx)
 	var (
-		certificate *x509.UnknownAuthorityError
-		hostname    x509.HostnameError
+		certificate *tls.CertificateVerificationError
 		dial        *net.OpError
 		status      apierrors.APIStatus
 	)
@@ -207,7 +224,7 @@ func (c *Cluster) ping(ctx context.Context) error {
 		return nil // reachable and known; what is missing shows where it is needed
 	case apierrors.IsUnauthorized(err):
 		return c.unauthorized(err)
-	case errors.As(err, &certificate), errors.As(err, &hostname):
+	case errors.As(err, &certificate):
 		return fault(CodeUnreachable, err, "check certificate-authority-data and the server's name in the kubeconfig, and any proxy in between",
 			"the certificate of the API server %s is not trusted: %v", c.server, err)
 	case c.helper != nil && !errors.As(err, &dial) && !errors.As(err, &status) && ctx.Err() == nil:

@@ -3,7 +3,10 @@ package kube
 import (
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -104,6 +107,10 @@ func TestConnectErrors(t *testing.T) {
 		refuse(w, metav1.Status{Code: 401, Reason: metav1.StatusReasonUnauthorized, Message: "Unauthorized"})
 		return true
 	}
+	untrusted := httptest.NewUnstartedServer(http.NotFoundHandler())
+	untrusted.Config.ErrorLog = log.New(io.Discard, "", 0) // it logs the handshake that fails
+	untrusted.StartTLS()
+	defer untrusted.Close()
 	closed.url = "http://127.0.0.1:1" // tcpmux: nothing listens there
 	secure := strings.Replace(api.url, "http:", "https:", 1)
 	both := kubeconfig(t, "prod", map[string]string{"prod": api.url, "stage": api.url}, "")
@@ -128,6 +135,7 @@ func TestConnectErrors(t *testing.T) {
 		"a certificate that is none":   {Options{Kubeconfig: kubeconfig(t, "a", map[string]string{"a": secure}, "client-certificate-data: eA==, client-key-data: eA==")}, CodeKubeconfigInvalid, nil},
 		"nothing listens":              {Options{Kubeconfig: kubeconfig(t, "a", map[string]string{"a": closed.url}, "")}, CodeUnreachable, []string{closed.url, "refused"}},
 		"credentials refused":          {Options{Kubeconfig: kubeconfig(t, "a", map[string]string{"a": refusing.url}, "token: old")}, CodeUnauthorized, []string{refusing.url}},
+		"a certificate of nobody":      {Options{Kubeconfig: kubeconfig(t, "a", map[string]string{"a": untrusted.URL}, "")}, CodeUnreachable, []string{"is not trusted", untrusted.URL}},
 		"credential helper missing":    {Options{Kubeconfig: kubeconfig(t, "a", map[string]string{"a": secure}, helper)}, CodeUnauthorized, []string{"rotator-no-such-helper"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -40,7 +40,7 @@ const (
 // kept. A node that is there already is not written. The error of a node that is
 // gone is ErrNotFound, of another life of it ErrConflict.
 func (c *Cluster) PatchNode(ctx context.Context, node string, p engine.NodePatch) error {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := c.call(ctx, callTimeout)
 	defer cancel()
 	if err := ourAnnotations(node, p); err != nil {
 		return err
@@ -168,7 +168,7 @@ func goalTaints(have []corev1.Taint, p engine.NodePatch) ([]corev1.Taint, bool) 
 // which the API never allows, ErrNotFound and ErrConflict that this life of the
 // pod has ended.
 func (c *Cluster) Evict(ctx context.Context, pod engine.PodRef, grace *int64) error {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := c.call(ctx, callTimeout)
 	defer cancel()
 	// MaxRetries(0): client-go would itself wait and ask again after a 429.
 	err := c.policy.Post().AbsPath("/api/v1").Namespace(pod.Namespace).
@@ -198,7 +198,7 @@ func (c *Cluster) Evict(ctx context.Context, pod engine.PodRef, grace *int64) er
 // DeletePod deletes this life of the pod, whatever budgets say. Errors are as
 // those of Evict, without the budgets.
 func (c *Cluster) DeletePod(ctx context.Context, pod engine.PodRef, grace *int64) error {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := c.call(ctx, callTimeout)
 	defer cancel()
 	err := c.core.Delete().Namespace(pod.Namespace).Resource("pods").Name(pod.Name).
 		Body(deleteOptions(pod, grace)).Do(ctx).Error()

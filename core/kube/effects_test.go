@@ -3,6 +3,7 @@ package kube
 import (
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"net"
 	"net/http"
 	"strings"
@@ -365,7 +366,7 @@ func TestNoServerIsTransient(t *testing.T) {
 	}
 	addr := l.Addr().String()
 	_ = l.Close()
-	c, err := newCluster(&rest.Config{Host: "http://" + addr}, "", nil)
+	c, err := newCluster(&rest.Config{Host: "http://" + addr}, "", slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -112,6 +112,7 @@ func (t *table[K, V]) all() []*V {
 }
 
 func (t *table[K, V]) settle() {
-	clear(t.changed)
-	clear(t.gone)
+	// Made anew rather than cleared: a map keeps the size it once had, and the
+	// first lists were the whole cluster.
+	t.changed, t.gone = map[K]struct{}{}, map[life[K]]struct{}{}
 }

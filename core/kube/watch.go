@@ -6,7 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/go-logr/logr"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
@@ -14,15 +13,18 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	apiruntime "k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
-	"k8s.io/klog/v2"
 
 	"github.com/rotatord/rotator/core/model"
 )
 
 // syncTimeout bounds the first lists: 150,000 pods take some seconds.
 const syncTimeout = 2 * time.Minute
+
+// maxRelistPause between tries to reach an API server that is away.
+const maxRelistPause = 5 * time.Second
 
 // resource keeps one table up to date with one resource of the API. It is the
 // store of a reflector.
@@ -168,7 +170,12 @@ func (r *resource[K, V]) run(ctx context.Context, client *rest.RESTClient, examp
 		}
 		return answer, err
 	}
-	cache.NewReflectorWithOptions(lw, example, r, cache.ReflectorOptions{Name: "rotator-" + r.name}).RunWithContext(ctx)
+	cache.NewReflectorWithOptions(lw, example, r, cache.ReflectorOptions{
+		Name: "rotator-" + r.name,
+		// client-go's default goes up to a minute, for thousands of kubelets that
+		// come back at once. We are one, and a drain waits for us.
+		Backoff: &wait.Backoff{Duration: 500 * time.Millisecond, Factor: 2, Jitter: 0.5, Steps: 5, Cap: maxRelistPause},
+	}).RunWithContext(ctx)
 }
 
 // watching is a resource of any type.
@@ -199,8 +206,7 @@ func (c *Cluster) Start(ctx context.Context) (err error) {
 			cancel()
 		}
 	}()
-	// client-go logs through the context; nothing of it goes to standard error.
-	ctx = klog.NewContext(ctx, logr.FromSlogHandler(c.log.Handler()))
+	ctx = c.logged(ctx)
 	workload := func(kind string) func(namespace, name string) model.WorkloadKey {
 		return func(namespace, name string) model.WorkloadKey {
 			return model.WorkloadKey{Kind: kind, Namespace: namespace, Name: name}
