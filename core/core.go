@@ -173,7 +173,12 @@ func (r *Rotator) run(ctx context.Context, p *plan.Plan, drainOnly bool) (*engin
 		return nil, fmt.Errorf("%w: %w", runtime.ErrJournal, err)
 	}
 	defer j.Close() //nolint:errcheck // every Append is synced; nothing is buffered
-	e := engine.New(engine.Config{Rotation: id, OpPrefix: prefix, LastSeq: j.LastSeq(), Plan: p, Spec: r.opts.Spec, DrainOnly: drainOnly})
+	past, err := journal.ReadDir(j.Path())
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", runtime.ErrJournal, err)
+	}
+	e := engine.New(engine.Config{Rotation: id, OpPrefix: prefix, Memory: engine.Restore(past), Plan: p, Spec: r.opts.Spec, DrainOnly: drainOnly,
+		UndoOnStop: r.opts.Spec.Strategy.OnSignal == plan.SignalUndo})
 	return runtime.Run(ctx, runtime.Options{Rotation: id, Engine: e, Provider: r.provider, Cluster: r.cluster, Journal: j,
 		Sinks: r.opts.Sinks, Stop: r.opts.Stop, Log: r.opts.Log,
 		Initial: engine.Input{

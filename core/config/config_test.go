@@ -154,7 +154,7 @@ report: {dir: r}
 			}},
 		Kube:   plan.Kube{Kubeconfig: "/k", Context: "c"},
 		Select: plan.Select{Groups: []string{"workers-*", "[ab]"}, ExcludeGroups: []string{"spot"}, Roles: []string{"control-plane", "node"}, Nodes: []string{"i-1"}, Force: true, MaxAge: 720 * time.Hour},
-		Strategy: plan.Strategy{Mode: plan.ModeBatch, MaxSurge: "25%", MaxUnavailable: "2", MaxInFlight: 7, GroupsAtOnce: 3, BatchSize: 4,
+		Strategy: plan.Strategy{Mode: plan.ModeBatch, MaxSurge: "25%", MaxUnavailable: "2", MaxInFlight: 7, GroupsAtOnce: 3, BatchSize: 4, OnFailure: plan.FailureAbort, MaxFailed: 3, OnSignal: plan.SignalKeep,
 			Canary: plan.Canary{Enabled: true, Bake: 5 * time.Minute},
 			Waits:  plan.Waits{BetweenBatches: time.Minute, BetweenDrains: 2 * time.Minute, BetweenEvictions: 1500 * time.Millisecond}},
 		Drain: plan.Drain{Deadline: 20 * time.Minute, Retries: 3, OnDeadline: plan.DeadlineSkip, GracePeriod: 90 * time.Second, UnmanagedPods: plan.UnmanagedEvict, MaxEvictions: 9},

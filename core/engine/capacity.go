@@ -21,8 +21,9 @@ func (e *Engine) usable(m *member) bool {
 	case memberReady:
 		return !m.leaving
 	case memberWaiting, memberQuarantined:
+		// A cordon that an earlier run left makes no room for pods.
 		n := e.w.nodes[m.node]
-		return n != nil && n.Ready
+		return n != nil && n.Ready && (n.Annotations[model.AnnotationCordoned] == "" || !n.Unschedulable)
 	case memberCordoning, memberDraining, memberTerminating, memberGone, memberDrainedOnly, memberBooting, memberBad:
 	}
 	return false
@@ -41,6 +42,9 @@ func (e *Engine) live(g *group) int {
 // It tells whether the group starves: nothing keeps the next node back but
 // nodes that are missing or not Ready.
 func (e *Engine) admit(g *group) (starved bool) {
+	if slices.ContainsFunc(g.members, func(m *member) bool { return m.flapped && m.phase == memberBooting }) {
+		return false // new nodes may be no good: nothing more goes until that is known
+	}
 	limit := max(g.Surge, min(g.surge, len(g.Nodes))) + g.Unavailable
 	waits := e.cfg.Spec.Strategy.Waits
 	if waits.BetweenDrains > 0 {
@@ -95,7 +99,7 @@ func (e *Engine) canary(g *group) bool {
 			return true
 		}
 		g.canaryAt = e.now
-		e.record(event.Event{Kind: event.GatePassed, Group: g.Name, Code: "canary", Message: "the first node was replaced and its pods are healthy"})
+		e.record(event.Event{Kind: event.CanaryPassed, Group: g.Name, Message: "the first node was replaced and its pods are healthy"})
 	}
 	return !e.after(g.canaryAt, c.Bake)
 }
@@ -285,8 +289,7 @@ func (e *Engine) shrinks(g *group, m *member) bool {
 		switch {
 		case o.phase == memberBad || e.suspect(g, o):
 			bad++
-		case !o.old || o.phase != memberWaiting && o.phase != memberCordoning && o.phase != memberDraining:
-		default:
+		case o.old && (o.phase == memberWaiting || o.phase == memberCordoning || o.phase == memberDraining || o.triedAgain()):
 			left += bit(o.inst.Zone == m.inst.Zone)
 			others += bit(o != m)
 		}

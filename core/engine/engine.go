@@ -26,11 +26,16 @@ type Config struct {
 	// OpPrefix makes the ids of this run's ops unique; default Rotation. A run
 	// that goes on with an earlier rotation's id must choose another.
 	OpPrefix string
-	// LastSeq is the sequence number of the rotation's last event, where an
-	// earlier run began it.
-	LastSeq uint64
-	Plan    *plan.Plan
-	Spec    plan.Spec
+	// Memory of the rotation's earlier runs, by Restore; zero: there was none.
+	Memory Memory
+	Plan   *plan.Plan
+	Spec   plan.Spec
+	// SpecID is a fingerprint of the spec: it tells a run that goes on with this
+	// rotation from one that wants another.
+	SpecID string
+	// UndoOnStop takes surge back too when Input.Stop asks to end, however long it
+	// takes; otherwise a few seconds have to do, and surge is left to the next run.
+	UndoOnStop bool
 	// DrainOnly empties the plan's nodes and ends no instance: they stay cordoned.
 	DrainOnly bool
 }
@@ -73,6 +78,7 @@ type Engine struct {
 	started    bool
 	step       int // counts Steps: tells what came before what at one moment
 
+	mem      Memory
 	ops      []*op // not finished, in the order of their making
 	opSeq    int
 	patching map[string]int  // how many of them patch a node, by its name
@@ -93,7 +99,7 @@ func New(cfg Config) *Engine {
 	e := &Engine{cfg: cfg, w: newWorld(), byInst: make(map[string]*member),
 		byProvider: make(map[string]*member), marked: make(map[string]bool), patching: make(map[string]int),
 		pods: make(map[string]*podState), healthy: make(map[model.WorkloadKey]bool)}
-	e.seq = cfg.LastSeq
+	e.mem, e.seq = cfg.Memory, cfg.Memory.LastSeq
 	if e.cfg.OpPrefix == "" {
 		e.cfg.OpPrefix = cfg.Rotation
 	}
@@ -135,11 +141,7 @@ func (e *Engine) Step(now time.Time, in Input) Ready {
 
 func (e *Engine) start() {
 	e.started = true
-	for k, w := range e.w.workloads {
-		if w.Healthy() {
-			e.healthy[k] = true
-		}
-	}
+	unhealthy := e.baseline()
 	for name, n := range e.w.nodes {
 		// The drain of one node leaves alone what was drained before.
 		if n.Marked() && !e.cfg.DrainOnly {
@@ -148,7 +150,9 @@ func (e *Engine) start() {
 	}
 	e.record(event.Event{Kind: event.RotationStarted, Message: fmt.Sprintf("rotation of %d node(s) in %d group(s) of cluster %s",
 		e.cfg.Plan.Nodes(), len(e.groups), e.cfg.Plan.Cluster),
-		Data: map[string]string{"nodes": fmt.Sprint(e.cfg.Plan.Nodes()), "groups": fmt.Sprint(len(e.groups)), "mode": string(e.cfg.Plan.Mode)}})
+		Data: map[string]string{"nodes": fmt.Sprint(e.cfg.Plan.Nodes()), "groups": fmt.Sprint(len(e.groups)), "mode": string(e.cfg.Plan.Mode),
+			"cluster": e.cfg.Plan.Cluster, "spec": e.cfg.SpecID, "unhealthy": unhealthy}})
+	e.takeUp()
 }
 
 func (e *Engine) decide() {
@@ -186,6 +190,7 @@ func (e *Engine) settle() {
 
 func (e *Engine) done() {
 	e.phase = phaseDone
+	e.giveUp()
 	e.record(event.Event{Kind: event.RotationFinished, Code: string(e.finish.Status), Message: e.finish.Message})
 	r := e.finish
 	e.out.Done, e.out.Effects, e.out.WakeAt = &r, nil, time.Time{}

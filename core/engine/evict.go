@@ -24,6 +24,7 @@ type drainState struct {
 	deadline     time.Time
 	cordonedByUs bool
 	forced       bool // the deadline has passed under the force policy
+	cordonSeen   bool // the node has shown our cordon
 	evicted      int
 	lastEviction time.Time
 	touched      map[model.WorkloadKey]bool
@@ -427,10 +428,59 @@ func (e *Engine) deadline(g *group, m *member) {
 		return
 	}
 	g.lastDrainEnd = e.now
-	e.quarantine(g, m, msg)
-	if e.cfg.Spec.Drain.OnDeadline != plan.DeadlineSkip && e.stop == nil {
+	e.quarantine(g, m, "drain-deadline", msg)
+	e.nodeFailed(g, m, msg)
+}
+
+// nodeFailed applies the policy to a node that could not be drained.
+func (e *Engine) nodeFailed(g *group, m *member, msg string) {
+	if e.stop != nil || m.leaving {
+		return
+	}
+	if most := e.cfg.Spec.Strategy.MaxFailed; most > 0 && e.failedNodes() > most {
+		e.halt(g, StatusStopped, "too-many-failed", fmt.Sprintf("more than %d node(s) could not be drained: %s", most, msg))
+		return
+	}
+	if e.cfg.Spec.Drain.OnDeadline == plan.DeadlineSkip {
+		return
+	}
+	switch e.cfg.Spec.Strategy.OnFailure {
+	case plan.FailureContinue:
+	case plan.FailurePause:
+		e.record(event.Event{Kind: event.GroupHalted, Group: g.Name, Code: "drain-deadline", Message: msg})
+		e.beginStop(stopping{status: StatusStopped, message: msg, keepSurge: true})
+	case plan.FailureAbort, "":
 		e.halt(g, StatusStopped, "drain-deadline", msg)
 	}
+}
+
+func (e *Engine) failedNodes() int {
+	n := 0
+	for _, g := range e.groups {
+		n += g.count(func(m *member) bool { return m.old && m.phase == memberQuarantined })
+	}
+	return n
+}
+
+// triedAgain tells whether a failed node has its second try before it: it needs
+// a replacement first, as the others.
+func (m *member) triedAgain() bool {
+	return m.old && m.phase == memberQuarantined && m.retryable && !m.retried
+}
+
+// retryLast gives the nodes of a group that failed one more try, once the
+// others are through: what blocked them may have passed.
+func (e *Engine) retryLast(g *group) bool {
+	found := false
+	for _, m := range g.members {
+		if !m.triedAgain() {
+			continue
+		}
+		m.retried, m.phase, found = true, memberWaiting, true
+		e.record(event.Event{Kind: event.Waiting, Group: g.Name, Node: m.node, Instance: m.inst.ID, Code: "retry-last",
+			Message: fmt.Sprintf("%s is tried once more", m.label())})
+	}
+	return found
 }
 
 func (e *Engine) lingering(m *member) string {
@@ -444,11 +494,11 @@ func (e *Engine) lingering(m *member) string {
 }
 
 // quarantine leaves a node as it is and gives it back to the scheduler.
-func (e *Engine) quarantine(g *group, m *member, why string) {
+func (e *Engine) quarantine(g *group, m *member, code, why string) {
 	e.dropDrain(m)
 	m.trouble = why
-	e.record(event.Event{Kind: event.NodeQuarantined, Group: g.Name, Node: m.node, Instance: m.inst.ID, Code: "drain-deadline", Message: why})
-	m.phase = memberQuarantined
+	e.record(event.Event{Kind: event.NodeQuarantined, Group: g.Name, Node: m.node, Instance: m.inst.ID, Code: code, Message: why})
+	m.phase, m.retryable = memberQuarantined, code == "drain-deadline"
 	if m.leaving {
 		e.keepsSurge(g, why)
 	}

@@ -99,6 +99,8 @@ func (e *Engine) startGroup(g *group) {
 		}
 	}
 	g.daemonSets = e.expectedDaemonSets(g)
+	g.canaryAt = e.mem.canary[g.Name]
+	e.recordPlanned(g)
 	e.record(event.Event{Kind: event.GroupStarted, Group: g.Name,
 		Message: fmt.Sprintf("%d of %d node(s) to replace, surge %d, unavailable %d", len(g.Nodes), g.base, g.Surge, g.Unavailable),
 		Data: map[string]string{"base": fmt.Sprint(g.base), "surge": fmt.Sprint(g.Surge), "unavailable": fmt.Sprint(g.Unavailable),
@@ -121,7 +123,7 @@ func (e *Engine) stepGroup(g *group) {
 		if e.stop != nil {
 			return
 		}
-		if e.through(g) {
+		if e.through(g) && !e.retryLast(g) {
 			g.phase = groupGivingBack
 			e.stepGroup(g)
 			return

@@ -42,6 +42,9 @@ type member struct {
 	firstSeen time.Time
 	startedAt time.Time // of cordon, for durations
 	wasBad    bool
+	flapped   bool // a replacement that was Ready and is not any more
+	retryable bool // quarantined for a reason that may pass
+	retried   bool
 	trouble   string
 }
 
@@ -255,7 +258,7 @@ func (e *Engine) joinMember(g *group, m *member) {
 		if !joined || m.ours && m.inst.Outdated() || !e.initialized(g, m).OK {
 			return
 		}
-		m.phase, m.wasBad = memberReady, false
+		m.phase, m.wasBad, m.flapped = memberReady, false, false
 		g.lastProgress = e.now
 		if m.ours {
 			g.slowestBoot = max(g.slowestBoot, e.now.Sub(m.firstSeen))
@@ -266,9 +269,25 @@ func (e *Engine) joinMember(g *group, m *member) {
 	case memberReady:
 		// A node that stops being Ready no longer counts, and has as long as a new one.
 		if n := e.w.nodes[m.node]; n == nil || !n.Ready {
-			m.phase, m.firstSeen = memberBooting, e.now
+			m.phase, m.firstSeen, m.flapped = memberBooting, e.now, m.ours
 		}
-	case memberWaiting, memberCordoning, memberDraining, memberGone, memberQuarantined, memberDrainedOnly:
+	case memberDraining:
+		e.watchCordon(g, m)
+	case memberWaiting, memberCordoning, memberGone, memberQuarantined, memberDrainedOnly:
+	}
+}
+
+// watchCordon sees that a person takes a node back that is being drained: it is
+// left alone then.
+func (e *Engine) watchCordon(g *group, m *member) {
+	n := e.w.nodes[m.node]
+	switch {
+	case n == nil:
+	case n.Unschedulable:
+		m.drain.cordonSeen = true
+	case m.drain.cordonSeen:
+		m.drain.cordonedByUs = false
+		e.quarantine(g, m, "uncordoned", fmt.Sprintf("somebody uncordoned %s while it was drained: it is left alone", m.label()))
 	}
 }
 
@@ -303,5 +322,11 @@ func (e *Engine) checkReplacements(g *group) {
 		}
 		m.trouble = fmt.Sprintf("%s of group %s was not Ready within %s: %s", m.label(), g.Name, timeout, v.Evidence)
 		e.record(event.Event{Kind: event.ReplacementBad, Group: g.Name, Instance: m.inst.ID, Node: m.node, Code: code, Message: m.trouble})
+		if m.flapped {
+			// It was Ready and is no good: the next ones may be the same.
+			e.record(event.Event{Kind: event.GateFailed, Group: g.Name, Node: m.node, Code: "node-ready", Message: m.trouble})
+			e.halt(g, StatusGateFailed, "replacement-failed", m.trouble)
+			return
+		}
 	}
 }

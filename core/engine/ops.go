@@ -37,10 +37,12 @@ const (
 // addOp queues a change. It is recorded and sent by sendOps of the same Step,
 // if the bounds allow.
 func (e *Engine) addOp(o *op) *op {
-	e.opSeq++
-	o.ID = fmt.Sprintf("%s-%05d", e.cfg.OpPrefix, e.opSeq)
 	if o.group != nil {
 		o.GroupID = o.group.ID
+	}
+	if o.ID = e.reuse(o); o.ID == "" {
+		e.opSeq++
+		o.ID = fmt.Sprintf("%s-%05d", e.cfg.OpPrefix, e.opSeq)
 	}
 	e.ops = append(e.ops, o)
 	if o.Verb == VerbPatchNode {

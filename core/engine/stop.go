@@ -15,6 +15,8 @@ type stopping struct {
 	status  Status
 	message string
 	signal  bool // time is short: leave surge to the next run
+	// keepSurge leaves the surge to the next run for another reason.
+	keepSurge bool
 	// driverLost: the provider cannot be reached; nothing there can be put back.
 	driverLost bool
 	since      time.Time
@@ -35,8 +37,12 @@ func (e *Engine) halt(g *group, status Status, code, message string) {
 // things back for another reason keeps that reason, and makes time short.
 func (e *Engine) signalled() {
 	if e.stop == nil {
-		e.beginStop(stopping{status: StatusStopped, message: "stopped by a signal", signal: true})
+		undo := e.cfg.UndoOnStop
+		e.beginStop(stopping{status: StatusStopped, message: "stopped by a signal", signal: !undo})
 		return
+	}
+	if e.cfg.UndoOnStop {
+		return // it is putting everything back already
 	}
 	if !e.stop.signal {
 		e.stop.signal, e.stop.since = true, e.now
@@ -100,7 +106,7 @@ func (e *Engine) stepStopping() {
 		}
 		e.checkReplacements(g)
 		e.endDrains(g)
-		if !e.stop.signal && !e.giveBack(g) {
+		if !e.stop.signal && !e.stop.keepSurge && !e.giveBack(g) {
 			continue
 		}
 		if e.restore(g) {

@@ -36,10 +36,12 @@ type Kind string
 // Kinds. Those that Durable reports are journalled before the effects of the
 // same step run.
 const (
-	RotationStarted  Kind = "rotation-started"  // Data: groups, nodes, mode
+	RotationStarted  Kind = "rotation-started"  // Data: groups, nodes, mode, spec, unhealthy
 	RotationFinished Kind = "rotation-finished" // Code: done, stopped, gate-failed, failed
 	RotationStopping Kind = "rotation-stopping" // Code: signal, failure
 
+	GroupPlanned  Kind = "group-planned"  // Data: instances, separated by spaces
+	CanaryPassed  Kind = "canary-passed"  // the group's first node was replaced, its pods are healthy
 	GroupStarted  Kind = "group-started"  // Data: base, surge, unavailable, nodes
 	GroupHalted   Kind = "group-halted"   // Code and Message say why
 	GroupFinished Kind = "group-finished" // Data: replaced, quarantined
@@ -65,7 +67,6 @@ const (
 	PodEvicted      Kind = "pod-evicted"
 	EvictionRefused Kind = "eviction-refused"
 
-	GatePassed Kind = "gate-passed"
 	GateFailed Kind = "gate-failed"
 	Waiting    Kind = "waiting" // what the rotation as a whole waits for
 )
@@ -76,7 +77,7 @@ const (
 func (k Kind) Durable() bool {
 	switch k {
 	case RotationStarted, RotationFinished, RotationStopping,
-		GroupStarted, GroupHalted, GroupFinished, GroupResized,
+		GroupPlanned, CanaryPassed, GroupStarted, GroupHalted, GroupFinished, GroupResized,
 		OpIntended, OpSucceeded, OpFailed,
 		ReplacementBad, NodeDraining, NodeDrained, NodeQuarantined, NodeReplaced, GateFailed:
 		return true

@@ -108,13 +108,6 @@ func (d *Dir) load() error {
 	return nil
 }
 
-// LastSeq is the sequence number of the last event; 0: there is none yet.
-func (d *Dir) LastSeq() uint64 {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.seq
-}
-
 // Path of the file.
 func (d *Dir) Path() string { return d.path }
 

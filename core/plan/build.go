@@ -18,9 +18,15 @@ import (
 // selection matches nothing that exists; everything else that stands in the
 // way becomes a refusal in the plan. now is used for ages only.
 func Build(spec Spec, inv model.Inventory, now time.Time) (*Plan, error) {
-	b := &builder{spec: spec, inv: inv, now: now, plan: &Plan{Cluster: spec.Cluster, Mode: spec.Strategy.Mode}}
+	return Resume(spec, inv, now, Memory{})
+}
+
+// Resume makes the plan of a rotation that goes on after its earlier runs. With
+// an empty memory it is Build.
+func Resume(spec Spec, inv model.Inventory, now time.Time, past Memory) (*Plan, error) {
+	b := &builder{spec: spec, inv: inv, now: now, past: past, plan: &Plan{Cluster: spec.Cluster, Mode: spec.Strategy.Mode}}
 	b.index()
-	groups, err := selectGroups(spec.Select, inv.Groups)
+	groups, err := selectGroups(spec.Cluster, spec.Select, inv.Groups)
 	if err != nil {
 		return nil, err
 	}
@@ -45,6 +51,7 @@ type builder struct {
 	spec Spec
 	inv  model.Inventory
 	now  time.Time
+	past Memory
 	plan *Plan
 
 	nodeOf    map[string]*model.Node  // by provider id
@@ -99,7 +106,7 @@ func (b *builder) outdated(g model.NodeGroup) ([]Node, int) {
 			continue
 		}
 		n := b.nodeOf[in.ProviderID]
-		reasons := b.reasons(in)
+		reasons := b.reasons(g, in)
 		if len(reasons) == 0 || !b.selected(in, n) {
 			current++
 			continue
@@ -111,8 +118,15 @@ func (b *builder) outdated(g model.NodeGroup) ([]Node, int) {
 		}
 		old = append(old, aged{p, in.LaunchedAt})
 	}
-	// Oldest first; the id breaks ties, so that two plans agree.
+	// Those that failed before go last; oldest first; the id breaks ties, so that
+	// two plans agree.
 	slices.SortFunc(old, func(a, c aged) int {
+		if fa, fc := b.past.Quarantined[a.Instance], b.past.Quarantined[c.Instance]; fa != fc {
+			if fc {
+				return -1
+			}
+			return 1
+		}
 		return cmp.Or(a.launched.Compare(c.launched), cmp.Compare(a.Instance, c.Instance))
 	})
 	nodes := make([]Node, len(old))
@@ -122,8 +136,11 @@ func (b *builder) outdated(g model.NodeGroup) ([]Node, int) {
 	return nodes, current
 }
 
-func (b *builder) reasons(in model.Instance) []model.Reason {
+func (b *builder) reasons(g model.NodeGroup, in model.Instance) []model.Reason {
 	reasons := slices.Clone(in.Reasons)
+	if planned := b.past.Planned[g.Name]; planned != nil && !planned[in.ID] {
+		return reasons // it came up during the rotation: only the provider's reasons count
+	}
 	if age := b.spec.Select.MaxAge; age > 0 && !in.LaunchedAt.IsZero() && b.now.Sub(in.LaunchedAt) > age {
 		reasons = append(reasons, model.Reason{Code: "age",
 			Message: fmt.Sprintf("launched %s, older than %s", in.LaunchedAt.UTC().Format(time.RFC3339), age)})

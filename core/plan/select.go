@@ -24,7 +24,11 @@ var roleOrder = []model.Role{model.RoleBastion, model.RoleControlPlane, model.Ro
 
 // selectGroups returns the groups of the selection in the order in which they
 // are visited: by role, then by name.
-func selectGroups(sel Select, all []model.NodeGroup) ([]model.NodeGroup, error) {
+func selectGroups(cluster string, sel Select, all []model.NodeGroup) ([]model.NodeGroup, error) {
+	if len(all) == 0 {
+		return nil, &SelectionError{Message: fmt.Sprintf("the driver found no node group of cluster %s", cluster),
+			Fix: "check the cluster's name, the driver's account and region, and how its groups are marked"}
+	}
 	roles := sel.Roles
 	if len(roles) == 0 {
 		roles = []string{string(model.RoleNode)}
@@ -45,8 +49,8 @@ func selectGroups(sel Select, all []model.NodeGroup) ([]model.NodeGroup, error) 
 	}
 	if len(chosen) == 0 {
 		return nil, &SelectionError{
-			Message: fmt.Sprintf("the selection matches none of %d node groups (roles %s)", len(all), strings.Join(roles, ", ")),
-			Fix:     "check the cluster's name, select.groups, select.excludeGroups and select.roles; the driver found: " + names(all)}
+			Message: fmt.Sprintf("the selection matches none of the %d node group(s) of cluster %s (roles %s)", len(all), cluster, strings.Join(roles, ", ")),
+			Fix:     "check select.groups, select.excludeGroups and select.roles; the driver found: " + names(all)}
 	}
 	slices.SortFunc(chosen, func(a, b model.NodeGroup) int {
 		return cmp.Or(cmp.Compare(slices.Index(roleOrder, a.Role), slices.Index(roleOrder, b.Role)), cmp.Compare(a.Name, b.Name))
@@ -64,9 +68,6 @@ func matches(patterns []string, name string) bool {
 }
 
 func names(groups []model.NodeGroup) string {
-	if len(groups) == 0 {
-		return "no node group"
-	}
 	var s []string
 	for _, g := range groups {
 		s = append(s, g.Name)

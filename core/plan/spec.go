@@ -74,10 +74,40 @@ type Strategy struct {
 	GroupsAtOnce int `yaml:"groupsAtOnce" json:"groupsAtOnce"`
 	// BatchSize is the number of nodes of a wave in batch mode; 0: as many as
 	// MaxSurge and MaxUnavailable allow.
-	BatchSize int    `yaml:"batchSize" json:"batchSize"`
-	Canary    Canary `yaml:"canary" json:"canary"`
-	Waits     Waits  `yaml:"waits" json:"waits"`
+	BatchSize int `yaml:"batchSize" json:"batchSize"`
+	// OnFailure says what a node that cannot be drained does to the rotation.
+	// Default abort.
+	OnFailure OnFailure `yaml:"onFailure" json:"onFailure"`
+	// MaxFailed stops the rotation when more nodes than this could not be
+	// drained; 0: no limit. Default 3.
+	MaxFailed int `yaml:"maxFailed" json:"maxFailed"`
+	// OnSignal says what the first SIGINT or SIGTERM does. Default keep.
+	OnSignal OnSignal `yaml:"onSignal" json:"onSignal"`
+	Canary   Canary   `yaml:"canary" json:"canary"`
+	Waits    Waits    `yaml:"waits" json:"waits"`
 }
+
+// OnFailure is a policy for nodes that cannot be drained.
+type OnFailure string
+
+// Policies. All leave the failed node as it was before its drain.
+const (
+	FailurePause    OnFailure = "pause"    // end, and keep the surge for the next run
+	FailureAbort    OnFailure = "abort"    // end, and take the surge back
+	FailureContinue OnFailure = "continue" // go on, and try the node once more at the end
+)
+
+// OnSignal is a policy for the first signal.
+type OnSignal string
+
+// Policies.
+const (
+	// SignalKeep ends within seconds: cordons, taints and provider settings are
+	// put back, surge is kept for the next run.
+	SignalKeep OnSignal = "keep"
+	// SignalUndo takes the surge back too, which drains the nodes given back.
+	SignalUndo OnSignal = "undo"
+)
 
 // Canary: the first node of each group goes alone.
 type Canary struct {

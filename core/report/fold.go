@@ -201,7 +201,7 @@ func (f *Fold) apply(e event.Event) {
 		}
 	case event.GateFailed:
 		f.trouble(&f.s.Failures, e)
-	case event.GatePassed, event.Waiting:
+	case event.GroupPlanned, event.CanaryPassed, event.Waiting:
 		// Nothing to count: progress lines tell them.
 	}
 }

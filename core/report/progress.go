@@ -149,8 +149,8 @@ func (p *Progress) text(e event.Event) string {
 			s += fmt.Sprintf(" [%d/%d]", p.replaced, p.planned)
 		}
 		return s
-	case event.GatePassed:
-		return with("gate " + e.Code + " passed")
+	case event.CanaryPassed:
+		return with("canary passed")
 	case event.GateFailed:
 		return with("gate " + e.Code + " failed")
 	case event.Waiting:

@@ -85,7 +85,7 @@ func troubled() []event.Event {
 	s.at(60*time.Second).add(event.Event{Kind: event.NodeDrained, Group: g, Instance: "i-old1", Node: "node-old1"}, "seconds", "34.0", "evicted", "2")
 	s.add(event.Event{Kind: event.OpIntended, Group: g, Instance: "i-old1", Node: "node-old1", Op: "4", Verb: "terminate"}, "shrink", "false")
 	s.at(80*time.Second).add(event.Event{Kind: event.NodeReplaced, Group: g, Instance: "i-old1", Node: "node-old1"}, "seconds", "54.0")
-	s.add(event.Event{Kind: event.GatePassed, Group: g, Code: "canary", Message: "the first node was replaced and its pods are healthy"})
+	s.add(event.Event{Kind: event.CanaryPassed, Group: g, Message: "the first node was replaced and its pods are healthy"})
 	s.at(90*time.Second).add(event.Event{Kind: event.GroupResized, Group: g, Message: "somebody else changed the size of group workers from 3 to 4; the rotation goes on with it"}, "from", "3", "to", "4")
 	s.add(event.Event{Kind: event.NodeReplaced, Group: g, Instance: "i-old2", Node: "node-old2", Code: "by-others", Message: "node-old2 was ended by somebody else"})
 	s.at(100 * time.Second).add(event.Event{Kind: event.NodeDraining, Group: g, Instance: "i-old3", Node: "node-old3"})

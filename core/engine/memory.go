@@ -1,0 +1,191 @@
+package engine
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rotatord/rotator/core/event"
+	"github.com/rotatord/rotator/core/model"
+	"github.com/rotatord/rotator/core/plan"
+)
+
+// Memory is what an engine takes from the journal of its rotation: ownership
+// and what was before. Facts it takes from the world.
+type Memory struct {
+	plan.Memory
+	// LastSeq is the sequence number of the last event; 0: there was none.
+	LastSeq uint64
+	// Started is when the rotation began; Spec the fingerprint it began with.
+	Started time.Time
+	Spec    string
+	// Ended is the code of the last RotationFinished; empty: it was cut off.
+	Ended Status
+
+	canary    map[string]time.Time // by group name: when it was through
+	unhealthy map[model.WorkloadKey]bool
+	open      []event.Event // intents without an outcome, oldest first
+}
+
+// Restore folds the events of a rotation's earlier runs. It is pure, and any
+// prefix of a journal gives a Memory that is safe to go on with.
+func Restore(past []event.Event) Memory {
+	m := Memory{canary: make(map[string]time.Time), unhealthy: make(map[model.WorkloadKey]bool)}
+	m.Planned, m.Quarantined = make(map[string]map[string]bool), make(map[string]bool)
+	for _, ev := range past {
+		m.LastSeq = ev.Seq
+		switch ev.Kind {
+		case event.RotationStarted:
+			m.Ended = ""
+			if m.Started.IsZero() {
+				m.Started, m.Spec = ev.Time, ev.Data["spec"]
+				for _, s := range strings.Fields(ev.Data["unhealthy"]) {
+					if k, ok := parseWorkload(s); ok {
+						m.unhealthy[k] = true
+					}
+				}
+			}
+		case event.GroupPlanned:
+			if m.Planned[ev.Group] == nil {
+				m.Planned[ev.Group] = make(map[string]bool)
+			}
+			for _, id := range strings.Fields(ev.Data["instances"]) {
+				m.Planned[ev.Group][id] = true
+			}
+		case event.CanaryPassed:
+			m.canary[ev.Group] = ev.Time
+		case event.NodeQuarantined:
+			m.Quarantined[ev.Instance] = true
+		case event.OpIntended:
+			m.close(ev.Op)
+			m.open = append(m.open, ev)
+		case event.OpSucceeded, event.OpFailed:
+			m.close(ev.Op)
+		case event.RotationFinished:
+			m.Ended = Status(ev.Code)
+		}
+	}
+	return m
+}
+
+func (m *Memory) close(op string) {
+	m.open = slices.DeleteFunc(m.open, func(o event.Event) bool { return o.Op == op })
+}
+
+// plannedChunk bounds the ids in one GroupPlanned event.
+const plannedChunk = 200
+
+// recordPlanned keeps which instances the rotation set out to replace, so that
+// a later run does not take the replacements for more of them.
+func (e *Engine) recordPlanned(g *group) {
+	var fresh []string
+	for _, n := range g.Nodes {
+		if !e.mem.Planned[g.Name][n.Instance] {
+			fresh = append(fresh, n.Instance)
+		}
+	}
+	for ids := range slices.Chunk(fresh, plannedChunk) {
+		e.record(event.Event{Kind: event.GroupPlanned, Group: g.Name, Data: map[string]string{"instances": strings.Join(ids, " ")}})
+	}
+}
+
+// baseline remembers which workloads were healthy when the rotation began; an
+// earlier run's word counts, because its own drains may be why one is not now.
+func (e *Engine) baseline() (unhealthy string) {
+	resumed := e.mem.LastSeq > 0
+	var names []string
+	for k, w := range e.w.workloads {
+		healthy := w.Healthy()
+		if resumed {
+			healthy = !e.mem.unhealthy[k]
+		}
+		if healthy {
+			e.healthy[k] = true
+			continue
+		}
+		names = append(names, formatWorkload(k))
+	}
+	slices.Sort(names)
+	// A cluster with more broken workloads than this has none to speak of; those
+	// beyond it would only be judged more strictly after a crash.
+	const most = 500
+	return strings.Join(names[:min(len(names), most)], " ")
+}
+
+func formatWorkload(k model.WorkloadKey) string { return k.Kind + "/" + k.Namespace + "/" + k.Name }
+
+func parseWorkload(s string) (model.WorkloadKey, bool) {
+	p := strings.Split(s, "/")
+	if len(p) != 3 {
+		return model.WorkloadKey{}, false
+	}
+	return model.WorkloadKey{Kind: p[0], Namespace: p[1], Name: p[2]}, true
+}
+
+// takeUp compares the intents that an earlier run left open with the world:
+// where the goal is reached, the intent is closed; the others stay open and
+// give their id to the same change, should it be decided again.
+func (e *Engine) takeUp() {
+	e.mem.open = slices.DeleteFunc(e.mem.open, func(ev event.Event) bool {
+		done, code := e.reached(ev), "found-done"
+		if Verb(ev.Verb) == VerbPatchNode {
+			// What a node carries is read from the node, and decided anew.
+			done, code = true, "decided-anew"
+		}
+		if done {
+			e.record(event.Event{Kind: event.OpSucceeded, Op: ev.Op, Verb: ev.Verb, Group: ev.Group, Instance: ev.Instance, Node: ev.Node, Code: code})
+		}
+		return done
+	})
+}
+
+func (e *Engine) reached(ev event.Event) bool {
+	g := e.groupNamed(ev.Group)
+	if g == nil {
+		return false
+	}
+	switch Verb(ev.Verb) {
+	case VerbTerminate:
+		m := e.byInst[ev.Instance]
+		return m == nil || m.phase == memberTerminating || m.phase == memberGone
+	case VerbSetSurge:
+		return fmt.Sprint(g.surge) == ev.Data["surge"]
+	case VerbRestore:
+		return !g.prepared
+	case VerbPrepare, VerbPatchNode, VerbObserve, VerbEvict, VerbDeletePod:
+	}
+	return false
+}
+
+func (e *Engine) groupNamed(name string) *group {
+	for _, g := range e.groups {
+		if g.Name == name {
+			return g
+		}
+	}
+	return nil
+}
+
+// reuse returns the id under which an earlier run recorded the same change;
+// empty: none did.
+func (e *Engine) reuse(o *op) string {
+	want := o.event(event.OpIntended)
+	for i, ev := range e.mem.open {
+		if ev.Verb == want.Verb && ev.Group == want.Group && ev.Instance == want.Instance &&
+			ev.Data["shrink"] == want.Data["shrink"] && ev.Data["surge"] == want.Data["surge"] {
+			e.mem.open = slices.Delete(e.mem.open, i, i+1)
+			return ev.Op
+		}
+	}
+	return ""
+}
+
+// giveUp closes what is still open at the end: it was not decided again.
+func (e *Engine) giveUp() {
+	for _, ev := range e.mem.open {
+		e.record(event.Event{Kind: event.OpFailed, Op: ev.Op, Verb: ev.Verb, Group: ev.Group, Instance: ev.Instance, Node: ev.Node,
+			Code: "superseded", Message: "an earlier run was cut off during this change, and it is not needed any more"})
+	}
+	e.mem.open = nil
+}
