@@ -16,6 +16,7 @@ import (
 const (
 	leaseDuration = 40 * time.Second // a kubelet's default
 	leaseWorkers  = 8                // leases renewed at once
+	leaseTimeout  = 10 * time.Second // of one renewal, as in a kubelet: one that hangs must not hold up the others
 )
 
 // renewLeases keeps the lease of every living node fresh. One pass renews all:
@@ -58,6 +59,8 @@ func (l *leases) renew(ctx context.Context) {
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
+			ctx, cancel := context.WithTimeout(ctx, leaseTimeout)
+			defer cancel()
 			// What fails is tried again at the next tick, as a kubelet would.
 			if lease, err := l.write(ctx, n); err == nil {
 				l.mu.Lock()

@@ -18,7 +18,7 @@ type Options struct {
 	PodStart     time.Duration // a pod, from bound to Ready
 	PodStop      time.Duration // a pod, from asked to end to gone
 	JobRun       time.Duration // a pod of a job, from Running to Succeeded
-	NodeLostTime time.Duration // how long a dead node's lease lasts; 0: Kubernetes' 50 s
+	NodeLostTime time.Duration // how long a node whose kubelet is silent counts as alive
 
 	Workload       string // WorkloadDemo, WorkloadNone or the path of a YAML file
 	Pods           int    // of the demo; 0: as many as suit the nodes
@@ -39,7 +39,11 @@ func Defaults() Options {
 	return Options{
 		Cluster: "demo", Region: "eu-central-1", Nodes: 12, Groups: 1, Zones: 3,
 		BootDelay: 2 * time.Second, PodStart: time.Second, PodStop: 500 * time.Millisecond, JobRun: 30 * time.Second,
-		Workload: WorkloadDemo, Seed: 1,
+		// Kubernetes' 50 s have been too short for a loaded machine: nodes were
+		// called dead, and their pods not Ready, only because nothing got a CPU.
+		// A terminated machine's node goes at once all the same.
+		NodeLostTime: 3 * time.Minute,
+		Workload:     WorkloadDemo, Seed: 1,
 	}
 }
 
@@ -69,7 +73,7 @@ func (o Options) Validate() error {
 		return fmt.Errorf("--apiserver-port %d: choose 1 to 65535, or 0 for a free one", o.APIServerPort)
 	}
 	for flag, d := range map[string]time.Duration{
-		"boot-delay": o.BootDelay, "pod-start-delay": o.PodStart, "pod-stop-delay": o.PodStop, "job-run-delay": o.JobRun,
+		"boot-delay": o.BootDelay, "pod-start-delay": o.PodStart, "pod-stop-delay": o.PodStop, "job-run-delay": o.JobRun, "node-monitor-grace-period": o.NodeLostTime,
 	} {
 		if d < 0 {
 			return fmt.Errorf("--%s %v: it cannot be negative", flag, d)

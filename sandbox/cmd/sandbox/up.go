@@ -54,7 +54,7 @@ never-ready ("true") on pods, ready-delay and never-ready on nodes.`,
 	f.DurationVar(&o.PodStart, "pod-start-delay", o.PodStart, "how long a pod takes from its node to Ready")
 	f.DurationVar(&o.PodStop, "pod-stop-delay", o.PodStop, "how long a pod takes to end; its grace period cuts it short")
 	f.DurationVar(&o.JobRun, "job-run-delay", o.JobRun, "how long a pod runs that may complete")
-	f.DurationVar(&o.NodeLostTime, "node-monitor-grace-period", 50*time.Second, "how long a dead node counts as alive")
+	f.DurationVar(&o.NodeLostTime, "node-monitor-grace-period", o.NodeLostTime, "how long a node whose kubelet is silent counts as alive")
 	f.StringVar(&o.Workload, "workload", o.Workload, "demo, none, or a YAML file of manifests")
 	f.IntVar(&o.Pods, "pods", 0, "how many pods the demo has, about (default: 9 for each node)")
 	f.Uint64Var(&o.Seed, "seed", o.Seed, "decides all chance: ids, the demo's workloads, which calls a fault strikes")
