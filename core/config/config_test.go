@@ -84,7 +84,7 @@ func TestDefaults(t *testing.T) {
 		Driver: plan.Driver{Timeout: 2 * time.Minute},
 		Select: plan.Select{Roles: []string{"node"}},
 		Strategy: plan.Strategy{
-			Mode: "rolling", MaxSurge: "1", MaxUnavailable: "0", GroupsAtOnce: 1,
+			Mode: "rolling", MaxSurge: "1", MaxUnavailable: "0", GroupsAtOnce: 1, OnFailure: plan.FailureAbort, MaxFailed: 3, OnSignal: plan.SignalKeep,
 			Canary: plan.Canary{Enabled: true},
 		},
 		Drain: plan.Drain{Deadline: 15 * time.Minute, OnDeadline: "fail", UnmanagedPods: "refuse", MaxEvictions: 50},
