@@ -67,6 +67,9 @@ func (e *Engine) admit(g *group) (starved bool) {
 	}
 	usable := g.count(e.usable)
 	for busy < limit && e.globalRoom() {
+		if usable <= g.base-g.Unavailable && e.allCount(pool) {
+			return busy == 0 // whichever it is, one too many would be missing
+		}
 		m := e.pick(g, pool)
 		if m == nil {
 			// In batch mode the wave may wait for what never comes.
@@ -84,6 +87,19 @@ func (e *Engine) admit(g *group) (starved bool) {
 		e.startDrain(g, m)
 	}
 	return false
+}
+
+// allCount tells whether there are old nodes that wait, and all of them usable.
+func (e *Engine) allCount(pool []*member) bool {
+	waits := false
+	for _, m := range pool {
+		if m.old && m.phase == memberWaiting {
+			if waits = true; !e.usable(m) {
+				return false
+			}
+		}
+	}
+	return waits
 }
 
 // canary tells whether the group still goes one node at a time: until the

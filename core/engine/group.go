@@ -26,9 +26,10 @@ const (
 type group struct {
 	plan.Group
 	phase   groupPhase
-	members []*member // all instances, in the order of the plan, then of their launch
-	base    int       // the group's own size, as the last snapshot shows it
-	surge   int       // extra instances in force, as the provider confirmed
+	members []*member      // all instances, in the order of the plan, then of their launch
+	planned map[string]int // instance id -> its place in Nodes
+	base    int            // the group's own size, as the last snapshot shows it
+	surge   int            // extra instances in force, as the provider confirmed
 
 	preparing, prepared bool
 	surging             bool // a SetSurge is on its way
@@ -48,7 +49,13 @@ type group struct {
 	trouble       string // why something was left behind; for the summary
 }
 
-func newGroup(g plan.Group) *group { return &group{Group: g, base: g.Size, prepared: g.HeldBy != ""} }
+func newGroup(p plan.Group) *group {
+	g := &group{Group: p, base: p.Size, prepared: p.HeldBy != "", planned: make(map[string]int, len(p.Nodes))}
+	for i, n := range p.Nodes {
+		g.planned[n.Instance] = i
+	}
+	return g
+}
 
 func (e *Engine) stepGroups() {
 	active, unfinished := 0, false

@@ -143,6 +143,11 @@ func (e *Engine) takeInstances(g *group, now []model.Instance, first bool) {
 			e.outdatedReplacement(g, m)
 		}
 	}
+	if first {
+		slices.SortFunc(g.members, func(a, b *member) int {
+			return cmp.Or(cmp.Compare(g.order(a), g.order(b)), cmp.Compare(a.inst.ID, b.inst.ID))
+		})
+	}
 	for _, m := range g.members {
 		if !seen[m.inst.ID] && m.phase != memberGone {
 			e.gone(g, m)
@@ -150,13 +155,19 @@ func (e *Engine) takeInstances(g *group, now []model.Instance, first bool) {
 	}
 }
 
+// order is a member's place in the plan; -1: the plan leaves it.
+func (g *group) order(m *member) int {
+	if i, ok := g.planned[m.inst.ID]; ok {
+		return i
+	}
+	return -1
+}
+
 // adopt makes a member of an instance that was not known.
 func (e *Engine) adopt(g *group, in model.Instance, first bool) *member {
 	m := &member{inst: in, ours: !first, firstSeen: e.now}
-	for _, n := range g.Nodes {
-		if n.Instance == in.ID {
-			m.old, m.node = true, n.Node
-		}
+	if i, ok := g.planned[in.ID]; ok {
+		m.old, m.node = true, g.Nodes[i].Node
 	}
 	if e.cfg.DrainOnly {
 		m.node = in.ID // the node stands for its instance
@@ -172,14 +183,6 @@ func (e *Engine) adopt(g *group, in model.Instance, first bool) *member {
 	e.byInst[in.ID] = m
 	e.byProvider[in.ProviderID] = m
 	g.members = append(g.members, m)
-	order := func(m *member) int {
-		return slices.IndexFunc(g.Nodes, func(n planNode) bool { return n.Instance == m.inst.ID })
-	}
-	if first {
-		slices.SortStableFunc(g.members, func(a, b *member) int {
-			return cmp.Or(cmp.Compare(order(a), order(b)), cmp.Compare(a.inst.ID, b.inst.ID))
-		})
-	}
 	if m.ours && m.phase == memberBooting {
 		g.lastProgress = e.now
 		e.record(event.Event{Kind: event.ReplacementLaunched, Group: g.Name, Instance: in.ID,
