@@ -36,7 +36,7 @@ func TestBadInput(t *testing.T) {
 			code: exitUsage, words: []string{"version"}},
 		{name: "driver dies during start", flags: []string{"--driver-path", script(t, 0o755, `echo 'no license found' >&2; exit 3`)},
 			code: exitUsage, words: []string{"driver"}},
-		{name: "driver is world-writable", flags: []string{"--driver-path", script(t, 0o777, `exit 0`)}, code: exitUsage, words: []string{"writable"}},
+		{name: "driver is world-writable", flags: []string{"--driver-path", script(t, 0o777, `exit 0`)}, code: exitUsage, words: []string{"everybody can write"}},
 		{name: "driver's checksum is another", flags: []string{"--driver-sha256", "0000000000000000000000000000000000000000000000000000000000000000"},
 			code: exitUsage, words: []string{"sha256"}},
 		{name: "unknown key of the driver's configuration", flags: []string{"--driver-config", "regoin=eu-central-1"}, code: exitUsage, words: []string{"regoin"}},
@@ -45,7 +45,7 @@ func TestBadInput(t *testing.T) {
 		{name: "no AWS credentials", code: exitUsage, words: []string{"credentials"},
 			env: []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_EC2_METADATA_DISABLED=true", "HOME=" + noHome}},
 		{name: "AWS credentials are denied", env: []string{"AWS_ACCESS_KEY_ID=denied"}, code: exitFailed, words: []string{"autoscaling:DescribeAutoScalingGroups"}},
-		{name: "AWS credentials are unknown", env: []string{"AWS_ACCESS_KEY_ID=AKIAUNKNOWN"}, code: exitFailed, words: []string{"credentials"}},
+		{name: "AWS credentials are unknown", env: []string{"AWS_ACCESS_KEY_ID=AKIAUNKNOWN"}, code: exitUsage, words: []string{"credentials"}},
 	}
 	before, otherBefore := s.State(t), other.State(t)
 	s.PublishImage(t, groupName(s, 1)) // so that there would be something to do

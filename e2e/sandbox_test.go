@@ -294,8 +294,10 @@ func lazily(cluster, region string, args ...string) func(testing.TB) *Sandbox {
 	}
 }
 
-// delays are short: what is tested is order, not endurance.
-var delays = []string{"--boot-delay", "1s", "--pod-start-delay", "500ms", "--pod-stop-delay", "200ms"}
+// delays are short: what is tested is order, not endurance. A machine that is
+// shared with others may stand still for a minute, and no test here is about
+// nodes that die: hence the long grace.
+var delays = []string{"--boot-delay", "1s", "--pod-start-delay", "500ms", "--pod-stop-delay", "200ms", "--node-monitor-grace-period", "10m"}
 
 var (
 	// plain: three groups over three zones, with workloads under budgets.

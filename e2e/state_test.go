@@ -60,7 +60,7 @@ type GroupState struct {
 	Suspended         []string // processes
 	Tags              []string // key=value, sorted
 	Protected         bool     // new instances protected from scale-in
-	Instances         []string // sorted
+	Instances         []string // sorted; those that are ending left out
 }
 
 // NodeState is a node, as far as rotatord could leave traces.
@@ -93,6 +93,10 @@ func (s *Sandbox) State(tb testing.TB) State {
 				gs.Tags = append(gs.Tags, aws.ToString(t.Key)+"="+aws.ToString(t.Value))
 			}
 			for _, in := range g.Instances {
+				// One that is on its way out no longer fills the group's capacity.
+				if strings.HasPrefix(string(in.LifecycleState), "Terminat") {
+					continue
+				}
 				gs.Instances = append(gs.Instances, aws.ToString(in.InstanceId))
 			}
 			slices.Sort(gs.Suspended)
