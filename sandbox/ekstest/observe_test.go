@@ -183,6 +183,27 @@ func TestReplacementOfANewerVersion(t *testing.T) {
 	}
 }
 
+// TestImageNotShownYet: a replacement that EC2 does not show yet counts as
+// pending where images are compared, for nobody knows what it is made from.
+func TestImageNotShownYet(t *testing.T) {
+	w := newWorld(t)
+	w.template("by-parameter", "resolve:ssm:"+aws.ParameterRecommendedImage)
+	w.seed(2, func(s *aws.GroupSpec) { s.LaunchTemplate = "by-parameter" })
+	d := w.driver()
+	w.hide(true)
+	for _, i := range look(t, d, 0).Instances {
+		if i.State != sdk.InstancePending || len(i.Reasons) > 0 {
+			t.Errorf("%s: state %v, reasons %v", i.ID, i.State, i.Reasons)
+		}
+	}
+	w.hide(false)
+	for _, i := range look(t, d, 0).Instances {
+		if i.State != sdk.InstanceInService || !strings.Contains(i.Revision, "@ami-") {
+			t.Errorf("%s: state %v, revision %s", i.ID, i.State, i.Revision)
+		}
+	}
+}
+
 func TestWhichGroups(t *testing.T) {
 	w := newWorld(t)
 	w.seed(1)

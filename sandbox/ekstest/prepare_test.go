@@ -98,8 +98,8 @@ func TestRestoreIsExact(t *testing.T) {
 			// Again, without a record: success, and no change.
 			w.calls()
 			accepted(t, restore(t, d))
-			if n := w.Stats(false).Changing; n > 0 {
-				t.Errorf("again: %v", w.calls())
+			if n := changes(w.calls()); len(n) > 0 {
+				t.Errorf("again: %v", n)
 			}
 		})
 	}
@@ -113,6 +113,9 @@ func TestPrepareNeverOverwrites(t *testing.T) {
 	d := w.driver()
 	accepted(t, prepare(t, d))
 	record := w.state(groupA).Tags["rotatord.github.io/prepared"]
+	if !strings.Contains(record, "azrebalance=running protect=false") {
+		t.Fatalf("record %q", record)
+	}
 	// Somebody resumes what the rotation suspended: it is asserted again.
 	_, err := w.person().ResumeProcesses(t.Context(), &autoscaling.ResumeProcessesInput{AutoScalingGroupName: ptr(groupA), ScalingProcesses: []string{"AZRebalance"}})
 	w.check(err)
@@ -126,8 +129,8 @@ func TestPrepareNeverOverwrites(t *testing.T) {
 	}
 	w.calls()
 	accepted(t, prepare(t, d))
-	if n := w.Stats(false).Changing; n > 0 {
-		t.Errorf("nothing to do, and yet: %v", w.calls())
+	if n := changes(w.calls()); len(n) > 0 {
+		t.Errorf("nothing to do, and yet: %v", n)
 	}
 	accepted(t, restore(t, d))
 	asMade(t, w, 2)

@@ -5,6 +5,7 @@ package ekstest
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -43,7 +44,8 @@ type world struct {
 	mu    sync.Mutex
 	at    time.Time
 	cut   *cut
-	asked map[string]bool // what the driver called, as SERVICE:ACTION
+	blind bool           // DescribeInstances answers with nothing
+	asked map[string]int // the driver's calls since the last time, by SERVICE:ACTION
 }
 
 // cut stands for a kill of the driver: from the request number left on, no
@@ -57,7 +59,7 @@ type cut struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, at: start, asked: map[string]bool{}}
+	w := &world{t: t, at: start, asked: map[string]int{}}
 	limits := map[string]aws.RateLimit{}
 	for family := range aws.DefaultRateLimits() {
 		limits[family] = aws.RateLimit{} // the clock stands still: limits would never recover
@@ -111,6 +113,11 @@ func (w *world) serve(rw http.ResponseWriter, r *http.Request, backend *url.URL,
 	if !pass {
 		panic(http.ErrAbortHandler)
 	}
+	if w.hides(named(r, string(body.text))) {
+		rw.Header().Set("Content-Type", "text/xml;charset=UTF-8")
+		_, _ = rw.Write([]byte(`<DescribeInstancesResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><reservationSet/></DescribeInstancesResponse>`))
+		return
+	}
 	in := r.Clone(r.Context())
 	in.URL = backend.ResolveReference(r.URL)
 	in.RequestURI, in.Body = "", body.reader()
@@ -133,7 +140,12 @@ func (w *world) admit(r *http.Request, body string) (pass, answer bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	c, name := w.cut, named(r, body)
-	w.asked[name] = true
+	// The SDK's own repeats do not count. On loopback some happen unasked: an
+	// answer that comes before net/http has seen the end of the request's body
+	// makes it close the connection.
+	if strings.HasPrefix(r.Header.Get("Amz-Sdk-Request"), "attempt=1;") {
+		w.asked[name]++
+	}
 	switch {
 	case c == nil:
 		return true, true
@@ -147,6 +159,20 @@ func (w *world) admit(r *http.Request, body string) (pass, answer bool) {
 	}
 	c.done = true
 	return c.after, false
+}
+
+// hide makes DescribeInstances answer with nothing, as EC2 does for a moment
+// after a launch.
+func (w *world) hide(on bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.blind = on
+}
+
+func (w *world) hides(name string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.blind && name == "ec2:DescribeInstances"
 }
 
 func (w *world) killed() {
@@ -294,13 +320,19 @@ func (w *world) fault(f control.Fault) {
 	}
 }
 
-// calls counts the calls since the last time, by SERVICE:ACTION.
+// calls counts the driver's calls since the last time, by SERVICE:ACTION.
 func (w *world) calls() map[string]int {
-	n := map[string]int{}
-	for _, c := range w.Stats(true).Calls {
-		n[c.Service+":"+c.Action] += int(c.Calls)
-	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n := w.asked
+	w.asked = map[string]int{}
 	return n
+}
+
+// changes are those of the calls that change something.
+func changes(calls map[string]int) map[string]int {
+	maps.DeleteFunc(calls, func(name string, _ int) bool { return reads(name) })
+	return calls
 }
 
 func total(calls map[string]int) (n int) {
