@@ -220,7 +220,7 @@ func (s *supervisor) configure(ctx context.Context, p *process, validateOnly boo
 		if d.Severity != model.SeverityError {
 			continue
 		}
-		if strings.HasPrefix(d.Code, sdk.DiagnosticCredentials) {
+		if sdk.AboutCredentials(d.Code) {
 			code = CodeDenied
 		}
 		text := s.mask.mask(d.Summary)

@@ -1,6 +1,10 @@
 package sdk
 
-import "time"
+import (
+	"slices"
+	"strings"
+	"time"
+)
 
 // Info describes a driver.
 type Info struct {
@@ -157,11 +161,15 @@ type Diagnostic struct {
 	Retry    Retry
 }
 
-// DiagnosticCredentials begins the codes of Configure's diagnostics about
-// credentials that are missing or denied ("credentials-missing",
-// "credentials-denied"): the host reports them apart from a wrong
-// configuration.
-const DiagnosticCredentials = "credentials"
+// AboutCredentials tells whether a diagnostic's code is about credentials that
+// are missing or refused: one of its words is "credentials" or "denied", as in
+// "aws-credentials-missing" and "cloud-denied". The host reports such
+// diagnostics of Configure apart from a wrong configuration.
+func AboutCredentials(code string) bool {
+	return slices.ContainsFunc(strings.Split(code, "-"), func(word string) bool {
+		return word == "credentials" || word == "denied"
+	})
+}
 
 // Scope selects what Observe returns.
 type Scope struct {

@@ -77,7 +77,7 @@ func (d *Driver) Configure(_ context.Context, raw []byte, validateOnly bool) ([]
 	}
 	client := cloud.Client{File: config.File, Password: config.Password}
 	if _, err := client.Describe(); errors.Is(err, cloud.ErrDenied) {
-		return refuse(sdk.DiagnosticCredentials+"-denied", "the cloud refuses the password", "correct password")
+		return refuse("cloud-denied", "the cloud refuses the password", "correct password")
 	} else if err != nil {
 		return refuse("config-file-unusable", fmt.Sprintf("file %s cannot be used", config.File), err.Error())
 	}

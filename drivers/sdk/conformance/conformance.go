@@ -58,8 +58,8 @@ type Config struct {
 
 const (
 	defaultTimeout = time.Minute
-	// look is the pause between two looks at the provider.
-	look = 100 * time.Millisecond
+	// looks at the provider, at most, within the timeout.
+	looks = 600
 )
 
 // Run runs all tests as subtests of t.

@@ -248,7 +248,7 @@ func (s *subject) eventually(what string, holds func(snapshot) bool) {
 		if time.Now().After(deadline) {
 			s.Fatalf("not within %v: %s", s.c.Timeout, what)
 		}
-		time.Sleep(look)
+		time.Sleep(s.c.Timeout / looks)
 	}
 }
 

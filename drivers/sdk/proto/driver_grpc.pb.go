@@ -101,8 +101,8 @@ type DriverClient interface {
 	// anything there. Idempotent; a later call replaces an earlier one. A
 	// configuration that is refused is reported by diagnostics of severity
 	// ERROR with status OK, and the earlier one stays in force. Credentials that
-	// are missing or denied are a diagnostic whose code begins with
-	// "credentials".
+	// are missing or refused are a diagnostic whose code has "credentials" or
+	// "denied" among its words, as in "cloud-credentials-missing".
 	Configure(ctx context.Context, in *ConfigureRequest, opts ...grpc.CallOption) (*ConfigureResponse, error)
 	// Observe answers one snapshot of everything in scope, in pages, of which the
 	// last and only the last is the end marker. The order of pages and of the
@@ -313,8 +313,8 @@ type DriverServer interface {
 	// anything there. Idempotent; a later call replaces an earlier one. A
 	// configuration that is refused is reported by diagnostics of severity
 	// ERROR with status OK, and the earlier one stays in force. Credentials that
-	// are missing or denied are a diagnostic whose code begins with
-	// "credentials".
+	// are missing or refused are a diagnostic whose code has "credentials" or
+	// "denied" among its words, as in "cloud-credentials-missing".
 	Configure(context.Context, *ConfigureRequest) (*ConfigureResponse, error)
 	// Observe answers one snapshot of everything in scope, in pages, of which the
 	// last and only the last is the end marker. The order of pages and of the
