@@ -45,7 +45,9 @@ type activityOutput struct {
 // not protect … from manual termination"). Without decrement the group refills, unless Launch is suspended.
 //
 // An instance that is terminating already answers with its activity again, and a decrement happens again: the desired
-// capacity is the group's, not the instance's. Cluster autoscalers learned to skip such instances for that reason.
+// capacity is the group's, not the instance's. AWS does not document this; kubernetes/autoscaler#5411 tells of such
+// calls that succeed while the desired size dwindles, and skips terminating instances since. The harsher reading is
+// the one to test against.
 func (c *Cloud) terminateInstanceInGroup(in *terminateInput) (*activityOutput, error) {
 	if in.ShouldDecrementDesiredCapacity == nil {
 		return nil, validationError("1 validation error detected: Value null at 'shouldDecrementDesiredCapacity' failed to satisfy constraint: Member must not be null")

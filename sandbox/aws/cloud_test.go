@@ -93,6 +93,22 @@ func TestDeadInstancesAreForgotten(t *testing.T) {
 	}
 }
 
+// One round of a scale-in is bounded, whatever is asked for; the rounds after it finish the work.
+func TestScaleInIsBoundedByRound(t *testing.T) {
+	a := newAccount(t)
+	a.seed()
+	a.seedGroup(GroupSpec{Name: "g", Max: 250, Desired: 250})
+	a.must(a.setDesired("g", 0))
+	a.pass(200 * time.Millisecond) // one reconcile interval
+	if n := len(a.group("g").settled()); n != 250-maxVictims {
+		t.Errorf("%d left after a round, want %d", n, 250-maxVictims)
+	}
+	a.pass(2 * time.Second)
+	if n := len(a.group("g").Instances); n != 0 {
+		t.Errorf("%d left at the end", n)
+	}
+}
+
 // large makes an account with a group of n instances.
 func large(b *testing.B, n int) (*Cloud, func() time.Time) {
 	b.Helper()

@@ -527,6 +527,11 @@ func TestLaunchConfigurations(t *testing.T) {
 	if p.Groups[0].LaunchConfiguration == "lc-1" || a.group("g").DesiredImage != p.ImageID {
 		t.Errorf("published %+v, group %+v", p, a.group("g"))
 	}
+	_, err = a.AS.DeleteLaunchConfiguration(a.ctx(), &autoscaling.DeleteLaunchConfigurationInput{LaunchConfigurationName: sdk.String("lc-1")})
+	a.must(err)
+	if lcs, err := a.AS.DescribeLaunchConfigurations(a.ctx(), &autoscaling.DescribeLaunchConfigurationsInput{}); err != nil || len(lcs.LaunchConfigurations) != 1 {
+		t.Errorf("after the delete: %+v, %v", lcs, err)
+	}
 }
 
 func TestCreateAndDeleteGroups(t *testing.T) {

@@ -57,6 +57,7 @@ func newAccount(t *testing.T, change ...func(*Config)) *account {
 	a.Cloud = New(cfg)
 	srv := httptest.NewServer(a.Handler())
 	t.Cleanup(srv.Close)
+	t.Cleanup(func() { provoked.note(a.Stats(false)) })
 	a.URL = srv.URL
 	c := a.config("sandbox", "")
 	a.AS, a.EC2, a.SSM, a.STS = autoscaling.NewFromConfig(c), ec2.NewFromConfig(c), ssm.NewFromConfig(c), sts.NewFromConfig(c)

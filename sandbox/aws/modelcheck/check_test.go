@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	// The models lie in this module; the import keeps it in go.mod. It is the root package, a doc comment and no more.
-	_ "github.com/aws/aws-sdk-go"
+	_ "github.com/aws/aws-sdk-go" //nolint:staticcheck // deprecated as an SDK; its API models have no successor as a Go module
 )
 
 const asNS = `xmlns="http://autoscaling.amazonaws.com/doc/2011-01-01/"`
@@ -146,7 +146,7 @@ func TestFlattenedAndMaps(t *testing.T) {
 type answer string
 
 func (a answer) RoundTrip(r *http.Request) (*http.Response, error) {
-	return &http.Response{StatusCode: 200, Body: io.NopCloser(strings.NewReader(string(a))), Request: r}, nil
+	return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader(string(a))), Request: r}, nil
 }
 
 // The transport must report what is wrong and still hand the answer on, unread bytes and all.

@@ -117,6 +117,10 @@ func TestEncode(t *testing.T) {
 			B bool
 		}{}, "<N>0</N><B>false</B>"},
 		{"times in UTC with milliseconds", Query, &struct{ T time.Time }{time.Date(2026, 1, 2, 4, 4, 5, 6e6, time.FixedZone("x", 3600))}, "<T>2026-01-02T03:04:05.006Z</T>"},
+		{"a less-than alone", Query, &struct{ S string }{"a<b"}, "<S>a&lt;b</S>"},
+		{"a control character", Query, &struct{ S string }{"a\nb"}, "<S>a&#xA;b</S>"},
+		{"what is no ASCII", Query, &struct{ S string }{"größe"}, "<S>größe</S>"},
+		{"what XML cannot hold", Query, &struct{ S string }{"a\x00b"}, "<S>a\uFFFDb</S>"},
 		{"text is escaped", Query, &struct{ S string }{"<a>&\""}, "<S>&lt;a&gt;&amp;&#34;</S>"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
