@@ -30,7 +30,7 @@ func Resume(spec Spec, inv model.Inventory, now time.Time, past Memory) (*Plan, 
 	if err != nil {
 		return nil, err
 	}
-	if err := b.checkNodesSelected(); err != nil {
+	if err := b.checkNodesSelected(groups); err != nil {
 		return nil, err
 	}
 	b.checkIdentity(groups)
@@ -89,6 +89,7 @@ func (b *builder) group(g model.NodeGroup) {
 	if len(old) > 0 {
 		b.checkGroup(g)
 		b.size(&pg)
+		b.checkShrink(pg)
 	}
 	b.plan.Groups = append(b.plan.Groups, pg)
 }
@@ -177,9 +178,9 @@ func (b *builder) size(g *Group) {
 	}
 	surge, unavailable = min(surge, len(g.Nodes)), min(unavailable, g.Size)
 	if g.Traits.MaxSurge < surge {
-		if unavailable == 0 {
+		if g.Traits.MaxSurge == 0 && unavailable == 0 {
 			b.refuse(Finding{Code: "cannot-surge", Object: g.Name,
-				Message: fmt.Sprintf("group %s can have at most %d extra instances, and the rotation asks for %d with no instance unavailable", g.Name, g.Traits.MaxSurge, surge),
+				Message: fmt.Sprintf("group %s can have no extra instances, and the rotation asks for %d with no instance unavailable", g.Name, surge),
 				Fix:     "set strategy.maxSurge to 0 and strategy.maxUnavailable to 1 or more, or raise what limits the group"})
 			return
 		}

@@ -31,6 +31,7 @@ func (b *builder) checkIdentity(groups []model.NodeGroup) {
 			nameless = append(nameless, n.Name)
 		}
 	}
+	slices.Sort(nameless)
 	if len(nameless) > 0 {
 		b.warn(Finding{Code: "no-provider-id", Object: nameless[0],
 			Message: fmt.Sprintf("%d node(s) have no spec.providerID and cannot be joined to an instance: %s", len(nameless), list(nameless)),
@@ -61,7 +62,11 @@ func (b *builder) checkGroup(g model.NodeGroup) {
 			Message: fmt.Sprintf("the driver offers no way to replace instances of group %s that this version can use", g.Name),
 			Fix:     "leave the group out with select.excludeGroups"})
 	}
-	if g.Traits.MaxSurge > 0 && !g.Traits.TerminateShrink {
+}
+
+// checkShrink refuses a surge that could not be taken back.
+func (b *builder) checkShrink(g Group) {
+	if g.Surge > 0 && !g.Traits.TerminateShrink {
 		b.refuse(Finding{Code: "cannot-shrink", Object: g.Name,
 			Message: fmt.Sprintf("the driver can add instances to group %s and cannot take them back", g.Name),
 			Fix:     "set strategy.maxSurge to 0"})
@@ -137,6 +142,7 @@ func (b *builder) checkPods() {
 	for i := range b.inv.Budgets {
 		bud := &b.inv.Budgets[i]
 		if pods := never[bud.BudgetKey]; len(pods) > 0 {
+			slices.Sort(pods)
 			b.refuse(Finding{Code: "budget-never-allows", Object: bud.BudgetKey.String(),
 				Message: fmt.Sprintf("PodDisruptionBudget %s wants %d of %d pods healthy and can never allow an eviction; it protects %s",
 					bud.BudgetKey, bud.DesiredHealthy, bud.Expected, list(pods)),

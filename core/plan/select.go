@@ -80,15 +80,30 @@ func names(groups []model.NodeGroup) string {
 	return strings.Join(s, ", ")
 }
 
-// checkNodesSelected refuses names in select.nodes that nothing bears.
-func (b *builder) checkNodesSelected() error {
+// checkNodesSelected refuses names in select.nodes that nothing bears, and
+// those of nodes outside the selected groups: nothing would be done about them.
+func (b *builder) checkNodesSelected(groups []model.NodeGroup) error {
+	selected := make(map[string]bool)
+	for _, g := range groups {
+		for _, in := range b.instances[g.ID] {
+			selected[in.ID] = true
+			if n := b.nodeOf[in.ProviderID]; n != nil {
+				selected[n.Name] = true
+			}
+		}
+	}
 	for _, want := range b.spec.Select.Nodes {
+		if selected[want] {
+			continue
+		}
 		known := slices.ContainsFunc(b.inv.Nodes, func(n model.Node) bool { return n.Name == want }) ||
 			slices.ContainsFunc(b.inv.Instances, func(i model.Instance) bool { return i.ID == want })
-		if !known {
-			return &SelectionError{Message: fmt.Sprintf("no node or instance is named %q", want),
-				Fix: "give names as kubectl get nodes prints them, or the provider's instance ids"}
+		if known {
+			return &SelectionError{Message: fmt.Sprintf("%q is in none of the selected node groups", want),
+				Fix: "check select.groups, select.excludeGroups and select.roles; a node without spec.providerID is in no group"}
 		}
+		return &SelectionError{Message: fmt.Sprintf("no node or instance is named %q", want),
+			Fix: "give names as kubectl get nodes prints them, or the provider's instance ids"}
 	}
 	return nil
 }
