@@ -1,7 +1,6 @@
 package journal
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,26 +9,16 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
-	"strings"
 	"sync"
 	"syscall"
-	"time"
 
 	"github.com/rotatord/rotator/core/event"
 )
-
-// Keep is how many rotations a folder keeps: enough to look back over months
-// of weekly rotations, at a few MiB each for large clusters.
-const Keep = 50
 
 const suffix = ".jsonl"
 
 // idPattern keeps an id a plain file name on every system.
 var idPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)
-
-// ErrInUse says that another process writes the journal.
-var ErrInUse = errors.New("another process writes this journal")
 
 // Dir is the journal of one rotation in a local folder: the file
 // ROTATION.jsonl, readable and writable by its owner alone. It is safe for
@@ -42,13 +31,14 @@ type Dir struct {
 	groups uint64
 	seq    uint64 // of the last event
 	broken error  // the first failure; every later Append answers it
+
+	past []event.Event // what was there when it was opened
 }
 
 // OpenDir opens the journal of a rotation, and makes the folder and the file
 // where they are missing. What a crash left half written at the end of the
 // file is cut off. A damaged file is a *CorruptError; a file that another
-// process writes is ErrInUse. When it makes a new file, it removes the oldest
-// ones beyond Keep.
+// process writes is ErrInUse.
 func OpenDir(dir, rotation string) (*Dir, error) {
 	if !idPattern.MatchString(rotation) {
 		return nil, fmt.Errorf("rotation id %q: only letters, digits, dot, underscore and dash are allowed, at most 128, and a letter or digit first", rotation)
@@ -74,10 +64,6 @@ func OpenDir(dir, rotation string) (*Dir, error) {
 			_ = f.Close()
 			return nil, fmt.Errorf("open journal: %w", explain(err, dir))
 		}
-		if err := prune(dir, path); err != nil {
-			_ = f.Close()
-			return nil, fmt.Errorf("remove old journals: %w", explain(err, dir))
-		}
 	}
 	return d, nil
 }
@@ -91,7 +77,7 @@ func (d *Dir) load() error {
 	if err != nil {
 		return err
 	}
-	d.groups, d.seq = c.groups, lastSeq(c.events, nil)
+	d.groups, d.seq, d.past = c.groups, lastSeq(c.events, nil), c.events
 	info, err := d.file.Stat()
 	if err != nil {
 		return fmt.Errorf("open journal: %w", explain(err, d.path))
@@ -107,6 +93,9 @@ func (d *Dir) load() error {
 	}
 	return nil
 }
+
+// Past returns the events that were there when the journal was opened.
+func (d *Dir) Past() []event.Event { return d.past }
 
 // Path of the file.
 func (d *Dir) Path() string { return d.path }
@@ -170,67 +159,6 @@ func (d *Dir) Close() error {
 		d.broken = fmt.Errorf("journal %s is closed", d.path)
 	}
 	return err
-}
-
-// Entry is one journal of a folder.
-type Entry struct {
-	Rotation string
-	Path     string
-	Modified time.Time
-	Size     int64
-}
-
-// List names the journals of a folder, newest first. A folder that does not
-// exist holds none.
-func List(dir string) ([]Entry, error) {
-	files, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("list journals: %w", explain(err, dir))
-	}
-	var list []Entry
-	for _, f := range files {
-		id, ok := strings.CutSuffix(f.Name(), suffix)
-		if !ok || !idPattern.MatchString(id) || !f.Type().IsRegular() {
-			continue
-		}
-		info, err := f.Info()
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // removed meanwhile
-		}
-		if err != nil {
-			return nil, fmt.Errorf("list journals: %w", explain(err, dir))
-		}
-		list = append(list, Entry{Rotation: id, Path: filepath.Join(dir, f.Name()), Modified: info.ModTime(), Size: info.Size()})
-	}
-	slices.SortFunc(list, func(a, b Entry) int {
-		return cmp.Or(b.Modified.Compare(a.Modified), cmp.Compare(a.Rotation, b.Rotation))
-	})
-	return list, nil
-}
-
-// prune removes the oldest journals beyond Keep, but neither the one at own nor
-// one that is being written.
-func prune(dir, own string) error {
-	list, err := List(dir)
-	if err != nil {
-		return err
-	}
-	list = slices.DeleteFunc(list, func(e Entry) bool { return e.Path == own })
-	if len(list) < Keep {
-		return nil
-	}
-	for _, e := range list[Keep-1:] {
-		if inUse(e.Path) {
-			continue
-		}
-		if err := os.Remove(e.Path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-	}
-	return nil
 }
 
 func inUse(path string) bool {

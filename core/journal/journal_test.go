@@ -293,8 +293,9 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 
 func TestRetentionKeepsTheNewest(t *testing.T) {
 	dir := t.TempDir()
+	const keep = 50
 	var inUse *Dir
-	for i := range Keep + 5 {
+	for i := range keep + 5 {
 		d, err := OpenDir(dir, fmt.Sprintf("r%02d", i))
 		if err != nil {
 			t.Fatal(err)
@@ -314,20 +315,18 @@ func TestRetentionKeepsTheNewest(t *testing.T) {
 	if err := os.WriteFile(other, []byte("mine"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	d, err := OpenDir(dir, "newest")
+	if err := (Folder{dir}).Prune(t.Context(), keep); err != nil {
+		t.Fatal(err)
+	}
+	list, err := Folder{dir}.List(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	_ = d.Close()
-	list, err := List(dir)
-	if err != nil {
-		t.Fatal(err)
+	if len(list) != keep+1 { // the one in use comes on top
+		t.Fatalf("%d journals, want %d", len(list), keep+1)
 	}
-	if len(list) != Keep+1 { // the one in use comes on top
-		t.Fatalf("%d journals, want %d", len(list), Keep+1)
-	}
-	if list[0].Rotation != "newest" || list[1].Rotation != "r54" || list[Keep-1].Rotation != "r06" || list[Keep].Path != inUse.Path() {
-		t.Errorf("kept %v, %v ... %v, %v", list[0].Rotation, list[1].Rotation, list[Keep-1].Rotation, list[Keep].Rotation)
+	if list[0].Rotation != "r54" || list[keep-1].Rotation != "r05" || list[keep].Where != inUse.Path() {
+		t.Errorf("kept %v ... %v, %v", list[0].Rotation, list[keep-1].Rotation, list[keep].Rotation)
 	}
 	if _, err := os.Stat(other); err != nil {
 		t.Errorf("a file that is no journal: %v", err)
@@ -335,7 +334,7 @@ func TestRetentionKeepsTheNewest(t *testing.T) {
 }
 
 func TestListOfNoFolder(t *testing.T) {
-	list, err := List(filepath.Join(t.TempDir(), "none"))
+	list, err := Folder{filepath.Join(t.TempDir(), "none")}.List(t.Context())
 	if err != nil || list != nil {
 		t.Errorf("%v, %v", list, err)
 	}

@@ -10,20 +10,6 @@ import (
 	"github.com/rotatord/rotator/core/event"
 )
 
-// CorruptError says that a committed part of a journal is damaged. The
-// rotation must not be resumed from it.
-type CorruptError struct {
-	Path   string
-	Line   int // from 1
-	Reason string
-}
-
-func (e *CorruptError) Error() string {
-	return fmt.Sprintf("journal %s: line %d of a committed part is damaged (%s); "+
-		"restore the file from a backup, or move it away and start a new rotation: it takes the facts from the cluster and the provider",
-		e.Path, e.Line, e.Reason)
-}
-
 // ReadDir returns the events of the journal file at path, oldest first. A
 // group that was not written to its end is left out; the file is not changed.
 // Damage before that is a *CorruptError.
