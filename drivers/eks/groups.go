@@ -150,9 +150,10 @@ func readGroup(ctx context.Context, client *autoscaling.Client, name string) (*g
 	return nil, nil
 }
 
-// open reads a group for a change. A non-nil operation ends the call: the
-// group cannot be read, is gone, is not ours to change, or has a record that
-// cannot be read.
+// open reads a group for a change. A group that does not exist is NOT_FOUND, one
+// that another rotation holds ABORTED. A non-nil operation ends the call: the
+// group cannot be read, is not ours to change, or has a record that cannot be
+// read.
 func (d *Driver) open(ctx context.Context, c *clients, name, rotation string) (*group, *sdk.Operation, error) {
 	if !rotationID.MatchString(rotation) {
 		return nil, nil, sdk.Errorf(codes.InvalidArgument, "rotation id %q: give 1 to 64 of the characters A-Z a-z 0-9 . _ : / @ + -", rotation)
@@ -162,7 +163,7 @@ func (d *Driver) open(ctx context.Context, c *clients, name, rotation string) (*
 	case err != nil:
 		return nil, failed(diagnose("autoscaling:DescribeAutoScalingGroups", name, err)), nil
 	case g == nil:
-		return nil, failed(finding(sdk.SeverityError, "group-gone", name, "Somebody deleted it. Rotate the remaining groups with a new run.", "Auto Scaling group %s does not exist", name)), nil
+		return nil, nil, sdk.Errorf(codes.NotFound, "Auto Scaling group %s does not exist: somebody deleted it, or it is of another region or account", name)
 	case g.managed() != "":
 		return nil, failed(managedDiagnostic(g, sdk.SeverityError)), nil
 	case g.unreadable != nil:

@@ -9,6 +9,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
 	asgtypes "github.com/aws/aws-sdk-go-v2/service/autoscaling/types"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/rotatord/rotator/drivers/sdk"
 )
@@ -128,12 +130,11 @@ func (d *Driver) Restore(ctx context.Context, r sdk.GroupRequest) (*sdk.Operatio
 	defer unlock()
 	g, op, err := d.open(ctx, c, r.GroupID, r.RotationID)
 	switch {
+	case status.Code(err) == codes.NotFound:
+		return &sdk.Operation{State: sdk.OperationDone, Diagnostics: []sdk.Diagnostic{finding(sdk.SeverityWarning, "group-gone", r.GroupID,
+			"Its settings went with it.", "Auto Scaling group %s does not exist any more", r.GroupID)}}, nil
 	case err != nil:
 		return nil, err
-	case op != nil && op.Diagnostics[0].Code == "group-gone":
-		// Its settings went with it.
-		op.State, op.Diagnostics[0].Severity = sdk.OperationDone, sdk.SeverityWarning
-		return op, nil
 	case op != nil:
 		return op, nil
 	case r.DryRun:

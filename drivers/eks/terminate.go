@@ -7,6 +7,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/rotatord/rotator/drivers/sdk"
 )
@@ -83,6 +84,9 @@ func (d *Driver) terminateKeep(ctx context.Context, c *clients, r sdk.TerminateR
 func (d *Driver) lookUp(ctx context.Context, c *clients, r sdk.TerminateRequest) (*sdk.TerminateResult, *group, error) {
 	g, op, err := d.open(ctx, c, r.GroupID, r.RotationID)
 	switch {
+	case status.Code(err) == codes.NotFound:
+		// A group is deleted with its instances, or after they were detached.
+		return d.notMember(ctx, c, r), nil, nil
 	case err != nil:
 		return nil, nil, err
 	case op != nil:
@@ -90,8 +94,7 @@ func (d *Driver) lookUp(ctx context.Context, c *clients, r sdk.TerminateRequest)
 	}
 	i := g.member(r.InstanceID)
 	if i == nil {
-		res := d.notMember(ctx, c, g, r.InstanceID)
-		return res, g, nil
+		return d.notMember(ctx, c, r), g, nil
 	}
 	if g.going(r.InstanceID) {
 		return gone("already terminating"), g, nil
@@ -101,18 +104,18 @@ func (d *Driver) lookUp(ctx context.Context, c *clients, r sdk.TerminateRequest)
 
 // notMember answers for an instance that is not in the group: it has ended, or
 // somebody detached it and it runs on, which must not be taken for its end.
-func (d *Driver) notMember(ctx context.Context, c *clients, g *group, id string) *sdk.TerminateResult {
-	ended, err := ended(ctx, c.ec2, id)
+func (d *Driver) notMember(ctx context.Context, c *clients, r sdk.TerminateRequest) *sdk.TerminateResult {
+	ended, err := ended(ctx, c.ec2, r.InstanceID)
 	switch {
 	case err != nil:
-		return refused(diagnose("ec2:DescribeInstances", id, err))
+		return refused(diagnose("ec2:DescribeInstances", r.InstanceID, err))
 	case ended:
 		return gone("already gone")
 	}
 	return &sdk.TerminateResult{
-		Instance: *failed(finding(sdk.SeverityError, "instance-detached", id,
+		Instance: *failed(finding(sdk.SeverityError, "instance-detached", r.InstanceID,
 			"Somebody detached it, or it is of another group. Its node is drained: end the instance by hand, or attach it again.",
-			"instance %s runs, and is not in group %s", id, g.name)),
+			"instance %s runs, and is not in group %s", r.InstanceID, r.GroupID)),
 		Capacity: sdk.Operation{State: sdk.OperationDone, Phase: "unchanged"},
 	}
 }

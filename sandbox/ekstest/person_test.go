@@ -2,7 +2,7 @@ package ekstest
 
 import (
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
+	awscreds "github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
 
 	sim "github.com/rotatord/rotator/sandbox/aws"
@@ -13,7 +13,7 @@ import (
 func (w *world) person() *autoscaling.Client {
 	return autoscaling.NewFromConfig(aws.Config{
 		Region: region, BaseEndpoint: &w.direct,
-		Credentials: credentials.NewStaticCredentialsProvider(sim.AccessKeyID, sim.SecretAccessKey, ""),
+		Credentials: awscreds.NewStaticCredentialsProvider(sim.AccessKeyID, sim.SecretAccessKey, ""),
 	})
 }
 

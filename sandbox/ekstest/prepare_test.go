@@ -255,11 +255,13 @@ func TestGroupDeletedMeanwhile(t *testing.T) {
 	_, err := w.person().DeleteAutoScalingGroup(t.Context(), &autoscaling.DeleteAutoScalingGroupInput{AutoScalingGroupName: ptr(groupA), ForceDelete: ptr(true)})
 	w.check(err)
 	w.pass(5 * time.Second)
-	if o := setSurge(t, d, 1); o.State != sdk.OperationFailed || o.Diagnostics[0].Code != "group-gone" {
-		t.Errorf("surge: %+v", o)
+	if _, err := d.SetSurge(t.Context(), sdk.SetSurgeRequest{Op: op(), GroupID: groupA, Surge: 1}); status.Code(err) != codes.NotFound || !strings.Contains(err.Error(), groupA) {
+		t.Errorf("surge: %v", err)
 	}
-	if r := keep(t, d, id); r.Instance.State != sdk.OperationFailed || r.Instance.Diagnostics[0].Code != "group-gone" {
-		t.Errorf("keep: %+v", r)
+	for _, r := range []*sdk.TerminateResult{keep(t, d, id), shrink(t, d, id, 0)} {
+		if r.Instance.State != sdk.OperationDone {
+			t.Errorf("terminate: %+v", r)
+		}
 	}
 	if o := restore(t, d); o.State != sdk.OperationDone || o.Diagnostics[0].Code != "group-gone" {
 		t.Errorf("restore: %+v", o)

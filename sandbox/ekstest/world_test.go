@@ -75,6 +75,14 @@ func newWorld(t *testing.T) *world {
 	plain := httptest.NewServer(w.Handler())
 	t.Cleanup(plain.Close)
 	w.url, w.direct = srv.URL, plain.URL
+	credentials(t)
+	return w
+}
+
+// credentials is an environment in which the SDK finds the sandbox's
+// credentials, and nothing of the person who runs the tests.
+func credentials(t *testing.T) {
+	t.Helper()
 	t.Setenv("AWS_ACCESS_KEY_ID", aws.AccessKeyID)
 	t.Setenv("AWS_SECRET_ACCESS_KEY", aws.SecretAccessKey)
 	t.Setenv("AWS_SESSION_TOKEN", "")
@@ -85,7 +93,6 @@ func newWorld(t *testing.T) *world {
 	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
 	t.Setenv("AWS_CONFIG_FILE", "/dev/null")
 	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
-	return w
 }
 
 // direct is a transport that calls a handler in this process.
