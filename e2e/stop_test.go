@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // A first SIGTERM or SIGINT stops new work, leaves the cluster tidy and exits
@@ -82,7 +83,7 @@ func TestRotatordKilled(t *testing.T) {
 	p.Signal(syscall.SIGKILL)
 	p.Wait()
 
-	r.Run(t, "run", "--group", group).MustExit(t, exitDone)
+	t.Log(r.Run(t, "run", "--group", group).MustExit(t, exitDone).Text())
 	after := s.State(t)
 	after.MustBeTidy(t, before)
 	after.MustHaveReplaced(t, before, group)
@@ -92,15 +93,34 @@ func TestRotatordKilled(t *testing.T) {
 	}
 }
 
-// killDriver sends SIGKILL to the driver processes of one rotatord, found by
-// their parent: those of anybody else are none of the test's.
+// killDriver sends SIGKILL to the driver process of one rotatord, found by its
+// parent: those of anybody else are none of the test's. A driver that was just
+// killed needs a moment to be started again.
 func killDriver(t *testing.T, parent int) {
+	t.Helper()
+	deadline := time.Now().Add(10 * time.Second)
+	for {
+		for _, pid := range children(t, parent) {
+			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+				t.Fatalf("kill the driver, process %d: %v", pid, err)
+			}
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("rotatord %d has no driver process to kill", parent)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// children returns the ids of the living processes that have this parent.
+func children(t *testing.T, parent int) []int {
 	t.Helper()
 	stats, err := filepath.Glob("/proc/[0-9]*/stat")
 	if err != nil {
 		t.Fatal(err)
 	}
-	killed := 0
+	var out []int
 	for _, path := range stats {
 		b, err := os.ReadFile(path)
 		if err != nil {
@@ -109,19 +129,14 @@ func killDriver(t *testing.T, parent int) {
 		// pid (comm) state ppid ...: comm may hold anything, so cut at its end.
 		_, rest, ok := strings.Cut(string(b), ") ")
 		fields := strings.Fields(rest)
-		if !ok || len(fields) < 2 || fields[1] != strconv.Itoa(parent) {
+		if !ok || len(fields) < 2 || fields[0] == "Z" || fields[1] != strconv.Itoa(parent) {
 			continue
 		}
 		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-			t.Fatalf("kill the driver, process %d: %v", pid, err)
-		}
-		killed++
+		out = append(out, pid)
 	}
-	if killed == 0 {
-		t.Errorf("rotatord %d has no driver process to kill", parent)
-	}
+	return out
 }
