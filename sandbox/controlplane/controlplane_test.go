@@ -102,7 +102,7 @@ func TestPortIsHeld(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close() //nolint:errcheck // of a test
+	defer l.Close()
 	if _, _, err := listen(port); err == nil {
 		t.Errorf("port %d was opened twice", port)
 	}

@@ -57,7 +57,7 @@ func (r *auditReader) read() error {
 	if err != nil {
 		return fmt.Errorf("audit log: %w", err)
 	}
-	defer f.Close() //nolint:errcheck // opened for reading
+	defer f.Close()
 	if _, err := f.Seek(r.offset, io.SeekStart); err != nil {
 		return fmt.Errorf("audit log %s: %w", r.file, err)
 	}

@@ -46,7 +46,7 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	defer os.RemoveAll(dir) //nolint:errcheck // a temporary folder
+	defer os.RemoveAll(dir)
 	o := Defaults()
 	o.Dir, o.Nodes, o.Workload = dir, testNodes, "testdata/workload.yaml"
 	// Pods start slowly enough that a budget is used up for a while, and stop
@@ -159,7 +159,7 @@ func terminate(t *testing.T, n corev1.Node) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer resp.Body.Close() //nolint:errcheck // read to its end
+	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
 	if err != nil || resp.StatusCode != http.StatusOK {
 		t.Fatalf("terminating %s: %s: %s (%v)", id, resp.Status, body, err)

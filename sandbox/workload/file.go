@@ -19,7 +19,7 @@ func ReadFile(path string) ([]runtime.Object, error) {
 	if err != nil {
 		return nil, fmt.Errorf("workload: %w", err)
 	}
-	defer f.Close() //nolint:errcheck // opened for reading
+	defer f.Close()
 	objects, err := read(f)
 	if err != nil {
 		return nil, fmt.Errorf("workload %s: %w", path, err)

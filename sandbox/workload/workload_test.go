@@ -107,7 +107,7 @@ func TestDemoBudgets(t *testing.T) {
 		key := b.Namespace + "/" + b.Name
 		covered[key] = true
 		n := replicas[key]
-		room := 0
+		var room int
 		describe := func(name string, v *intstr.IntOrString) int {
 			kind := name + " number"
 			if v.Type == intstr.String {

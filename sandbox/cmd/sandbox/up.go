@@ -86,7 +86,7 @@ func up(c *cobra.Command, o stack.Options, watchStdin bool) error {
 		if err != nil {
 			return fmt.Errorf("folder of the sandbox: %w", err)
 		}
-		defer os.RemoveAll(dir) //nolint:errcheck // a temporary folder
+		defer os.RemoveAll(dir)
 		o.Dir = dir
 	}
 	began := time.Now()
