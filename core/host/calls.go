@@ -45,7 +45,7 @@ func (d *Driver) Do(ctx context.Context, rotation string, e engine.Effect) error
 	op := &proto.Op{Id: e.ID, RotationId: rotation}
 	what := fmt.Sprintf("%s of group %s", e.Verb, e.GroupID)
 	var call func(context.Context, proto.DriverClient) error
-	switch e.Verb { //nolint:exhaustive // the others are the cluster's
+	switch e.Verb {
 	case engine.VerbPrepare:
 		call = func(ctx context.Context, c proto.DriverClient) error {
 			r, err := c.Prepare(ctx, &proto.PrepareRequest{Op: op, GroupId: e.GroupID})
@@ -119,7 +119,7 @@ func (s *supervisor) call(ctx context.Context, what string, call func(context.Co
 
 // errorCode says what the engine may do about a status of a driver.
 func errorCode(c codes.Code) engine.ErrorCode {
-	switch c { //nolint:exhaustive // what is not listed needs a person
+	switch c {
 	case codes.Unavailable, codes.DeadlineExceeded, codes.ResourceExhausted, codes.Canceled:
 		return engine.ErrTransient
 	case codes.Aborted:

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -160,25 +161,38 @@ func TestCloseEndsAHungDriver(t *testing.T) {
 }
 
 func TestHostKilled(t *testing.T) {
-	a := newAlive(t)
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), envHelper+"="+testDriver(t), "TEST_ALIVE="+a.path)
-	cmd.Stderr = os.Stderr
-	out, err := cmd.StdoutPipe()
-	if err != nil {
+	direct := testDriver(t)
+	// A wrapper stands between host and driver: the driver's parent stays alive.
+	wrapper := filepath.Join(t.TempDir(), "rotatord-driver-test")
+	if err := os.WriteFile(wrapper, []byte("#!/bin/sh\n"+direct+"\nexit $?\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
+	for name, path := range map[string]string{"direct": direct, "through a wrapper": wrapper} {
+		t.Run(name, func(t *testing.T) {
+			a, tmp := newAlive(t), t.TempDir()
+			cmd := exec.Command(os.Args[0])
+			cmd.Env = append(os.Environ(), envHelper+"="+path, "TEST_ALIVE="+a.path, "TMPDIR="+tmp)
+			cmd.Stderr = os.Stderr
+			out, err := cmd.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			if line, err := bufio.NewReader(out).ReadString('\n'); line != "launched\n" {
+				t.Fatalf("the host said %q, %v", line, err)
+			}
+			if err := cmd.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			_ = cmd.Wait() // killed
+			a.dead(t)
+			if left, err := os.ReadDir(tmp); err != nil || len(left) > 0 {
+				t.Errorf("left behind in the temporary folder: %v, %v", left, err)
+			}
+		})
 	}
-	if line, err := bufio.NewReader(out).ReadString('\n'); line != "launched\n" {
-		t.Fatalf("the host said %q, %v", line, err)
-	}
-	if err := cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	_ = cmd.Wait() // killed
-	a.dead(t)
 }
 
 func TestSignalsOfTheDriver(t *testing.T) {

@@ -54,7 +54,7 @@ func startProcess(ctx context.Context, c Candidate, o Options, env []string, m m
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close() //nolint:errcheck // opened for reading
+	defer file.Close()
 	exe, err := newExecutable(file, c.Path, o.SHA256 != "", env, m)
 	if err != nil {
 		return nil, startError(c, nil, err)

@@ -2,9 +2,12 @@ package sdk
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"os"
 	"os/signal"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -31,8 +34,12 @@ const answerFlush = 100 * time.Millisecond
 func Serve(d Driver) {
 	log := NewLogger()
 	l := newLife(log)
+	var hostGone atomic.Bool
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM)
+	// When the host has died nobody reads the log. A line into it must not kill
+	// the driver in the middle of tidying up.
+	signal.Ignore(syscall.SIGPIPE)
 	go func() {
 		<-stop
 		log.Info("terminated: finishing the calls in flight")
@@ -40,7 +47,7 @@ func Serve(d Driver) {
 	}()
 	go func() {
 		waitForHostToDie()
-		log.Warn("the host is gone: exiting")
+		hostGone.Store(true)
 		l.end(0)
 	}()
 
@@ -55,6 +62,25 @@ func Serve(d Driver) {
 			return s
 		},
 	})
+	if hostGone.Load() {
+		removeSocketDir()
+	}
+}
+
+// removeSocketDir removes the folder that the host made for the driver's socket
+// and would have removed. It may take a moment until the socket is gone from
+// it; a folder that holds anything stays.
+func removeSocketDir() {
+	dir := os.Getenv(plugin.EnvUnixSocketDir)
+	if dir == "" {
+		return
+	}
+	for range 20 {
+		if err := os.Remove(dir); err == nil || errors.Is(err, fs.ErrNotExist) {
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
 }
 
 // ServerOptions are the options of a driver's gRPC server: its limits.

@@ -17,7 +17,7 @@
 package conformance
 
 import (
-	"fmt"
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -89,11 +89,11 @@ func Run(t *testing.T, c Config) {
 func (c Config) check() error {
 	switch {
 	case (c.New == nil) == (len(c.Command) == 0):
-		return fmt.Errorf("set either New or Command")
+		return errors.New("set either New or Command")
 	case c.Config == nil || c.Cluster == "":
-		return fmt.Errorf("set Config and Cluster")
+		return errors.New("set Config and Cluster")
 	case c.Virtual && c.New == nil:
-		return fmt.Errorf("Virtual needs New: the clock of another process is real")
+		return errors.New("set New with Virtual: the clock of another process is real")
 	}
 	return nil
 }

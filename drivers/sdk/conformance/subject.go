@@ -8,6 +8,7 @@ import (
 	"net"
 	"os/exec"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -69,8 +70,8 @@ func startInMemory(d sdk.Driver) (proto.DriverClient, func(), error) {
 	listener := bufconn.Listen(1 << 20)
 	server := grpc.NewServer(sdk.ServerOptions()...)
 	sdk.Register(server, d)
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
+	var serving sync.WaitGroup
+	serving.Go(func() { _ = server.Serve(listener) }) // ends by Stop
 	conn, err := grpc.NewClient("passthrough:///driver",
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) }),
 		grpc.WithTransportCredentials(insecure.NewCredentials()))
@@ -80,7 +81,7 @@ func startInMemory(d sdk.Driver) (proto.DriverClient, func(), error) {
 	return proto.NewDriverClient(conn), func() {
 		_ = conn.Close() // fails only for one that is closed
 		server.Stop()
-		<-served
+		serving.Wait()
 	}, nil
 }
 

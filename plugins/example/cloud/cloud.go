@@ -157,7 +157,7 @@ func (c Client) update(change func(*State) error) error {
 	if err != nil {
 		return fmt.Errorf("the cloud: %w", err)
 	}
-	defer f.Close() //nolint:errcheck // written by one WriteAt, whose error counts
+	defer f.Close() // written by one WriteAt, whose error counts
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
 		return fmt.Errorf("the cloud: lock: %w", err)
 	}
