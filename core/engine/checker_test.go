@@ -20,6 +20,8 @@ type checker struct {
 	// force allows pods to be deleted, drainOnly cordons to stay.
 	force, drainOnly bool
 
+	// resumed: records that were not durable left gaps in the numbers.
+	resumed   bool
 	seq       uint64
 	intents   map[string]bool
 	ended     map[string]string // instance -> op id of its termination
@@ -56,9 +58,10 @@ func (c *checker) after(in engine.Input, r engine.Ready) (problems []string) {
 	}
 	c.see(in)
 	for _, ev := range r.Records {
-		if c.seq++; ev.Seq != c.seq {
-			bad("record %d has number %d", c.seq, ev.Seq)
+		if ev.Seq <= c.seq || ev.Seq > c.seq+1 && !c.resumed {
+			bad("record %d follows record %d", ev.Seq, c.seq)
 		}
+		c.seq = ev.Seq
 		switch ev.Kind { // nodes that will not go after all; where a person cordoned there is no patch
 		case event.NodeQuarantined:
 			delete(c.leaving, ev.Node)

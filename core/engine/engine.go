@@ -153,6 +153,23 @@ func (e *Engine) start() {
 		Data: map[string]string{"nodes": fmt.Sprint(e.cfg.Plan.Nodes()), "groups": fmt.Sprint(len(e.groups)), "mode": string(e.cfg.Plan.Mode),
 			"cluster": e.cfg.Plan.Cluster, "spec": e.cfg.SpecID, "unhealthy": unhealthy}})
 	e.takeUp()
+	e.releaseNew()
+}
+
+// releaseNew takes our marks off new nodes of groups that are to be rotated: an
+// earlier run was cut off while it gave them back, and they are needed again.
+func (e *Engine) releaseNew() {
+	early := make(map[string]bool)
+	for _, g := range e.groups {
+		for _, m := range g.members {
+			if len(g.Nodes) > 0 && !m.old && e.marked[m.node] {
+				early[m.node] = true
+			}
+		}
+	}
+	if len(early) > 0 {
+		e.unmark(func(node string) bool { return !early[node] })
+	}
 }
 
 func (e *Engine) decide() {

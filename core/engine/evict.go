@@ -166,14 +166,18 @@ func (e *Engine) evictPod(m *member, p *model.Pod) bool {
 		return false
 	case len(budgets) == 1:
 		b := budgets[0]
-		ok, spends := drain.Permits(&b.Budget, p, b.allowed())
+		allowed, more := b.allowed(e.now)
+		ok, spends := drain.Permits(&b.Budget, p, allowed)
 		if !ok {
+			if !more.IsZero() {
+				e.wake(more)
+			}
 			// What waits for an eviction of our own is not worth a word.
 			ok, _ = drain.Permits(&b.Budget, p, b.Allowed)
 			return ok
 		}
 		if spends {
-			b.asked[p.UID] = false
+			b.asked[p.UID] = time.Time{}
 		}
 	case m.drain.forced && s.failures > 0:
 		// No budget protects it, and evicting it keeps failing for another reason.
@@ -253,7 +257,7 @@ func (e *Engine) evicted(o Outcome) {
 		// The pod may be gone already: its budgets are found by what was asked.
 		for _, b := range e.w.budgets[o.Pod.Namespace] {
 			if _, ok := b.asked[o.Pod.UID]; ok {
-				b.asked[o.Pod.UID] = true
+				b.asked[o.Pod.UID] = e.now
 			}
 			if o.Err != nil {
 				delete(b.asked, o.Pod.UID)

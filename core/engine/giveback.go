@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"time"
 )
 
 // giveBack takes surge back that no old instance took with it. True once none
@@ -14,40 +15,65 @@ func (e *Engine) giveBack(g *group) bool {
 	}) {
 		return false
 	}
-	if g.surge <= 0 || g.giveBackStuck || e.cfg.DrainOnly {
+	if g.giveBackStuck || e.cfg.DrainOnly {
 		return true
+	}
+	if g.surge <= 0 {
+		return e.confirmed(g)
 	}
 	// What the provider owes may come yet: to end another in its place would
 	// leave the group too small.
+	timeout := e.cfg.Spec.Gates.NodeReady.Timeout
 	extra := min(e.live(g)-g.base, g.surge)
-	late := e.after(g.lastProgress, e.cfg.Spec.Gates.NodeReady.Timeout)
-	if extra < g.surge && !late {
+	if extra < g.surge && !e.after(g.lastProgress, timeout) {
 		return false
 	}
+	late := !g.heldSince.IsZero() && e.after(g.heldSince, timeout)
 	victims := e.victims(g)
 	usable := g.count(e.usable)
 	taken := 0
-	for _, m := range victims[:max(min(len(victims), extra), 0)] {
-		if e.usable(m) {
-			if usable <= g.base-g.Unavailable {
-				break // the others are not up
-			}
+	for _, m := range victims {
+		if taken >= extra {
+			break
+		}
+		switch {
+		case e.usable(m) && usable <= g.base-g.Unavailable:
+			continue // the others are not up
+		case e.usable(m):
 			usable--
+		case !m.ours && m.phase == memberBooting && !late:
+			continue // it was there before, and may come back
 		}
 		m.leaving = true
 		e.startDrain(g, m)
 		taken++
 	}
 	if taken > 0 {
+		g.heldSince = time.Time{}
 		return false
 	}
-	if !late {
+	if extra > 0 && !late { // the nodes that it would leave may come up yet
+		if g.heldSince.IsZero() {
+			g.heldSince = e.now
+			e.wake(e.now.Add(timeout))
+		}
 		return false
 	}
 	g.giveBackStuck = true
 	g.trouble = fmt.Sprintf("group %s keeps %d extra instance(s), recorded at the provider: it has %d of %d instances, %d of them usable",
 		g.Name, g.surge, e.live(g), g.base+g.surge, usable)
 	return true
+}
+
+// confirmed tells whether the provider has been looked at since the group's
+// capacity was last changed. Where somebody else ended an instance just before
+// we ended it together with its capacity, the capacity is still there.
+func (e *Engine) confirmed(g *group) bool {
+	if e.obs.answeredStep >= g.resizedStep {
+		return true
+	}
+	e.obs.ask()
+	return false
 }
 
 // victims lists what may be given back: bad instances first, then those of

@@ -232,6 +232,9 @@ func (s *script) cluster(input []string) {
 			toy.count()
 		case "budget":
 			toy.addBudget(w[1], opts.get("min", "0"), strings.Split(opts.get("app", w[1]), ",")...)
+		case "launch-pending": // one more, which has not joined
+			toy.groups[w[1]].Desired++
+			toy.launch(toy.groups[w[1]], false)
 		case "node":
 			toy.changeNode(w[1], func(n *model.Node) { s.mark(n, w[2:]) })
 		case "spec":

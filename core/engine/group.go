@@ -39,6 +39,7 @@ type group struct {
 	wave          []*member // batch mode: the nodes of this wave
 	waveEnded     time.Time // when it was first seen to be over; zero: it is not
 	starvedSince  time.Time // since when nothing but missing nodes holds it up; zero: it is not so
+	heldSince     time.Time // since when surge could not be given back for want of usable nodes
 	slowestBoot   time.Duration
 	resizedStep   int // the Step in which the last change of its capacity was answered
 	waves         int

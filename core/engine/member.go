@@ -69,7 +69,7 @@ func (e *Engine) memberOn(node string) *member {
 // takeSnapshot learns what the provider has.
 func (e *Engine) takeSnapshot(s *Snapshot) {
 	first := !e.started
-	e.obs.last = e.now
+	e.obs.last, e.obs.answeredStep = e.now, e.obs.askedStep
 	e.w.groups = make(map[string]model.NodeGroup, len(s.Groups))
 	for _, g := range s.Groups {
 		e.w.groups[g.ID] = g
@@ -165,7 +165,9 @@ func (g *group) order(m *member) int {
 
 // adopt makes a member of an instance that was not known.
 func (e *Engine) adopt(g *group, in model.Instance, first bool) *member {
-	m := &member{inst: in, ours: !first, firstSeen: e.now}
+	// What an earlier run of the rotation launched is ours as well.
+	_, joined := e.w.nodeOf[in.ProviderID]
+	m := &member{inst: in, ours: !first || !joined && !in.Outdated() && !e.cfg.DrainOnly, firstSeen: e.now}
 	if i, ok := g.planned[in.ID]; ok {
 		m.old, m.node = true, g.Nodes[i].Node
 	}
@@ -183,7 +185,7 @@ func (e *Engine) adopt(g *group, in model.Instance, first bool) *member {
 	e.byInst[in.ID] = m
 	e.byProvider[in.ProviderID] = m
 	g.members = append(g.members, m)
-	if m.ours && m.phase == memberBooting {
+	if m.ours && m.phase == memberBooting && !first {
 		g.lastProgress = e.now
 		e.record(event.Event{Kind: event.ReplacementLaunched, Group: g.Name, Instance: in.ID,
 			Message: fmt.Sprintf("instance %s launched in %s", in.ID, in.Zone), Data: map[string]string{"zone": in.Zone}})

@@ -14,9 +14,10 @@ type observer struct {
 	last     time.Time // when the last answer came
 	notUntil time.Time
 	failures int
-	// askedStep is the Step that asked for the last answer.
-	askedStep int
-	seen      map[string]bool // provider ids of nodes that an answer did not explain
+	// askedStep is the Step that asked last, answeredStep the one that asked for
+	// the last answer.
+	askedStep, answeredStep int
+	seen                    map[string]bool // provider ids of nodes that an answer did not explain
 }
 
 // Pauses between looks at the provider.

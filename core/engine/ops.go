@@ -69,8 +69,15 @@ func (e *Engine) sendOps() {
 			patches++
 		}
 	}
+	patched := make(map[string]bool)
 	for _, o := range e.ops {
-		if o.inFlight || e.behind(o) {
+		// Patches of one node go one after the other: an uncordon that overtook the
+		// cordon after it would fill the node again.
+		first := o.Verb != VerbPatchNode || !patched[o.Node]
+		if o.Verb == VerbPatchNode {
+			patched[o.Node] = true
+		}
+		if o.inFlight || !first || e.behind(o) {
 			continue
 		}
 		if o.notUntil.After(e.now) {

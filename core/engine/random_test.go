@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/rotatord/rotator/core/engine"
+	"github.com/rotatord/rotator/core/event"
 	"github.com/rotatord/rotator/core/model"
 	"github.com/rotatord/rotator/core/plan"
 )
@@ -52,25 +53,28 @@ func TestRandom(t *testing.T) {
 // sim drives an engine and a toy world from a heap of timed events.
 type sim struct {
 	*toy
-	rng    *rand.Rand
-	spec   plan.Spec
-	faults faults
-	queue  events
-	order  int
-	eng    *engine.Engine
-	check  *checker
-	run    int // counts the engines: outcomes for an earlier one are lost
-	in     engine.Input
-	due    bool // a Step is in the queue
-	wake   time.Time
-	result *engine.Result
-	end    string
-	half   map[string]int // groups whose capacity changes just now: the record as it was
-	want   map[string]int // the size that each group must end with
-	ending map[string]bool
-	last   time.Time // of the last Step
-	steps  int       // Steps at that moment
-	flying int       // effects that have not come back
+	rng     *rand.Rand
+	spec    plan.Spec
+	faults  faults
+	queue   events
+	order   int
+	eng     *engine.Engine
+	check   *checker
+	run     int // counts the engines: outcomes for an earlier one are lost
+	in      engine.Input
+	due     bool // a Step is in the queue
+	wake    time.Time
+	result  *engine.Result
+	end     string
+	half    map[string]int // groups whose capacity changes just now: the record as it was
+	want    map[string]int // the size that each group must end with
+	ending  map[string]bool
+	journal []event.Event // the durable ones, over all runs
+	mute    bool          // the next effects do not start: killed just before
+	muted   bool
+	last    time.Time // of the last Step
+	steps   int       // Steps at that moment
+	flying  int       // effects that have not come back
 	// tamper changes what the engine wants, to see that the checker notices.
 	tamper   func(*sim, *engine.Ready)
 	problems []string
@@ -138,6 +142,9 @@ func newSim(seed uint64) *sim {
 		}
 		s.want[g.ID] = size
 	}
+	// Somewhere pods can always go.
+	s.join(s.launch(s.addGroup("spare", 1, "a"), false).ID)
+	s.want["spare"] = 1
 	s.spec = defaults()
 	st := &s.spec.Strategy
 	s.spec.Select.Roles = []string{"control-plane", "node"}
@@ -161,7 +168,7 @@ func newSim(seed uint64) *sim {
 	ds := s.addWorkload("DaemonSet", "agent", 0)
 	for _, n := range s.snapshot().Instances {
 		s.startPod(ds, nodeName(n.ID))
-		if r.IntN(10) == 0 {
+		if r.IntN(10) == 0 && n.GroupID != "spare" {
 			s.changeNode(nodeName(n.ID), func(n *model.Node) { n.Unschedulable = true })
 		}
 	}
@@ -219,7 +226,8 @@ func (s *sim) start() {
 		s.deltas.budget(*b)
 	}
 	inv := s.inventory()
-	p, err := plan.Build(s.spec, inv, s.now)
+	past := engine.Restore(s.journal)
+	p, err := plan.Resume(s.spec, inv, s.now, past.Memory)
 	if err != nil {
 		s.bad("plan: %v", err)
 		return
@@ -229,8 +237,9 @@ func (s *sim) start() {
 		s.result = &engine.Result{Status: "refused"}
 		return
 	}
-	s.eng = engine.New(engine.Config{Rotation: "r1", OpPrefix: fmt.Sprintf("r1.%d", s.run), Plan: p, Spec: s.spec})
+	s.eng = engine.New(engine.Config{Rotation: "r1", OpPrefix: fmt.Sprintf("r1.%d", s.run), Memory: past, Plan: p, Spec: s.spec})
 	s.check = newChecker(s.toy, p)
+	s.check.resumed, s.check.seq = s.run > 1, past.LastSeq
 	s.check.force = s.spec.Drain.OnDeadline == plan.DeadlineForce
 	s.step(engine.Input{Snapshot: s.shown(), Nodes: inv.Nodes, Pods: inv.Pods, Workloads: inv.Workloads, Budgets: inv.Budgets})
 }
@@ -238,7 +247,11 @@ func (s *sim) start() {
 // loop goes from event to event until the rotation ends.
 func (s *sim) loop() {
 	run := s.run
-	if s.chance(s.faults.signal) {
+	signal, crash := s.faults.signal, s.faults.crash
+	if run > 4 {
+		signal, crash = 0, 0 // nobody is as unlucky as that
+	}
+	if s.chance(signal) {
 		s.after(s.between(0, 20*time.Minute), func() {
 			if s.run == run {
 				s.in.Stop = true
@@ -247,14 +260,16 @@ func (s *sim) loop() {
 		})
 	}
 	var killed bool
-	if s.chance(s.faults.crash) {
-		s.after(s.between(0, 20*time.Minute), func() { killed = s.run == run })
+	if s.chance(crash) {
+		early := s.chance(0.5) // once its records are kept, before their effects start
+		s.after(s.between(0, 20*time.Minute), func() { killed, s.mute = s.run == run && !early, s.run == run && early })
 	}
 	for range 200_000 {
 		if s.result != nil || len(s.problems) > 0 {
 			return
 		}
-		if killed {
+		if killed || s.mute && s.muted {
+			s.mute, s.muted = false, false
 			s.log("%s killed", s.now.Sub(epoch))
 			s.run++ // what it had asked for still happens; nobody hears of it
 			return
@@ -319,6 +334,9 @@ func (s *sim) step(in engine.Input) {
 	}
 	for _, ev := range r.Records {
 		s.log("%s %s", s.now.Sub(epoch), recordText(ev))
+		if ev.Kind.Durable() {
+			s.journal = append(s.journal, ev)
+		}
 	}
 	for _, p := range s.check.after(in, r) {
 		s.bad("%s", p)
@@ -330,6 +348,10 @@ func (s *sim) step(in engine.Input) {
 			s.end = "resumed: " + s.end
 		}
 		s.log("%s %s %s", s.now.Sub(epoch), r.Done.Status, r.Done.Message)
+	}
+	if s.mute && len(r.Effects) > 0 && s.result == nil {
+		s.muted = true
+		return
 	}
 	for _, e := range r.Effects {
 		s.perform(e)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/rotatord/rotator/core/model"
 )
@@ -25,13 +26,32 @@ type world struct {
 // that its status may not show yet.
 type budget struct {
 	model.Budget
-	asked map[string]bool // pod UID -> the API server has answered
+	asked map[string]time.Time // pod UID -> when the API server answered; zero: not yet
 	// version counts the budget's changes.
 	version uint64
 }
 
-// allowed is how many evictions may still be asked for.
-func (b *budget) allowed() int { return b.Allowed - len(b.asked) }
+// shows is how long after the answer to an eviction the budget's status counts
+// as behind it. The API server writes it before it answers, and watches are
+// behind by less; a status that came before the answer is followed by no other.
+const shows = 5 * time.Second
+
+// allowed is how many evictions may still be asked for, and when there may be
+// more without a new status; zero: not before an answer.
+func (b *budget) allowed(now time.Time) (n int, more time.Time) {
+	n = b.Allowed
+	for _, at := range b.asked {
+		until := at.Add(shows)
+		if !at.IsZero() && !until.After(now) {
+			continue
+		}
+		n--
+		if !at.IsZero() && (more.IsZero() || until.Before(more)) {
+			more = until
+		}
+	}
+	return n, more
+}
 
 func newWorld() *world {
 	return &world{
@@ -118,13 +138,13 @@ func (w *world) setBudget(b model.Budget) {
 		in = make(map[string]*budget)
 		w.budgets[b.Namespace] = in
 	}
-	asked := make(map[string]bool)
+	asked := make(map[string]time.Time)
 	var version uint64
 	if old := in[b.Name]; old != nil {
 		version = old.version + 1
-		for uid, answered := range old.asked {
-			if !answered {
-				asked[uid] = false
+		for uid, at := range old.asked {
+			if at.IsZero() {
+				asked[uid] = at
 			}
 		}
 	}
