@@ -27,6 +27,8 @@ type Input struct {
 	Outcomes []Outcome
 	// Stop asks to start nothing new, to leave the cluster tidy and to end.
 	Stop bool
+	// Undo asks to end and to take surge back too, however long that takes.
+	Undo bool
 }
 
 // PodRef names one life of a pod.

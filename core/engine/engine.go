@@ -127,7 +127,10 @@ func (e *Engine) Step(now time.Time, in Input) Ready {
 	if !e.started {
 		e.start()
 	}
-	if in.Stop {
+	switch {
+	case in.Undo || in.Stop && e.cfg.UndoOnStop:
+		e.undo()
+	case in.Stop:
 		e.signalled()
 	}
 	e.decide()

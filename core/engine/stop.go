@@ -37,16 +37,28 @@ func (e *Engine) halt(g *group, status Status, code, message string) {
 // things back for another reason keeps that reason, and makes time short.
 func (e *Engine) signalled() {
 	if e.stop == nil {
-		undo := e.cfg.UndoOnStop
-		e.beginStop(stopping{status: StatusStopped, message: "stopped by a signal", signal: !undo})
+		e.beginStop(stopping{status: StatusStopped, message: "stopped by a signal", signal: true})
 		return
-	}
-	if e.cfg.UndoOnStop {
-		return // it is putting everything back already
 	}
 	if !e.stop.signal {
 		e.stop.signal, e.stop.since = true, e.now
 		e.freeze()
+	}
+}
+
+// undo ends the rotation and takes everything back. A rotation that puts things
+// back already goes on with that.
+func (e *Engine) undo() {
+	switch {
+	case e.stop == nil:
+		e.beginStop(stopping{status: StatusStopped, message: "aborted: everything is put back"})
+	case e.stop.keepSurge || e.stop.signal:
+		e.stop.keepSurge, e.stop.signal = false, false
+		for _, g := range e.groups {
+			if g.phase == groupFinished && g.surge > 0 {
+				g.phase = groupGivingBack
+			}
+		}
 	}
 }
 
