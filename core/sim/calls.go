@@ -1,0 +1,145 @@
+package sim
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/rotatord/rotator/core/engine"
+)
+
+// call is an effect on its way.
+type call struct {
+	engine.Effect
+	name     string
+	rotation string
+	acts     []act
+	snapshot *engine.Snapshot
+	answer   func(*call, *engine.Error) // nil: nobody listens any more
+	acted    bool                       // all that is to happen has happened
+	lost     bool                       // its answer does not come
+	dropped  bool                       // it never reached the other side
+	delay    time.Duration              // it is held up on the way by so much more
+	decided  time.Duration              // when it was asked for
+	// before and after see each act, for the checks; nil: nobody looks.
+	before, after func(*call)
+	was           string // who had ended the instance before the act
+}
+
+func provider(v engine.Verb) bool {
+	switch v {
+	case engine.VerbObserve, engine.VerbPrepare, engine.VerbRestore, engine.VerbSetSurge, engine.VerbTerminate:
+		return true
+	case engine.VerbPatchNode, engine.VerbEvict, engine.VerbDeletePod:
+	}
+	return false
+}
+
+// name of the call, for faults: what it is, and which try.
+func (w *World) nameCall(e engine.Effect) string {
+	what := string(e.Verb)
+	switch e.Verb {
+	case engine.VerbPrepare, engine.VerbRestore, engine.VerbSetSurge:
+		what += " " + e.GroupID
+	case engine.VerbTerminate:
+		what += " " + e.InstanceID
+	case engine.VerbPatchNode:
+		what += " " + e.Node
+	case engine.VerbEvict, engine.VerbDeletePod:
+		what += " " + e.Pod.UID
+	case engine.VerbObserve:
+	}
+	w.tries[what]++
+	return fmt.Sprintf("%s #%d", what, w.tries[what])
+}
+
+// perform carries a call out: after a while each of its acts, after another
+// its answer. Faults may have it otherwise.
+func (w *World) perform(c *call) {
+	c.name, c.decided = w.nameCall(c.Effect), w.now
+	cloud := provider(c.Verb)
+	slow := 150 * time.Millisecond
+	if cloud {
+		slow = 1500 * time.Millisecond
+	}
+	d := w.dice("call", c.name)
+	reach, back := d.between(2*time.Millisecond, slow), d.between(2*time.Millisecond, slow)
+	if w.faults.strikes(w, Late, c.name) {
+		reach += d.between(5*time.Second, 40*time.Second)
+		back += d.between(time.Second, 30*time.Second)
+	}
+	c.lost = w.faults.strikes(w, Lost, c.name)
+	failed := &engine.Error{Code: engine.ErrTransient, Message: c.name + ": no answer"}
+	if w.faults.strikes(w, FailBefore, c.name) {
+		w.after(reach, func() { c.acted = true; w.respond(c, failed, back) })
+		return
+	}
+	switch c.Verb {
+	case engine.VerbObserve:
+		c.acts = []act{func() *engine.Error { c.snapshot = w.snapshot(); return nil }}
+	case engine.VerbPatchNode:
+		c.acts = []act{func() *engine.Error { return w.patch(c.Node, c.Patch) }}
+	case engine.VerbEvict:
+		c.acts = []act{func() *engine.Error { return w.evict(c.Pod, c.GracePeriodSeconds) }}
+	case engine.VerbDeletePod:
+		c.acts = []act{func() *engine.Error { return w.deletePod(c.Pod, c.GracePeriodSeconds) }}
+	case engine.VerbPrepare, engine.VerbRestore, engine.VerbSetSurge, engine.VerbTerminate:
+		c.acts = w.verb(c.rotation, c.Effect)
+	}
+	if n := len(c.acts); n > 1 && w.faults.strikes(w, DriverDies, c.name) {
+		c.acts = append(slices.Clip(c.acts[:1+d.n(n-1)]), func() *engine.Error {
+			return &engine.Error{Code: engine.ErrTransient, Message: c.name + ": the driver died"}
+		})
+	}
+	w.step(c, 0, reach, back, slow)
+}
+
+// step does one act, then the next after a while.
+func (w *World) step(c *call, i int, in, back, slow time.Duration) {
+	w.after(in, func() {
+		if c.dropped {
+			return
+		}
+		if late := c.delay; late > 0 {
+			c.delay = 0
+			w.step(c, i, late, back, slow)
+			return
+		}
+		var err *engine.Error
+		if i == 0 && provider(c.Verb) && w.storm > w.now {
+			if d := w.dice("throttled", c.name); d.chance(0.6) {
+				err = &engine.Error{Code: engine.ErrTransient, Message: c.name + ": rate exceeded"}
+			}
+		}
+		if err == nil {
+			if c.before != nil {
+				c.before(c)
+			}
+			err = c.acts[i]()
+			if c.after != nil {
+				c.after(c)
+			}
+		}
+		if err == nil && i+1 < len(c.acts) {
+			d := w.dice("act", c.name, fmt.Sprint(i))
+			w.step(c, i+1, d.between(5*time.Millisecond, slow/2), back, slow)
+			return
+		}
+		c.acted = true
+		w.respond(c, err, back)
+	})
+}
+
+// respond brings the answer back.
+func (w *World) respond(c *call, err *engine.Error, back time.Duration) {
+	if c.lost {
+		err = &engine.Error{Code: engine.ErrTransient, Message: c.name + ": the answer was lost"}
+		c.snapshot = nil
+		back += 5 * time.Second
+	}
+	w.after(back, func() {
+		if c.answer != nil {
+			c.answer(c, err)
+		}
+	})
+}

@@ -1,0 +1,385 @@
+package sim
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rotatord/rotator/core/engine"
+	"github.com/rotatord/rotator/core/event"
+	"github.com/rotatord/rotator/core/model"
+	"github.com/rotatord/rotator/core/plan"
+)
+
+// Invariant is what must hold whatever happens.
+type Invariant string
+
+// The invariants.
+const (
+	// RecordFirst: no provider or node change without a durable intent.
+	RecordFirst Invariant = "record-first"
+	// Unavailable: no drain leaves a group with fewer usable nodes than its size
+	// less maxUnavailable, as far as the engine has been told.
+	Unavailable Invariant = "unavailable"
+	// Capacity: a group is never larger by us than maxSurge and never smaller by
+	// us than its own size, which is what others make it; in the end it is that.
+	Capacity Invariant = "capacity"
+	// Empty: an instance is ended only when no pod that a drain moves is on it.
+	Empty Invariant = "empty"
+	// Once: each instance is ended at most once.
+	Once Invariant = "once"
+	// OnlyOld: none is ended but the outdated, and surge that is given back.
+	OnlyOld Invariant = "only-old"
+	// Disruption: no pod under a PodDisruptionBudget goes but by an eviction, and
+	// none is deleted unless that was asked for.
+	Disruption Invariant = "disruption"
+	// Marks: taints and cordons of ours come off in the end.
+	Marks Invariant = "marks"
+	// Persons: a cordon that a person set, or took off, stays so.
+	Persons Invariant = "persons"
+	// Settings of the provider are as they were in the end.
+	Settings Invariant = "settings"
+	// Ends: a rotation ends within bounded time, and one that is not complete
+	// names what is left; once nothing goes wrong any more it completes.
+	Ends Invariant = "ends"
+	// Complete: after a rotation that is done nothing is left that was outdated.
+	Complete Invariant = "complete"
+	// Orderly: records are numbered without gaps, ops have ids of their own, a
+	// wake-up is in the future, Steps do not follow each other without time.
+	Orderly Invariant = "orderly"
+)
+
+// Invariants are all of them.
+var Invariants = []Invariant{RecordFirst, Unavailable, Capacity, Empty, Once, OnlyOld, Disruption, Marks, Persons, Settings, Ends, Complete, Orderly}
+
+// Violation is an invariant that did not hold.
+type Violation struct {
+	Invariant Invariant
+	At        time.Duration // since the world began
+	Message   string
+}
+
+func (v Violation) String() string { return fmt.Sprintf("%s at %s: %s", v.Invariant, v.At, v.Message) }
+
+// checker judges every Step and every act. It knows what a rotation must not
+// do, and nothing of how the engine goes about it. What the engine could know
+// is judged by what it was told (the view), everything else by what is.
+type checker struct {
+	w      *World
+	spec   plan.Spec
+	checks map[Invariant]int
+	broken []Violation
+
+	// Of all runs.
+	durable map[string]bool // op ids of intents that were durable
+	target  map[string]bool // instances that were outdated when a run began
+	surge   map[string]int  // by group id: the largest surge that any plan allowed
+	settled map[string]bool // groups' own suspension, by id
+	ends    map[string]string
+
+	// Of this run.
+	plan     *plan.Plan
+	seq      uint64
+	intended map[string]bool
+	sent     map[string]bool         // ids of effects that began
+	nodes    map[string]model.Node   // the view
+	instance map[string]viewed       // the view, by provider id
+	base     map[string]int          // the view: the size that each group was last seen with
+	room     map[string]plan.Group   // by group id
+	leaving  map[string]bool         // nodes that we take away
+	failed   map[string]engine.Error // ops that ended with an error
+	last     time.Duration           // of the last Step
+	steps    int                     // at that moment
+}
+
+type viewed struct {
+	group string
+	going bool
+}
+
+func newChecker(w *World, spec plan.Spec) *checker {
+	c := &checker{w: w, spec: spec, checks: make(map[Invariant]int), durable: make(map[string]bool), target: make(map[string]bool),
+		surge: make(map[string]int), settled: make(map[string]bool), ends: make(map[string]string)}
+	for _, g := range w.groups {
+		c.settled[g.ID] = g.suspended
+	}
+	return c
+}
+
+// hold checks one invariant once.
+func (c *checker) hold(i Invariant, ok bool, format string, args ...any) {
+	c.checks[i]++
+	if !ok && len(c.broken) < 20 {
+		c.broken = append(c.broken, Violation{i, c.w.now, fmt.Sprintf(format, args...)})
+	}
+}
+
+// begins takes note of a run's plan; seq is the number of the last record.
+func (c *checker) begins(p *plan.Plan, seq uint64, in engine.Input) {
+	c.plan, c.seq = p, seq
+	c.intended, c.sent, c.leaving = make(map[string]bool), make(map[string]bool), make(map[string]bool)
+	c.nodes, c.instance, c.base = make(map[string]model.Node), make(map[string]viewed), make(map[string]int)
+	c.room, c.failed = make(map[string]plan.Group), make(map[string]engine.Error)
+	for _, g := range p.Groups {
+		c.room[g.ID] = g
+		c.surge[g.ID] = max(c.surge[g.ID], g.Surge)
+		for _, i := range in.Snapshot.Instances {
+			if i.GroupID == g.ID && i.Outdated() && i.State != model.InstanceTerminating {
+				c.target[i.ID] = true
+			}
+		}
+	}
+}
+
+// stepped judges what the engine answers to an input.
+func (c *checker) stepped(in engine.Input, r engine.Ready) {
+	c.see(in)
+	if c.steps++; c.w.now > c.last {
+		c.last, c.steps = c.w.now, 0
+	}
+	c.hold(Orderly, c.steps < 50, "%d Steps at one moment", c.steps)
+	c.hold(Orderly, r.WakeAt.IsZero() || r.WakeAt.After(c.w.time()), "the wake-up at %s is not in the future", r.WakeAt)
+	for _, ev := range r.Records {
+		c.record(ev)
+	}
+	for _, e := range r.Effects {
+		c.effect(e)
+	}
+}
+
+func (c *checker) see(in engine.Input) {
+	for _, name := range in.NodesGone {
+		delete(c.nodes, name)
+		delete(c.leaving, name)
+	}
+	for _, n := range in.Nodes {
+		c.nodes[n.Name] = n
+	}
+	if s := in.Snapshot; s != nil {
+		clear(c.instance)
+		for _, g := range s.Groups {
+			c.base[g.ID] = g.Desired - g.Surge
+		}
+		for _, i := range s.Instances {
+			c.instance[i.ProviderID] = viewed{i.GroupID, i.State == model.InstanceTerminating}
+		}
+	}
+}
+
+func (c *checker) record(ev event.Event) {
+	c.seq++
+	c.hold(Orderly, ev.Seq == c.seq, "record %d has the number %d", c.seq, ev.Seq)
+	c.seq = ev.Seq
+	switch ev.Kind { //nolint:exhaustive // only these say that a node stays after all
+	case event.NodeQuarantined:
+		delete(c.leaving, ev.Node)
+	case event.RotationStopping:
+		clear(c.leaving)
+	case event.OpIntended:
+		c.hold(Orderly, !c.intended[ev.Op], "op %s is intended twice", ev.Op)
+		c.intended[ev.Op] = true
+	}
+}
+
+// effect judges what the engine is about to do.
+func (c *checker) effect(e engine.Effect) {
+	again := c.sent[e.ID] && e.ID != ""
+	c.sent[e.ID] = true
+	switch e.Verb {
+	case engine.VerbTerminate:
+		c.hold(Once, c.ends[e.InstanceID] == "" || c.ends[e.InstanceID] == e.ID, "instance %s is ended by op %s, and was by %s", e.InstanceID, e.ID, c.ends[e.InstanceID])
+		c.ends[e.InstanceID] = e.ID
+		if !again {
+			c.isEmpty(e)
+		}
+	case engine.VerbPatchNode:
+		p := e.Patch
+		if p.Unschedulable != nil && !*p.Unschedulable {
+			delete(c.leaving, e.Node)
+		}
+		if p.Unschedulable != nil && *p.Unschedulable || len(p.SetAnnotations) > 0 && p.AddTaint == nil {
+			c.takes(e.Node)
+		}
+	case engine.VerbDeletePod:
+		c.hold(Disruption, c.spec.Drain.OnDeadline == plan.DeadlineForce, "pod %s is deleted, and nobody asked for that", e.Pod)
+	case engine.VerbObserve, engine.VerbPrepare, engine.VerbRestore, engine.VerbSetSurge, engine.VerbEvict:
+	}
+}
+
+// isEmpty judges by what is: pods that a drain moves must be gone from the node,
+// unless a person opened it again a moment ago.
+func (c *checker) isEmpty(e engine.Effect) {
+	in := c.w.instances[e.InstanceID]
+	if in == nil || in.node == nil || c.w.nodes[in.node.Name] != in.node {
+		return
+	}
+	opened := in.node.uncordoned > 0 && c.w.now-in.node.uncordoned < 5*time.Second
+	for _, p := range in.node.pods {
+		stays := p.Mirror || p.Finished() || p.workload != nil && p.workload.Kind == "DaemonSet"
+		c.hold(Empty, stays || opened, "instance %s is ended with pod %s on it", e.InstanceID, p.PodKey)
+	}
+}
+
+// takes judges by the view: the node is about to be taken from its group.
+func (c *checker) takes(name string) {
+	n, ok := c.nodes[name]
+	if !ok || c.leaving[name] {
+		return
+	}
+	c.leaving[name] = true
+	if !usable(n) {
+		return // costs nothing
+	}
+	group := c.instance[n.ProviderID].group
+	count := 0
+	for other, o := range c.nodes {
+		v := c.instance[o.ProviderID]
+		if v.group == group && !v.going && !c.leaving[other] && usable(o) {
+			count++
+		}
+	}
+	g := c.w.group(group)
+	if g == nil {
+		return
+	}
+	least := min(c.base[group], g.own) - c.room[group].Unavailable
+	c.hold(Unavailable, count >= least || g.unsure, "the drain of %s leaves group %s with %d usable nodes of %d", name, group, count, least)
+}
+
+// usable tells whether a node carries pods, by the view: Ready, without a
+// startup taint, and not cordoned by us.
+func usable(n model.Node) bool {
+	return n.Ready && (!n.Unschedulable || n.Annotations[model.AnnotationCordoned] == "") &&
+		!slices.ContainsFunc(n.Taints, func(t model.Taint) bool { return strings.HasPrefix(t.Key, "node.kubernetes.io/") && t.Effect == "NoSchedule" })
+}
+
+// begun judges an effect that begins: its intent must be durable.
+func (c *checker) begun(e engine.Effect) {
+	switch e.Verb {
+	case engine.VerbObserve, engine.VerbEvict, engine.VerbDeletePod:
+	case engine.VerbPrepare, engine.VerbRestore, engine.VerbSetSurge, engine.VerbTerminate, engine.VerbPatchNode:
+		c.hold(RecordFirst, c.durable[e.ID], "%s %s begins without a durable intent", e.Verb, e.ID)
+	}
+}
+
+// before and after see each act as it happens.
+func (c *checker) before(k *call) {
+	if in := c.w.instances[k.InstanceID]; in != nil {
+		k.was = in.ending
+	}
+	switch k.Verb { //nolint:exhaustive // the others are judged when they begin, or after
+	case engine.VerbDeletePod:
+		if p := c.w.pods[k.Pod.PodKey]; p != nil && p.UID == k.Pod.UID && !p.Terminating && p.Phase == "Running" {
+			for _, b := range c.w.budgetsOf(p) {
+				c.hold(Disruption, false, "pod %s is deleted, and budget %s protects it", p.PodKey, b.Name)
+			}
+		}
+	case engine.VerbPatchNode:
+		n := c.w.nodes[k.Node]
+		if n == nil || k.Patch.Unschedulable == nil {
+			return
+		}
+		// Between what the engine was told and now, a person may have changed it.
+		if n.personAt > 0 && n.personAt > k.decided-2*time.Second {
+			n.unsure = true
+		}
+		if !*k.Patch.Unschedulable && n.Unschedulable {
+			c.hold(Persons, !n.person || n.unsure, "node %s is uncordoned, and a person had cordoned it", k.Node)
+		}
+	}
+}
+
+func (c *checker) after(k *call) {
+	g := c.w.group(k.GroupID)
+	if g == nil {
+		return
+	}
+	if in := c.w.instances[k.InstanceID]; k.Verb == engine.VerbTerminate && in != nil && in.ending == byUs && k.was == "" {
+		c.hold(OnlyOld, c.target[in.ID] || k.Shrink, "instance %s is ended, and it was not outdated", in.ID)
+		if !c.target[in.ID] {
+			c.hold(OnlyOld, g.ours >= 0 || g.unsure, "instance %s is ended, and there was no surge to give back", in.ID)
+		}
+	}
+	c.hold(Capacity, g.ours >= 0 || g.unsure, "group %s is smaller by us than its own size: %d, and %d with us", g.ID, g.own, g.Desired)
+	c.hold(Capacity, g.ours <= c.surge[g.ID] || g.unsure, "group %s is larger by us than allowed: %d, and %d with us; surge %d", g.ID, g.own, g.Desired, c.surge[g.ID])
+}
+
+// ended judges what a run leaves when it has come to an end of its own.
+func (c *checker) ended(rotation string, r *engine.Result, flying bool) {
+	done := r.Status == engine.StatusDone
+	said := func(s string) bool { return !done && strings.Contains(r.Message, s) }
+	cut := said("not everything could be put back") || flying
+	c.hold(Ends, done || c.names(r.Message), "%s, and does not say what is left: %s", r.Status, r.Message)
+	for _, pg := range c.plan.Groups {
+		g := c.w.group(pg.ID)
+		if surge, _ := g.standing(); surge > 0 {
+			c.hold(Capacity, cut || said("extra instance"), "group %s keeps a surge of %d, and the result is %s: %s", g.Name, surge, r.Status, r.Message)
+		}
+		if g.heldBy == rotation {
+			c.hold(Settings, cut || said("keeps the settings"), "group %s is held still, and the result is %s: %s", g.Name, r.Status, r.Message)
+		} else {
+			c.hold(Settings, g.suspended == c.settled[g.ID], "group %s: zones are evened out: %v, and before: %v", g.Name, !g.suspended, !c.settled[g.ID])
+		}
+		if !done {
+			continue
+		}
+		for _, in := range g.live() {
+			c.hold(Complete, !c.target[in.ID], "the rotation is done, and outdated instance %s of group %s is there still", in.ID, g.Name)
+		}
+	}
+	if !cut && !said("keeps rotator's marks") {
+		c.clean()
+	}
+}
+
+// clean judges the nodes: nothing of ours is left, what a person wants is so.
+func (c *checker) clean() {
+	for _, n := range c.w.nodeList {
+		if n.inst.State == model.InstanceTerminating {
+			continue
+		}
+		c.hold(Marks, !n.Marked(), "node %s keeps our marks: %v %v", n.Name, n.Taints, n.Annotations)
+		switch {
+		case n.unsure:
+		case n.person:
+			c.hold(Persons, n.Unschedulable, "node %s is not cordoned any more, and a person had cordoned it", n.Name)
+		default:
+			c.hold(Marks, !n.Unschedulable, "node %s stays cordoned, and no person wants it so", n.Name)
+		}
+	}
+}
+
+// names tells whether a message says what it is about.
+func (c *checker) names(msg string) bool {
+	if strings.Contains(msg, "signal") || strings.Contains(msg, "driver") || strings.Contains(msg, "observe") {
+		return true
+	}
+	for _, g := range c.w.groups {
+		if strings.Contains(msg, g.Name) {
+			return true
+		}
+	}
+	return strings.Contains(msg, "i-") || strings.Contains(msg, "node n-") || strings.Contains(msg, "no answer")
+}
+
+// final judges the world once a rotation is done and all calls have landed.
+func (c *checker) final() {
+	for _, g := range c.w.groups {
+		if !g.unsure {
+			c.hold(Capacity, g.ours == 0 && g.Desired == g.own, "group %s ends with a desired capacity of %d: its own size is %d, of ours is %d", g.Name, g.Desired, g.own, g.ours)
+		}
+		c.hold(Settings, g.heldBy == "" && g.suspended == c.settled[g.ID], "group %s ends held by %q, suspended %v", g.Name, g.heldBy, g.suspended)
+	}
+	c.clean()
+}
+
+// total is the number of checks made.
+func (c *checker) total() int {
+	n := 0
+	for v := range maps.Values(c.checks) {
+		n += v
+	}
+	return n
+}

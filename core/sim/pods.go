@@ -1,0 +1,305 @@
+package sim
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/rotatord/rotator/core/model"
+)
+
+// workload is a controller of pods: it makes those that are missing.
+type workload struct {
+	model.Workload
+	app      string // the label of its pods, and what budgets select
+	request  int    // of one pod
+	priority int32
+	stop     time.Duration // how long a pod takes to end, at most
+	start    time.Duration // how long it takes to become Ready, at most
+	broken   int           // that many of its pods never become Ready
+	pods     []*pod        // all that exist
+	active   int           // those that are not terminating
+
+	fillDue, countDue bool
+}
+
+// find answers the workload of a label.
+func (w *World) workload(app string) *workload {
+	for _, wl := range w.workloads {
+		if wl.app == app {
+			return wl
+		}
+	}
+	return nil
+}
+
+// fill lets a controller notice that pods are missing.
+func (w *World) fill(wl *workload) {
+	if wl.fillDue || wl.Kind == "DaemonSet" || wl.active >= wl.Desired {
+		return
+	}
+	wl.fillDue = true
+	d := w.dice("fill", wl.app, w.now.String())
+	w.after(d.between(20*time.Millisecond, 800*time.Millisecond), func() {
+		wl.fillDue = false
+		if wl.Kind == "StatefulSet" {
+			for i := range wl.Desired { // one name, one pod: the old one must be gone
+				name := fmt.Sprintf("%s-%d", wl.app, i)
+				if w.pods[model.PodKey{Namespace: wl.Namespace, Name: name}] == nil {
+					w.newPod(wl, name, nil)
+				}
+			}
+			return
+		}
+		for wl.active < wl.Desired {
+			w.newPod(wl, fmt.Sprintf("%s-%d", wl.app, w.made+1), nil)
+		}
+	})
+}
+
+// daemon starts a DaemonSet's pod on a node, unless there is one.
+func (w *World) daemon(wl *workload, n *node) {
+	if w.nodes[n.Name] != n || slices.ContainsFunc(n.pods, func(p *pod) bool { return p.workload == wl && p.counted }) {
+		return
+	}
+	w.newPod(wl, fmt.Sprintf("%s-%d", wl.app, w.made+1), n)
+}
+
+// newPod makes a pod; on a node where one is given, else for the scheduler.
+func (w *World) newPod(wl *workload, name string, n *node) *pod {
+	w.made++
+	p := &pod{workload: wl, request: wl.request, counted: true, Pod: model.Pod{
+		PodKey: model.PodKey{Namespace: wl.Namespace, Name: name}, UID: fmt.Sprintf("pod-%d", w.made), Owner: wl.WorkloadKey, Phase: "Pending",
+		Priority: wl.priority, Labels: map[string]string{"app": wl.app}, GracePeriodSeconds: 30}}
+	w.pods[p.PodKey] = p
+	wl.pods = append(wl.pods, p)
+	wl.active++
+	if n != nil {
+		w.bind(p, n)
+		return p
+	}
+	w.pending = append(w.pending, p)
+	w.tellPod(p, false)
+	w.touched(p)
+	w.schedule()
+	return p
+}
+
+// bind puts a pod on a node, whose kubelet starts it.
+func (w *World) bind(p *pod, n *node) {
+	p.on, p.Node = n, n.Name
+	n.pods = append(n.pods, p)
+	n.used += p.request
+	w.tellPod(p, false)
+	w.touched(p)
+	d := w.dice("start", p.UID)
+	takes := d.between(500*time.Millisecond, p.workload.start)
+	if !w.healed && w.faults.strikes(w, SlowPods, p.UID) {
+		takes += d.between(2*time.Minute, 12*time.Minute)
+	}
+	w.after(takes/2, func() {
+		if w.pods[p.PodKey] == p && !n.dead && p.Phase == "Pending" && !p.Terminating {
+			p.Phase = "Running"
+			w.podChanged(p)
+		}
+	})
+	w.after(takes, func() { w.podReady(p) })
+}
+
+func (w *World) podReady(p *pod) {
+	if w.pods[p.PodKey] != p || p.on.dead || p.Terminating || p.Ready || p.Finished() {
+		return
+	}
+	if wl := p.workload; wl.broken > 0 {
+		unready := 0
+		for _, o := range wl.pods {
+			if o.counted && !o.Ready && o.Phase == "Running" && o != p {
+				unready++
+			}
+		}
+		if unready < wl.broken {
+			return
+		}
+	}
+	p.Phase, p.Ready = "Running", true
+	w.podChanged(p)
+}
+
+// podChanged tells everybody about a pod.
+func (w *World) podChanged(p *pod) {
+	w.tellPod(p, false)
+	w.touched(p)
+}
+
+// touched lets a pod's controllers look again.
+func (w *World) touched(p *pod) {
+	if p.workload != nil {
+		w.recount(p.workload)
+		w.fill(p.workload)
+	}
+	w.disruption(p)
+}
+
+// terminate begins a pod's end.
+func (w *World) terminatePod(p *pod, grace *int64) {
+	if p.Terminating {
+		return
+	}
+	if p.on == nil {
+		w.removePod(p)
+		return
+	}
+	p.Terminating, p.Ready = true, false
+	w.uncount(p)
+	w.podChanged(p)
+	seconds := p.GracePeriodSeconds
+	if grace != nil {
+		seconds = *grace
+	}
+	stop := 5 * time.Second
+	if p.workload != nil {
+		stop = p.workload.stop
+	}
+	d := w.dice("stop", p.UID)
+	w.after(min(d.between(100*time.Millisecond, stop), time.Duration(seconds)*time.Second), func() {
+		if w.pods[p.PodKey] == p && !p.on.dead {
+			w.removePod(p) // on a dead node it hangs until the node goes
+		}
+	})
+}
+
+func (w *World) uncount(p *pod) {
+	if p.counted && p.workload != nil {
+		p.workload.active--
+	}
+	p.counted = false
+}
+
+// removePod deletes a pod at once.
+func (w *World) removePod(p *pod) {
+	if w.pods[p.PodKey] != p {
+		return
+	}
+	delete(w.pods, p.PodKey)
+	w.uncount(p)
+	if p.on != nil {
+		p.on.used -= p.request
+		remove(&p.on.pods, p)
+	} else {
+		remove(&w.pending, p)
+	}
+	if wl := p.workload; wl != nil {
+		remove(&wl.pods, p)
+	}
+	w.tellPod(p, true)
+	w.touched(p)
+	w.schedule()
+	if wl := p.workload; wl != nil && wl.Kind == "DaemonSet" && p.on != nil && w.nodes[p.on.Name] == p.on {
+		n := p.on
+		w.after(time.Second, func() { w.daemon(wl, n) })
+	}
+}
+
+// remove takes v out of s, keeping the order of the others.
+func remove[T comparable](s *[]T, v T) {
+	if i := slices.Index(*s, v); i >= 0 {
+		*s = slices.Delete(*s, i, i+1)
+	}
+}
+
+// recount lets a controller write its status.
+func (w *World) recount(wl *workload) {
+	if wl.countDue {
+		return
+	}
+	wl.countDue = true
+	d := w.dice("recount", wl.app, w.now.String())
+	w.after(d.between(50*time.Millisecond, 600*time.Millisecond), func() {
+		wl.countDue = false
+		if now := wl.ready(); now != wl.Ready || wl.Kind == "DaemonSet" {
+			wl.Ready = now
+			w.tellWorkload(wl)
+		}
+	})
+}
+
+func (wl *workload) ready() int {
+	n := 0
+	for _, p := range wl.pods {
+		if p.Ready {
+			n++
+		}
+	}
+	return n
+}
+
+// schedule lets the scheduler look at what is pending.
+func (w *World) schedule() {
+	if w.schedulerDue || len(w.pending) == 0 {
+		return
+	}
+	w.schedulerDue = true
+	d := w.dice("schedule", w.now.String())
+	w.after(d.between(5*time.Millisecond, 200*time.Millisecond), func() {
+		w.schedulerDue = false
+		waiting := slices.Clone(w.pending)
+		slices.SortStableFunc(waiting, func(a, b *pod) int { return int(b.Priority) - int(a.Priority) })
+		bound := false
+		for _, p := range waiting {
+			if n := w.place(p); n != nil {
+				p.on = n
+				w.bind(p, n)
+				bound = true
+			}
+		}
+		if bound {
+			w.pending = slices.DeleteFunc(w.pending, func(p *pod) bool { return p.on != nil })
+		}
+	})
+}
+
+// enough is how many nodes that would do the scheduler scores, as
+// kube-scheduler does in large clusters.
+const enough = 100
+
+// place picks a node for a pod: one that is Ready and schedulable, tolerates
+// it and has room; of those the best by taints (PreferNoSchedule), by few pods
+// of the same workload, by room.
+func (w *World) place(p *pod) *node {
+	var best *node
+	bestScore, found := 0, 0
+	count := len(w.nodeList)
+	begin := w.schedulerAt
+	for i := range count {
+		n := w.nodeList[(begin+i)%count]
+		if !n.Ready || n.Unschedulable || n.used+p.request > n.inst.g.room {
+			continue
+		}
+		score, fits := 0, true
+		for _, t := range n.Taints {
+			switch t.Effect {
+			case "NoSchedule", "NoExecute":
+				fits = false
+			case "PreferNoSchedule":
+				score -= 1000
+			}
+		}
+		if !fits {
+			continue
+		}
+		for _, o := range n.pods {
+			if o.workload == p.workload {
+				score -= 50
+			}
+		}
+		score += 10 * (n.inst.g.room - n.used) / n.inst.g.room
+		if best == nil || score > bestScore {
+			best, bestScore = n, score
+		}
+		if found++; found >= enough {
+			w.schedulerAt = (begin + i + 1) % count
+			break
+		}
+	}
+	return best
+}

@@ -1,0 +1,213 @@
+package sim
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/rotatord/rotator/core/model"
+	"github.com/rotatord/rotator/core/plan"
+)
+
+// Shape is what a world begins with, and what is asked for.
+type Shape struct {
+	Spec      plan.Spec
+	Groups    []GroupShape
+	Workloads []WorkloadShape
+	Budgets   []BudgetShape
+	// Cordoned is how many nodes a person has cordoned before the start.
+	Cordoned int
+	// Stuck names a budget that never opens; the rotation is to end and say so.
+	Stuck string
+}
+
+// GroupShape is a node group.
+type GroupShape struct {
+	Name      string
+	Role      model.Role
+	Size, Old int // instances, and how many of them are outdated
+	Zones     []string
+	Room      int // what a node offers to pods' requests
+	Traits    model.Traits
+	Suspended bool // somebody has suspended its evening out of zones
+}
+
+// WorkloadShape is a controller with its pods.
+type WorkloadShape struct {
+	Kind, Name    string
+	Pods, Request int
+	Priority      int32
+	// Start and Stop bound how long a pod takes to become Ready, and to end.
+	Start, Stop time.Duration
+	// Broken pods never become Ready.
+	Broken int
+}
+
+// BudgetShape is a PodDisruptionBudget over workloads.
+type BudgetShape struct {
+	Name                         string
+	Workloads                    []string
+	MinAvailable, MaxUnavailable string
+	AlwaysEvictUnhealthy         bool
+}
+
+// Spec is what a rotation file without anything in it asks for.
+func Spec() plan.Spec {
+	return plan.Spec{
+		Cluster:  "sim",
+		Select:   plan.Select{Roles: []string{string(model.RoleControlPlane), string(model.RoleNode)}},
+		Strategy: plan.Strategy{Mode: plan.ModeRolling, MaxSurge: "1", MaxUnavailable: "0", GroupsAtOnce: 1, OnFailure: plan.FailureAbort, MaxFailed: 3, Canary: plan.Canary{Enabled: true}},
+		Drain:    plan.Drain{Deadline: 15 * time.Minute, OnDeadline: plan.DeadlineFail, UnmanagedPods: plan.UnmanagedRefuse, MaxEvictions: 50},
+		Gates: plan.Gates{NodeReady: plan.NodeReadyGate{Timeout: 15 * time.Minute},
+			Workloads: plan.WorkloadsGate{Enabled: true, Timeout: 10 * time.Minute}},
+	}
+}
+
+// Large is one group of many nodes, a budget for each workload.
+func Large(nodes, podsEach, workloads int) *Shape {
+	s := &Shape{Spec: Spec()}
+	s.Spec.Strategy.MaxSurge, s.Spec.Strategy.Canary.Enabled = "10%", false
+	s.Groups = []GroupShape{{Name: "g", Role: model.RoleNode, Size: nodes, Old: nodes, Zones: []string{"a", "b", "c"}, Room: 2 * podsEach, Traits: surges(nodes)}}
+	for i := range workloads {
+		name := fmt.Sprintf("w%d", i)
+		s.Workloads = append(s.Workloads, WorkloadShape{Kind: "ReplicaSet", Name: name, Pods: nodes * podsEach / workloads, Request: 1, Start: 10 * time.Second, Stop: 5 * time.Second})
+		s.Budgets = append(s.Budgets, BudgetShape{Name: name, Workloads: []string{name}, MaxUnavailable: "20%"})
+	}
+	return s
+}
+
+// surges are the traits of an Auto Scaling group.
+func surges(most int) model.Traits {
+	return model.Traits{TerminateKeep: true, TerminateShrink: true, Prepare: true, MaxSurge: most, Refill: model.RefillGroup}
+}
+
+// RandomShape is a small world by the seed.
+func RandomShape(seed uint64) *Shape {
+	d := newDice(seed, "shape")
+	s := &Shape{Spec: Spec()}
+	room := 0
+	for i := range 1 + d.n(3) {
+		size := 1 + d.n(pick(&d, 3, 6, 12))
+		g := GroupShape{Name: fmt.Sprintf("g%d", i), Role: model.RoleNode, Size: size, Old: 1 + d.n(size), Zones: []string{"a", "b", "c"}[:1+d.n(3)],
+			Room: 20, Traits: surges(100), Suspended: d.chance(0.2)}
+		if d.chance(0.15) {
+			g.Role = model.RoleControlPlane
+		}
+		g.Traits.Prepare = d.chance(0.85)
+		room += g.Room * size
+		s.Groups = append(s.Groups, g)
+	}
+	st := &s.Spec.Strategy
+	st.Mode = pick(&d, plan.ModeRolling, plan.ModeRolling, plan.ModeBatch)
+	st.MaxSurge = pick(&d, "1", "1", "2", "3", "25%", "100%")
+	st.MaxUnavailable = pick(&d, "0", "0", "1", "2", "30%")
+	if d.chance(0.2) { // groups that cannot surge
+		st.MaxSurge, st.MaxUnavailable = pick(&d, "0", "1"), pick(&d, "1", "2")
+		for i := range s.Groups {
+			s.Groups[i].Traits.MaxSurge, s.Groups[i].Traits.TerminateShrink = 0, false
+		}
+	}
+	st.GroupsAtOnce, st.MaxInFlight = 1+d.n(3), pick(&d, 0, 0, 1, 3)
+	st.BatchSize = pick(&d, 0, 0, 1, 4)
+	st.Canary = plan.Canary{Enabled: d.chance(0.5), Bake: pick(&d, 0, 5*time.Minute)}
+	st.Waits = plan.Waits{BetweenBatches: pick(&d, 0, 5*time.Minute), BetweenDrains: pick(&d, 0, 0, 0, time.Minute), BetweenEvictions: pick(&d, 0, 0, 0, 2*time.Second)}
+	st.OnFailure = pick(&d, plan.FailureAbort, plan.FailurePause, plan.FailureContinue)
+	st.MaxFailed = pick(&d, 0, 1, 3)
+	st.OnSignal = pick(&d, plan.SignalKeep, plan.SignalUndo)
+	s.Spec.Drain.OnDeadline = pick(&d, plan.DeadlineFail, plan.DeadlineSkip, plan.DeadlineForce)
+	s.Spec.Drain.Retries = pick(&d, 0, 0, 1)
+	s.Spec.Drain.MaxEvictions = pick(&d, 1, 50)
+	s.Spec.Drain.Deadline = pick(&d, 5*time.Minute, 15*time.Minute)
+	room /= 2 // the other half lets pods move
+	for i := range d.n(6) {
+		wl := WorkloadShape{Kind: pick(&d, "ReplicaSet", "ReplicaSet", "StatefulSet"), Name: fmt.Sprintf("w%d", i), Pods: 1 + d.n(8), Request: 1 + d.n(4),
+			Start: pick(&d, 2*time.Second, 30*time.Second), Stop: pick(&d, time.Second, 20*time.Second)}
+		if room -= wl.Pods * wl.Request; room < 0 {
+			break
+		}
+		if d.chance(0.1) {
+			wl.Priority = 2_000_000_000
+		}
+		s.Workloads = append(s.Workloads, wl)
+		if wl.Pods < 2 || d.chance(0.4) {
+			continue
+		}
+		b := BudgetShape{Name: "pdb-" + wl.Name, Workloads: []string{wl.Name}, AlwaysEvictUnhealthy: d.chance(0.3)}
+		switch d.n(4) {
+		case 0:
+			b.MinAvailable = fmt.Sprint(1 + d.n(wl.Pods-1))
+		case 1:
+			b.MinAvailable = "50%"
+		case 2:
+			b.MaxUnavailable = "1"
+		case 3:
+			b.MaxUnavailable = "25%"
+		}
+		s.Budgets = append(s.Budgets, b)
+	}
+	if d.chance(0.7) {
+		s.Workloads = append(s.Workloads, WorkloadShape{Kind: "DaemonSet", Name: "agent", Start: 5 * time.Second, Stop: time.Second})
+	}
+	if d.chance(0.2) {
+		s.Cordoned = 1
+	}
+	if d.chance(0.05) { // one budget never opens: one pod too few is ever Ready
+		s.Stuck = "pdb-stuck"
+		s.Workloads = append(s.Workloads, WorkloadShape{Kind: "ReplicaSet", Name: "stuck", Pods: 3, Start: time.Second, Stop: time.Second, Broken: 1})
+		s.Budgets = append(s.Budgets, BudgetShape{Name: s.Stuck, Workloads: []string{"stuck"}, MinAvailable: "2"})
+	}
+	return s
+}
+
+// build makes the world of a shape, at rest.
+func (s *Shape) build(seed uint64, in *injector) *World {
+	w := newWorld(seed, in)
+	w.healed = true // nothing goes wrong while it is made
+	for _, gs := range s.Groups {
+		g := &group{w: w, zones: gs.Zones, room: gs.Room, own: gs.Size, suspended: gs.Suspended, NodeGroup: model.NodeGroup{
+			ID: gs.Name, Name: gs.Name, Role: gs.Role, Desired: gs.Size, Max: 10*gs.Size + 100, Revision: "new", Traits: gs.Traits}}
+		w.groups = append(w.groups, g)
+		for i := range gs.Size {
+			revision := "old"
+			if i >= gs.Old {
+				revision = "new"
+			}
+			inst := w.newInstance(g, gs.Zones[i%len(gs.Zones)], revision)
+			inst.State = model.InstanceInService
+			inst.LaunchedAt = w.epoch.Add(-time.Duration(gs.Size-i) * time.Hour)
+			w.join(inst)
+		}
+	}
+	for _, ws := range s.Workloads {
+		wl := &workload{app: ws.Name, request: ws.Request, priority: ws.Priority, start: ws.Start, stop: ws.Stop, broken: ws.Broken,
+			Workload: model.Workload{WorkloadKey: model.WorkloadKey{Kind: ws.Kind, Namespace: "default", Name: ws.Name}, UID: "workload-" + ws.Name, Desired: ws.Pods}}
+		w.workloads = append(w.workloads, wl)
+		if ws.Kind == "DaemonSet" {
+			for _, n := range w.nodeList {
+				wl.Desired++
+				w.daemon(wl, n)
+			}
+		}
+		w.fill(wl)
+	}
+	for _, b := range s.Budgets {
+		w.addBudget(b.Name, budget{minAvailable: b.MinAvailable, maxUnavailable: b.MaxUnavailable,
+			Budget: model.Budget{AlwaysEvictUnhealthy: b.AlwaysEvictUnhealthy}}, b.Workloads...)
+	}
+	for { // until it rests
+		if at, ok := w.next(); !ok || at > 5*time.Minute {
+			break
+		}
+		w.turn()
+	}
+	for i := range s.Cordoned {
+		d := w.dice("cordoned", fmt.Sprint(i))
+		n := w.nodeList[d.n(len(w.nodeList))]
+		n.Unschedulable, n.person = true, true
+	}
+	w.epoch = w.epoch.Add(w.now)
+	w.queue, w.feed, w.healed = queue{}, feed{}, false // what is left in it does nothing in a world at rest
+	for _, b := range w.budgets {
+		b.dueAt = 0
+	}
+	return w
+}

@@ -1,0 +1,235 @@
+package sim
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/rotatord/rotator/core/engine"
+	"github.com/rotatord/rotator/core/model"
+)
+
+// World is a cluster and its provider. Not safe for concurrent use: Live is.
+type World struct {
+	queue
+	seed   uint64
+	epoch  time.Time // when virtual time began
+	faults *injector
+
+	groups    []*group
+	instances map[string]*instance
+	order     []*instance // in the order of their launch
+	nodes     map[string]*node
+	nodeList  []*node // in the order of their joining
+	pods      map[model.PodKey]*pod
+	workloads []*workload // in the order of their making
+	budgets   []*budget
+
+	launched int // instances ever
+	made     int // pods ever
+	lags     uint64
+
+	pending      []*pod // not scheduled, in the order of their making
+	schedulerDue bool
+	schedulerAt  int // where the scheduler's next look at nodeList begins
+
+	feed    feed
+	watcher func()
+	told    time.Duration // when changes were last delivered
+	toldAt  time.Duration // when they will be next
+	toldDue bool
+
+	noCapacity map[string]time.Duration // by zone: until when nothing can be launched
+	storm      time.Duration            // until when the provider throttles
+	healed     bool                     // no fault begins any more
+	tries      map[string]int           // calls of each kind and object, for the names of faults
+}
+
+// node is a Kubernetes node and its kubelet.
+type node struct {
+	model.Node
+	inst *instance
+	pods []*pod
+	used int // by the requests of its pods
+	// dead: the kubelet does not answer any more.
+	dead bool
+	// person says that a person wants the node cordoned. What we do to it does
+	// not change that.
+	person bool
+	// unsure: a person and we changed the cordon at the same moment, so that
+	// nobody can tell whose it is.
+	unsure     bool
+	personAt   time.Duration // of a person's last change of its cordon
+	uncordoned time.Duration // when a person last uncordoned it
+}
+
+// pod is a pod and its containers.
+type pod struct {
+	model.Pod
+	workload *workload // nil: nobody's
+	on       *node
+	request  int
+	counted  bool // not terminating: its workload counts it
+}
+
+func newWorld(seed uint64, in *injector) *World {
+	return &World{
+		seed: seed, faults: in, epoch: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC),
+		instances: make(map[string]*instance), nodes: make(map[string]*node), pods: make(map[model.PodKey]*pod),
+		noCapacity: make(map[string]time.Duration), tries: make(map[string]int),
+	}
+}
+
+// dice draws by name, in this world.
+func (w *World) dice(name string, more ...string) dice { return newDice(w.seed, name, more...) }
+
+// time is the virtual now.
+func (w *World) time() time.Time { return w.epoch.Add(w.now) }
+
+// inventory is the cluster's half of an inventory, as it is.
+func (w *World) inventory() model.Inventory {
+	inv := model.Inventory{
+		Nodes: make([]model.Node, 0, len(w.nodeList)), Pods: make([]model.Pod, 0, len(w.pods)),
+		Workloads: make([]model.Workload, 0, len(w.workloads)), Budgets: make([]model.Budget, 0, len(w.budgets)),
+	}
+	for _, n := range w.nodeList {
+		inv.Nodes = append(inv.Nodes, n.Node)
+	}
+	for _, n := range w.nodeList {
+		for _, p := range n.pods {
+			inv.Pods = append(inv.Pods, p.Pod)
+		}
+	}
+	for _, p := range w.pending {
+		inv.Pods = append(inv.Pods, p.Pod)
+	}
+	for _, wl := range w.workloads {
+		inv.Workloads = append(inv.Workloads, wl.Workload)
+	}
+	for _, b := range w.budgets {
+		inv.Budgets = append(inv.Budgets, b.Budget)
+	}
+	return inv
+}
+
+// snapshot is what the driver would answer now.
+func (w *World) snapshot() *engine.Snapshot {
+	s := &engine.Snapshot{Groups: make([]model.NodeGroup, 0, len(w.groups)), Instances: make([]model.Instance, 0, len(w.order))}
+	for _, g := range w.groups {
+		s.Groups = append(s.Groups, g.shown())
+	}
+	for _, in := range w.order {
+		s.Instances = append(s.Instances, in.shown())
+	}
+	return s
+}
+
+// join makes an instance's node: not Ready at first.
+func (w *World) join(in *instance) {
+	d := w.dice("join", in.ID)
+	n := &node{inst: in, Node: model.Node{Name: "n" + in.ID[1:], UID: "node-" + in.ID, ProviderID: in.ProviderID, Zone: in.Zone,
+		Taints: []model.Taint{{Key: "node.kubernetes.io/not-ready", Effect: "NoSchedule"}}, CreatedAt: w.time()}}
+	in.node = n
+	w.nodes[n.Name] = n
+	w.nodeList = append(w.nodeList, n)
+	w.tellNode(n, false)
+	for _, wl := range w.workloads {
+		if wl.Kind == "DaemonSet" {
+			wl.Desired++
+			w.recount(wl)
+			w.after(d.between(50*time.Millisecond, 2*time.Second), func() { w.daemon(wl, n) })
+		}
+	}
+	w.after(d.between(time.Second, 10*time.Second), func() {
+		if w.nodes[n.Name] == n && !n.dead && in.State != model.InstanceTerminating {
+			w.ready(n)
+		}
+	})
+}
+
+// ready makes a node Ready, and takes its startup taint off.
+func (w *World) ready(n *node) {
+	n.Ready = true
+	n.Taints = slices.DeleteFunc(slices.Clone(n.Taints), func(t model.Taint) bool { return t.Key == "node.kubernetes.io/not-ready" })
+	w.tellNode(n, false)
+	w.schedule()
+	w.mayDie(n)
+}
+
+// unready lets a node go dark, and the pods on it with it.
+func (w *World) unready(n *node) {
+	if n.dead {
+		return
+	}
+	n.dead = true
+	if n.Ready {
+		n.Ready = false
+		n.Taints = append(slices.Clone(n.Taints), model.Taint{Key: "node.kubernetes.io/not-ready", Effect: "NoSchedule"})
+		w.tellNode(n, false)
+	}
+	for _, p := range slices.Clone(n.pods) {
+		if p.Ready {
+			p.Ready = false
+			w.podChanged(p)
+		}
+	}
+}
+
+// dropNode deletes a node, and what was bound to it.
+func (w *World) dropNode(n *node) {
+	if w.nodes[n.Name] != n {
+		return
+	}
+	delete(w.nodes, n.Name)
+	w.nodeList = slices.DeleteFunc(w.nodeList, func(o *node) bool { return o == n })
+	w.tellNode(n, true)
+	for _, p := range slices.Clone(n.pods) {
+		w.removePod(p)
+	}
+	for _, wl := range w.workloads {
+		if wl.Kind == "DaemonSet" {
+			wl.Desired--
+			w.recount(wl)
+		}
+	}
+}
+
+// patch brings a node to a goal, as the cluster port does: it writes what
+// differs, and nothing to another life of the node.
+func (w *World) patch(name string, p *engine.NodePatch) *engine.Error {
+	n := w.nodes[name]
+	if n == nil {
+		return notFound("node", name)
+	}
+	if p.UID != "" && p.UID != n.UID {
+		return &engine.Error{Code: engine.ErrConflict, Message: "node " + name + " was deleted and made again"}
+	}
+	taints := slices.Clone(n.Taints)
+	if p.RemoveTaint != "" {
+		taints = slices.DeleteFunc(taints, func(t model.Taint) bool { return t.Key == p.RemoveTaint })
+	}
+	if a := p.AddTaint; a != nil {
+		taints = append(slices.DeleteFunc(taints, func(t model.Taint) bool { return t.Key == a.Key && t.Effect == a.Effect }), *a)
+	}
+	n.Taints = taints
+	if p.Unschedulable != nil {
+		n.Unschedulable = *p.Unschedulable
+	}
+	if len(p.SetAnnotations)+len(p.DropAnnotations) > 0 {
+		n.Annotations = maps.Clone(n.Annotations)
+		if n.Annotations == nil {
+			n.Annotations = make(map[string]string)
+		}
+		maps.Copy(n.Annotations, p.SetAnnotations)
+		for _, k := range p.DropAnnotations {
+			delete(n.Annotations, k)
+		}
+	}
+	w.tellNode(n, false)
+	w.schedule()
+	return nil
+}
+
+func notFound(what, name string) *engine.Error {
+	return &engine.Error{Code: engine.ErrNotFound, Message: what + " " + name + " not found"}
+}
