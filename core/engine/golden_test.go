@@ -133,6 +133,11 @@ func (s *script) command(words []string, input []string) {
 		s.run(duration(arg(0)))
 	case "never":
 		s.never[arg(0)] = true
+	case "pod-gone": // it ended and came back elsewhere; nobody was told
+		p := toy.pods[model.PodKey{Namespace: "default", Name: arg(0)}]
+		toy.removePod(p)
+		toy.fill()
+		s.step(engine.Input{})
 	case "by-others": // somebody else ends an instance; its group refills
 		toy.instances[arg(0)].State = model.InstanceTerminating
 		toy.end(arg(0))
