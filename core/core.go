@@ -13,11 +13,11 @@
 package core
 
 import (
+	"cmp"
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -51,6 +51,10 @@ type Options struct {
 	// A given Cluster must not have been started. Default: by Spec.
 	Cluster  runtime.Cluster
 	Provider runtime.Provider
+	// Journal and Lock replace those that Spec names. With a Cluster of the
+	// embedder's own there is no lock but this one, and the journal is in a folder.
+	Journal journal.Store
+	Lock    runtime.Lock
 }
 
 // Rotator is one rotation of one cluster, opened and not yet run.
@@ -61,6 +65,9 @@ type Rotator struct {
 	inventory   model.Inventory
 	diagnostics []model.Diagnostic
 	plan        *plan.Plan
+	planErr     error
+	past        past
+	pastErr     error // why past is not known
 	closers     []func()
 }
 
@@ -73,6 +80,10 @@ func Open(ctx context.Context, o Options) (*Rotator, error) {
 		return nil, err
 	}
 	if err := r.openProvider(ctx); err != nil {
+		r.Close()
+		return nil, err
+	}
+	if err := r.observe(ctx); err != nil {
 		r.Close()
 		return nil, err
 	}
@@ -101,7 +112,6 @@ func openCluster(ctx context.Context, o Options) (*Rotator, error) {
 		r.Close()
 		return nil, err
 	}
-	r.inventory = r.cluster.Inventory()
 	return r, nil
 }
 
@@ -117,30 +127,45 @@ func (r *Rotator) openProvider(ctx context.Context) error {
 		r.closers = append(r.closers, h.Close)
 		r.provider = h
 	}
+	return nil
+}
+
+// observe looks at the cluster and the provider and makes the plan.
+func (r *Rotator) observe(ctx context.Context) error {
+	r.inventory = r.cluster.Inventory()
 	s, diagnostics, err := r.provider.Observe(ctx, 0)
 	if err != nil {
 		return fmt.Errorf("looking at cluster %s through driver %s: %w", r.opts.Spec.Cluster, r.opts.Spec.Driver.Name, err)
 	}
 	r.inventory.Groups, r.inventory.Instances, r.diagnostics = s.Groups, s.Instances, diagnostics
+	now := time.Now()
+	if r.plan, r.planErr = plan.Build(r.opts.Spec, r.inventory, now); r.planErr != nil {
+		return nil
+	}
+	store, err := r.store(nil)
+	if err == nil {
+		r.past.rotation, r.past.memory, err = takeUp(ctx, store, r.opts.Spec, r.inventory, now)
+	}
+	if r.pastErr = err; r.past.memory.LastSeq > 0 {
+		r.plan, r.planErr = plan.Resume(r.opts.Spec, r.inventory, now, r.past.memory.Memory)
+	}
 	return nil
 }
 
 // Diagnostics are the driver's findings about the cluster: what it left out,
-// and why.
-func (r *Rotator) Diagnostics() []model.Diagnostic { return r.diagnostics }
+// and why; and what keeps us from knowing about earlier runs.
+func (r *Rotator) Diagnostics() []model.Diagnostic {
+	list := slices.Clip(r.diagnostics)
+	if r.pastErr != nil {
+		list = append(list, model.Diagnostic{Severity: model.SeverityWarning, Code: "journal-unknown",
+			Summary: "the journal cannot be read: the plan does not know what earlier runs did", Detail: r.pastErr.Error()})
+	}
+	return list
+}
 
 // Plan says what Run would do. It changes nothing. The only error is a
 // *plan.SelectionError.
-func (r *Rotator) Plan() (*plan.Plan, error) {
-	if r.plan == nil {
-		p, err := plan.Build(r.opts.Spec, r.inventory, time.Now())
-		if err != nil {
-			return nil, err
-		}
-		r.plan = p
-	}
-	return r.plan, nil
-}
+func (r *Rotator) Plan() (*plan.Plan, error) { return r.plan, r.planErr }
 
 // RefusedError says that the plan has refusals; nothing was changed.
 type RefusedError struct{ Plan *plan.Plan }
@@ -149,61 +174,66 @@ func (e *RefusedError) Error() string {
 	return fmt.Sprintf("the plan was refused: %s", e.Plan.Refusals[0].Message)
 }
 
-// Run carries the plan out. With nothing to do it returns StatusDone at once.
-// Errors: *plan.SelectionError, *RefusedError, runtime.ErrJournal, ctx's own;
-// in each case but the last two nothing was changed. It can be called once.
+// Run takes the lock, looks again, and carries out the plan that it then makes.
+// With nothing to do it returns StatusDone at once, without the lock. Errors:
+// *plan.SelectionError, *RefusedError, *kube.HeldError, *kube.Error, with nothing
+// changed; runtime.ErrJournal, runtime.ErrLockLost, ctx's own. It can be called
+// once.
 func (r *Rotator) Run(ctx context.Context) (*engine.Result, error) {
+	if res, err := r.ready(); res != nil || err != nil {
+		return res, err
+	}
+	return r.locked(ctx, func(lock runtime.Lock) (*engine.Result, error) {
+		// Another rotation may have ended since we looked.
+		if err := r.observe(ctx); err != nil {
+			return nil, err
+		}
+		if r.pastErr != nil {
+			return nil, fmt.Errorf("%w: %w", runtime.ErrJournal, r.pastErr)
+		}
+		if res, err := r.ready(); res != nil || err != nil {
+			return res, err
+		}
+		return r.run(ctx, r.plan, lock, false)
+	})
+}
+
+// ready tells whether there is a rotation to run: both answers are nil then.
+func (r *Rotator) ready() (*engine.Result, error) {
 	p, err := r.Plan()
+	switch {
+	case err != nil:
+		return nil, err
+	case len(p.Refusals) > 0:
+		return nil, &RefusedError{Plan: p}
+	case p.Nodes() == 0 && !p.Leftovers() && !r.past.cutOff():
+		return &engine.Result{Status: engine.StatusDone, Message: "nothing to do: no node is outdated"}, nil
+	}
+	return nil, nil
+}
+
+func (r *Rotator) run(ctx context.Context, p *plan.Plan, lock runtime.Lock, drainOnly bool) (*engine.Result, error) {
+	fresh := freshID()
+	id := cmp.Or(r.past.rotation, r.opts.RotationID, fresh)
+	log, err := r.openLog(ctx, id, lock)
 	if err != nil {
 		return nil, err
 	}
-	return r.run(ctx, p, false)
-}
-
-func (r *Rotator) run(ctx context.Context, p *plan.Plan, drainOnly bool) (*engine.Result, error) {
-	if len(p.Refusals) > 0 {
-		return nil, &RefusedError{Plan: p}
+	defer log.Close(context.WithoutCancel(ctx)) //nolint:errcheck // every Append is durable; nothing is buffered
+	spec := fingerprint(r.opts.Spec)
+	if drainOnly {
+		spec = "drain" // nothing goes on with it
 	}
-	if p.Nodes() == 0 && !p.Leftovers() {
-		return &engine.Result{Status: engine.StatusDone, Message: "nothing to do: no node is outdated"}, nil
-	}
-	id, prefix := r.rotation(p)
-	j, err := journal.OpenDir(r.opts.Spec.Journal.Dir, id)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", runtime.ErrJournal, err)
-	}
-	defer j.Close() //nolint:errcheck // every Append is synced; nothing is buffered
-	past, err := journal.ReadDir(j.Path())
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", runtime.ErrJournal, err)
-	}
-	e := engine.New(engine.Config{Rotation: id, OpPrefix: prefix, Memory: engine.Restore(past), Plan: p, Spec: r.opts.Spec, DrainOnly: drainOnly,
-		UndoOnStop: r.opts.Spec.Strategy.OnSignal == plan.SignalUndo})
-	return runtime.Run(ctx, runtime.Options{Rotation: id, Engine: e, Provider: r.provider, Cluster: r.cluster, Journal: j,
+	// The ids of this run's operations are its own, also where it goes on with an
+	// earlier rotation.
+	e := engine.New(engine.Config{Rotation: id, OpPrefix: fresh, Memory: engine.Restore(log.Past()), Plan: p, Spec: r.opts.Spec,
+		SpecID: spec, DrainOnly: drainOnly, UndoOnStop: r.opts.Spec.Strategy.OnSignal == plan.SignalUndo})
+	return runtime.Run(ctx, runtime.Options{Rotation: id, Engine: e, Provider: r.provider, Cluster: r.cluster, Journal: log, Lock: lock,
 		Sinks: r.opts.Sinks, Stop: r.opts.Stop, Log: r.opts.Log,
 		Initial: engine.Input{
 			Snapshot: &engine.Snapshot{Groups: r.inventory.Groups, Instances: r.inventory.Instances},
 			Nodes:    r.inventory.Nodes, Pods: r.inventory.Pods, Workloads: r.inventory.Workloads, Budgets: r.inventory.Budgets,
 		}})
-}
-
-// rotation chooses the rotation's id and the prefix of this run's op ids. What
-// an earlier run holds at the provider is taken up under its id; op ids stay
-// unique all the same.
-func (r *Rotator) rotation(p *plan.Plan) (id, prefix string) {
-	b := make([]byte, 3)
-	_, _ = rand.Read(b) // never fails, see crypto/rand
-	fresh := "r" + time.Now().UTC().Format("20060102-150405") + "-" + hex.EncodeToString(b)
-	id = fresh
-	if r.opts.RotationID != "" {
-		id = r.opts.RotationID
-	}
-	for _, g := range p.Groups {
-		if g.HeldBy != "" {
-			id = g.HeldBy
-		}
-	}
-	return id, fresh
 }
 
 // Close ends the driver and the watches. It may be called more than once.
@@ -236,15 +266,23 @@ func DrainNode(ctx context.Context, o Options, node string, terminate bool) (*en
 	}
 	defer r.Close()
 	r.provider = noProvider{}
-	p, err := plan.BuildDrain(o.Spec, r.inventory, node)
-	if err != nil {
-		return nil, err
+	// Before the lock: a node that does not exist needs none.
+	r.inventory = r.cluster.Inventory()
+	if p, err := plan.BuildDrain(o.Spec, r.inventory, node); err != nil || len(p.Refusals) > 0 {
+		return nil, cmp.Or(err, error(&RefusedError{Plan: p}))
 	}
-	// The engine knows instances: the node stands for its own.
-	g := p.Groups[0]
-	r.inventory.Groups = []model.NodeGroup{{ID: g.ID, Name: g.Name, Role: g.Role, Desired: g.Size}}
-	r.inventory.Instances = []model.Instance{{ID: node, GroupID: g.ID, State: model.InstanceInService}}
-	return r.run(ctx, p, true)
+	return r.locked(ctx, func(lock runtime.Lock) (*engine.Result, error) {
+		r.inventory = r.cluster.Inventory()
+		p, err := plan.BuildDrain(o.Spec, r.inventory, node)
+		if err != nil || len(p.Refusals) > 0 {
+			return nil, cmp.Or(err, error(&RefusedError{Plan: p}))
+		}
+		// The engine knows instances: the node stands for its own.
+		g := p.Groups[0]
+		r.inventory.Groups = []model.NodeGroup{{ID: g.ID, Name: g.Name, Role: g.Role, Desired: g.Size}}
+		r.inventory.Instances = []model.Instance{{ID: node, GroupID: g.ID, State: model.InstanceInService}}
+		return r.run(ctx, p, lock, true)
+	})
 }
 
 // noProvider stands in where a drain needs no driver: nothing calls it.

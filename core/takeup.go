@@ -61,8 +61,8 @@ func newestUnfinished(ctx context.Context, store journal.Store, spec plan.Spec, 
 		return "", engine.Memory{}, fmt.Errorf("listing the rotations of cluster %s: %w", spec.Cluster, err)
 	}
 	for _, entry := range entries {
-		if entry.Cluster != "" && entry.Cluster != spec.Cluster {
-			continue
+		if entry.Cluster != "" && entry.Cluster != spec.Cluster || entry.Spec != "" && entry.Spec != fingerprint(spec) {
+			continue // another rotation, or the drain of one node
 		}
 		if entry.Status == string(engine.StatusDone) || now.Sub(entry.Modified) > takeUpWithin {
 			break // the newest has ended well, or is history

@@ -11,6 +11,8 @@ import (
 	"log/slog"
 
 	"github.com/rotatord/rotator/core/engine"
+	"github.com/rotatord/rotator/core/journal"
+	"github.com/rotatord/rotator/core/kube"
 	"github.com/rotatord/rotator/core/model"
 	"github.com/rotatord/rotator/core/plan"
 	"github.com/rotatord/rotator/core/runtime"
@@ -40,6 +42,8 @@ type backend interface {
 	Drivers(d plan.Driver) []driverFile
 	// DriverInfo starts the driver, asks it about itself, and ends it.
 	DriverInfo(ctx context.Context, r request) (*driverInfo, error)
+	// State connects to the cluster and finds the journals. It changes nothing.
+	State(ctx context.Context, r request) (state, error)
 	// Explain says what an error of the backend means for a person; nil: it is
 	// none of the backend's own.
 	Explain(err error) *failure
@@ -51,6 +55,13 @@ type rotation interface {
 	Run(ctx context.Context) (*engine.Result, error)
 	Diagnostics() []model.Diagnostic
 	Close()
+}
+
+// state is what is known of a cluster's rotations.
+type state interface {
+	// Holder tells who holds the lock; nil: nobody.
+	Holder(ctx context.Context) (*kube.Holder, error)
+	Journals() journal.Store
 }
 
 // request is what a command asks the backend for.

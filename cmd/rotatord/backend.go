@@ -68,6 +68,8 @@ func (coreBackend) Explain(err error) *failure {
 		he *host.Error
 		ke *kube.Error
 		re *core.RefusedError
+		le *kube.HeldError
+		ce *journal.CorruptError
 	)
 	switch {
 	case errors.As(err, &re):
@@ -78,12 +80,31 @@ func (coreBackend) Explain(err error) *failure {
 		return &failure{code: driverExit(he.Code), message: he.Message, fix: he.Fix, err: err}
 	case errors.As(err, &ke):
 		return &failure{code: clusterExit(ke.Code), message: ke.Message, fix: ke.Fix, err: err}
+	case errors.As(err, &le):
+		return &failure{code: exitLocked, message: le.Error() + "; nothing was changed",
+			fix: fmt.Sprintf("wait until it has ended (`rotatord status` shows how far it is), or stop it; if it must not go on and cannot be stopped, run this again with --take-over, which begins %s after it took the lock", le.Wait), err: err}
 	case errors.Is(err, journal.ErrInUse):
 		return &failure{code: exitLocked, message: err.Error(), fix: "wait for the other rotatord to end, or stop it; another --journal-dir would not make two rotations of one cluster safe", err: err}
+	case errors.Is(err, journal.ErrTakenOver):
+		return &failure{code: exitLocked, message: err.Error(), fix: "`rotatord status` shows who goes on with the rotation", err: err}
+	case errors.Is(err, runtime.ErrLockLost):
+		return &failure{code: exitStopped, message: err.Error(), fix: "run the same command again: it goes on where this one ended, unless somebody else has the lock now (`rotatord status`)", err: err}
+	case errors.As(err, &ce):
+		return &failure{code: exitFailed, message: ce.Error(), err: err}
+	case errors.Is(err, runtime.ErrJournal) && journal.Transient(err):
+		return &failure{code: exitStopped, message: err.Error(), fix: "check that the API server answers, then run the same command again", err: err}
 	case errors.Is(err, runtime.ErrJournal):
-		return &failure{code: exitStopped, message: err.Error(), fix: "make room or choose another folder with --journal-dir, then run the same command again", err: err}
+		return &failure{code: exitStopped, message: err.Error(), fix: "put right what the message names, then run the same command again", err: err}
 	}
 	return nil
+}
+
+func (coreBackend) State(ctx context.Context, r request) (state, error) {
+	s, err := core.OpenState(ctx, coreOptions(r))
+	if err != nil {
+		return nil, err // and not a nil *core.State in an interface
+	}
+	return s, nil
 }
 
 // driverExit tells drivers that cannot be used as they are configured from

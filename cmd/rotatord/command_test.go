@@ -52,6 +52,8 @@ type fake struct {
 	asked     plan.Driver
 	info      *driverInfo
 	infoErr   error
+	state     state
+	stateErr  error
 }
 
 func (f *fake) Open(ctx context.Context, r request) (rotation, error) {
@@ -71,6 +73,10 @@ func (f *fake) Plan() (*plan.Plan, error)          { return f.plan, f.planErr }
 func (f *fake) Diagnostics() []model.Diagnostic    { return f.notes }
 func (f *fake) Close()                             { f.closed++ }
 func (f *fake) Explain(err error) *failure         { return nil }
+func (f *fake) State(_ context.Context, r request) (state, error) {
+	f.request = r
+	return f.state, f.stateErr
+}
 func (f *fake) Drivers(d plan.Driver) []driverFile { f.asked = d; return f.drivers }
 
 func (f *fake) Run(context.Context) (*engine.Result, error) {

@@ -92,6 +92,8 @@ func TestDefaults(t *testing.T) {
 			NodeReady: plan.NodeReadyGate{Timeout: 15 * time.Minute},
 			Workloads: plan.WorkloadsGate{Enabled: true, Timeout: 10 * time.Minute},
 		},
+		Journal: plan.Journal{Store: "cluster", Namespace: "rotator-system", Keep: 20},
+		Lock:    plan.Lock{Duration: 30 * time.Second},
 	}
 	if d := cmp.Diff(want, Default()); d != "" {
 		t.Errorf("defaults (-want +got):\n%s", d)
@@ -138,7 +140,8 @@ drain: {deadline: 20m, retries: 3, onDeadline: skip, gracePeriod: 90s, unmanaged
 gates:
   nodeReady: {timeout: 7m, startupTaints: [node.example.com/wait]}
   workloads: {enabled: false, timeout: 1h}
-journal: {dir: j}
+journal: {store: folder, namespace: ops, dir: j, keep: 5}
+lock: {duration: 2m, takeOver: true}
 report: {dir: r}
 `))
 	if err != nil {
@@ -161,7 +164,8 @@ report: {dir: r}
 		Gates: plan.Gates{
 			NodeReady: plan.NodeReadyGate{Timeout: 7 * time.Minute, StartupTaints: []string{"node.example.com/wait"}},
 			Workloads: plan.WorkloadsGate{Enabled: false, Timeout: time.Hour}},
-		Journal: plan.Journal{Dir: "j"},
+		Journal: plan.Journal{Store: plan.StoreFolder, Namespace: "ops", Dir: "j", Keep: 5},
+		Lock:    plan.Lock{Duration: 2 * time.Minute, TakeOver: true},
 		Report:  plan.Report{Dir: "r"},
 	}
 	if d := cmp.Diff(want, got); d != "" {
@@ -194,7 +198,7 @@ func TestParseRefuses(t *testing.T) {
 		"a flag's name as a key": {minimal + "node-ready-timeout: 2m\n", []string{
 			"f.yaml:5:1: node-ready-timeout: unknown key; did you mean gates.nodeReady.timeout?"}},
 		"a key like no other": {minimal + "journal: {colour: red}\n", []string{
-			"f.yaml:5:11: journal.colour: unknown key: dir is allowed here"}},
+			"f.yaml:5:11: journal.colour: unknown key: dir, keep, namespace or store is allowed here"}},
 		"a key twice": {minimal + "cluster: other\n", []string{
 			"f.yaml:5:1: cluster: is given twice: the first is in line 3"}},
 		"a free-form key twice": {header + "cluster: demo\ndriver:\n  name: eks\n  config:\n    a: 1\n    a: 2\n", []string{
@@ -257,8 +261,11 @@ func TestParseRefuses(t *testing.T) {
 		"a number that JSON does not know": {header + "cluster: demo\ndriver: {name: eks, config: {a: .nan}}\n", []string{
 			"f.yaml:4:33: driver.config.a: .nan is not a number that a driver can be given"}},
 		"a merge key": {header + "cluster: demo\nx: &x {a: 1}\ndriver: {name: eks, config: {<<: *x}}\n", []string{
-			"f.yaml:4:1: x: unknown key: apiVersion, kind, cluster, drain, driver, gates, journal, kubernetes, report, select or strategy is allowed here",
+			"f.yaml:4:1: x: unknown key: apiVersion, kind, cluster, drain, driver, gates, journal, kubernetes, lock, report, select or strategy is allowed here",
 			"f.yaml:5:30: driver.config: << as a key: only words are allowed (no merge keys)"}},
+		"no namespace for the lock": {minimal + "journal: {namespace: \"\"}\nlock: {duration: 1s}\n", []string{
+			"f.yaml:5:22: journal.namespace: is empty: the lock needs one with every store",
+			"f.yaml:6:18: lock.duration: 1s is out of range: 3s to 1h is allowed"}},
 		"all at once": {header + "cluster: demo\nstrategy: {mode: x, maxSurge: 101%}\ndrian: {}\n", []string{
 			`f.yaml:4:18: strategy.mode: "x" is unknown: rolling or batch is allowed`,
 			`f.yaml:4:31: strategy.maxSurge: "101%" is more than 100%: give a count (2) or a percentage up to 100% (25%)`,
@@ -290,7 +297,11 @@ func TestParseAccepts(t *testing.T) {
 		"a quoted count":                             {"strategy: {maxSurge: \"3\"}\n", func(s *plan.Spec) { s.Strategy.MaxSurge = "3" }},
 		"surge 0 with unavailable 1":                 {"strategy: {maxSurge: 0, maxUnavailable: 1}\n", func(s *plan.Spec) { s.Strategy.MaxSurge, s.Strategy.MaxUnavailable = "0", "1" }},
 		"an empty list":                              {"select: {groups: []}\n", func(*plan.Spec) {}},
-		"a number as a name":                         {"select: {nodes: [12]}\n", func(s *plan.Spec) { s.Select.Nodes = []string{"12"} }},
+		"a folder means the store folder": {"journal: {dir: j}\n", func(s *plan.Spec) {
+			s.Journal.Dir, s.Journal.Store = "j", plan.StoreFolder
+		}},
+		"a folder beside the store cluster": {"journal: {dir: j, store: cluster}\n", func(s *plan.Spec) { s.Journal.Dir = "j" }},
+		"a number as a name":                {"select: {nodes: [12]}\n", func(s *plan.Spec) { s.Select.Nodes = []string{"12"} }},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

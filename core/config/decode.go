@@ -227,6 +227,7 @@ func (d *decoder) value(v *yaml.Node, k Key) (any, error) {
 			out = append(out, e.Value)
 		}
 		return out, nil
+	default: // a scalar, below
 	}
 	if v.Kind != yaml.ScalarNode {
 		return nil, fmt.Errorf("%s, where a %s is needed", describe(v), k.Kind)
@@ -249,6 +250,7 @@ func (d *decoder) value(v *yaml.Node, k Key) (any, error) {
 		if tag == "!!bool" {
 			return nil, fmt.Errorf("%s is a boolean, where a string is needed: write %q", v.Value, v.Value)
 		}
+	default: // an amount may look like a number or a text
 	}
 	return k.parse(v.Value)
 }

@@ -59,7 +59,7 @@ const (
 	TopicStrategy = "Pace"
 	TopicDrain    = "Drain"
 	TopicGates    = "Health gates"
-	TopicOutput   = "Records and reports"
+	TopicOutput   = "Journal, lock and report"
 )
 
 // Topics returns the topics in the order of help texts.
@@ -106,6 +106,7 @@ var sections = map[string]string{
 	"gates.nodeReady": "A replacement must be Ready and initialized before an old node is drained.",
 	"gates.workloads": "Workloads that were healthy before a node's drain must be healthy after it.",
 	"journal":         "Where the rotation's own records go: they make it resumable.",
+	"lock":            "One rotation of a cluster at a time, by a Lease in the cluster.",
 	"report":          "Where the results go.",
 }
 
@@ -204,8 +205,21 @@ var table = []Key{
 	{Path: "gates.workloads.timeout", Flag: "workloads-timeout", Topic: TopicGates, Kind: Duration, Default: 10 * time.Minute, Min: int64(time.Second), Max: maxWait,
 		Doc: "Time within which workloads must be healthy again."},
 
+	{Path: "journal.store", Flag: "journal-store", Topic: TopicOutput, Kind: Text, Default: plan.StoreCluster,
+		Enum: []string{string(plan.StoreCluster), string(plan.StoreFolder)},
+		Doc:  "Where the records are kept: cluster is in the cluster itself, where every machine finds them; folder is a local folder, and what is meant where journal.dir is given."},
+	{Path: "journal.namespace", Flag: "journal-namespace", Topic: TopicOutput, Kind: Text, Default: "rotator-system", checkFn: checkNamespace,
+		Doc: "Namespace of the records in the cluster, and of the lock: it must be the same for all who rotate the cluster. It is made where it is missing."},
 	{Path: "journal.dir", Flag: "journal-dir", Topic: TopicOutput, Kind: Text, Example: "./rotation-journal",
-		Doc: "Folder of the rotation's records. Empty: rotator's folder in the user's state folder."},
+		Doc: "Folder of the records. Empty, with the store folder: rotator's folder in the user's state folder. With the store cluster: a copy is written there first."},
+	{Path: "journal.keep", Flag: "journal-keep", Topic: TopicOutput, Kind: Count, Min: 1, Max: 1000, Default: 20,
+		Doc: "How many rotations are kept: the oldest go when a new one begins."},
+
+	{Path: "lock.duration", Flag: "lock-duration", Topic: TopicOutput, Kind: Duration, Default: 30 * time.Second, Min: int64(3 * time.Second), Max: int64(time.Hour),
+		Doc: "How long the lock holds without being renewed. Calls that change something end before it does, and who takes over from a run that died waits up to twice as long. At least 120s where the machines of the API server are rotated."},
+	{Path: "lock.takeOver", Flag: "take-over", Topic: TopicOutput, Kind: Bool, Default: false,
+		Doc: "Takes the lock from a run that is alive but must not go on: it stops when it sees that, and this one begins when whatever the other had under way must have ended. A run that died needs no such word."},
+
 	{Path: "report.dir", Flag: "report-dir", Topic: TopicOutput, Kind: Text, Example: "./rotation-report",
 		Doc: "Folder for summary.json and events.jsonl. Empty: none is written."},
 }
@@ -226,6 +240,7 @@ var (
 	driverName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?$`)
 	sha256Hex  = regexp.MustCompile(`^[0-9a-fA-F]{64}$`)
 	variable   = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*\*?$`)
+	namespace  = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 	taintKey   = regexp.MustCompile(`^([a-z0-9]([a-z0-9.-]*[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$`)
 )
 
@@ -266,6 +281,13 @@ func checkPattern(s string) string {
 func checkTaintKey(s string) string {
 	if !taintKey.MatchString(s) {
 		return "is not a taint's key: give the key alone, such as node.example.com/agent-not-ready"
+	}
+	return ""
+}
+
+func checkNamespace(s string) string {
+	if !namespace.MatchString(s) {
+		return "is not the name of a namespace: lower-case letters, digits and dashes are allowed, at most 63"
 	}
 	return ""
 }

@@ -38,6 +38,9 @@ func validate(d *decoder, noProvider bool) {
 		d.refuse("cluster", "has spaces around it: remove them")
 	}
 	d.pace()
+	if s.Journal.Namespace == "" && !d.bad["journal.namespace"] {
+		d.refuse("journal.namespace", "is empty: the lock needs one with every store")
+	}
 }
 
 // pace checks keys of the strategy that contradict each other: a value that

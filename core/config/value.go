@@ -157,6 +157,7 @@ func (k Key) check(s *plan.Spec) []string {
 			}
 		}
 		return out
+	case Bool, Map: // any value is allowed
 	}
 	return nil
 }

@@ -112,6 +112,7 @@ type header struct {
 	Format   int    `json:"format"`
 	Rotation string `json:"rotation"`
 	Cluster  string `json:"cluster,omitempty"`
+	Spec     string `json:"spec,omitempty"`
 	// Fence and Writer are of the last that opened it; Token tells its life from
 	// all others.
 	Fence  int64  `json:"fence"`
@@ -175,7 +176,7 @@ func (c Cluster) List(ctx context.Context) ([]Entry, error) {
 	var list []Entry
 	for _, o := range heads {
 		h, _, err := readHead(o)
-		e := Entry{Rotation: h.Rotation, Cluster: h.Cluster, Started: h.Started, Modified: h.Modified, Status: h.Status,
+		e := Entry{Rotation: h.Rotation, Cluster: h.Cluster, Spec: h.Spec, Started: h.Started, Modified: h.Modified, Status: h.Status,
 			Events: h.Events, Size: h.Stored + size(o), Where: c.Objects.Where() + ", " + o.Name}
 		if err != nil {
 			e.Problem = err.Error()
@@ -212,14 +213,17 @@ func (c Cluster) Read(ctx context.Context, rotation string) ([]event.Event, erro
 	return nil, err
 }
 
-// Prune implements Store. The caller holds the lock, so that at most its own
-// journal is open: the newest, which is kept.
-func (c Cluster) Prune(ctx context.Context, keep int) error {
+// Prune implements Store. The caller holds the lock, so that no other journal is
+// open.
+func (c Cluster) Prune(ctx context.Context, keep int, open string) error {
 	list, err := c.List(ctx)
 	if err != nil || len(list) <= keep {
 		return err
 	}
-	for _, e := range list[max(keep, 1):] {
+	for _, e := range list[keep:] {
+		if e.Rotation == open {
+			continue
+		}
 		// Chunks first: what a crash leaves is then still listed, and goes next time.
 		for _, part := range []string{partChunk, partHead} {
 			if err := c.Objects.Delete(ctx, map[string]string{LabelPart: part, LabelRotation: slug(e.Rotation)}); err != nil {
@@ -429,10 +433,7 @@ func (l *clusterLog) prepare(events []event.Event) (*pending, error) {
 		}
 		lines = append(lines, line)
 	}
-	entry := Entry{Status: p.header.Status, Started: p.header.Started, Cluster: p.header.Cluster, Events: p.header.Events}
-	entry.take(events)
-	p.header.Status, p.header.Started, p.header.Cluster, p.header.Events = entry.Status, entry.Started, entry.Cluster, entry.Events
-	p.header.Modified = events[len(events)-1].Time
+	p.header.take(events)
 
 	group := bytes.Join(lines, nil)
 	before := l.stream.raw
@@ -579,6 +580,14 @@ func (l *clusterLog) Close(context.Context) error {
 		l.broken = fmt.Errorf("journal of %s: it is closed", l.rotation)
 	}
 	return nil
+}
+
+// take notes what a listing says.
+func (h *header) take(events []event.Event) {
+	e := Entry{Status: h.Status, Started: h.Started, Cluster: h.Cluster, Spec: h.Spec, Events: h.Events}
+	e.take(events)
+	h.Status, h.Started, h.Cluster, h.Spec, h.Events = e.Status, e.Started, e.Cluster, e.Spec, e.Events
+	h.Modified = events[len(events)-1].Time
 }
 
 // object makes the head, and sets the header's sum.

@@ -729,7 +729,7 @@ func TestListReadPrune(t *testing.T) {
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Error(diff)
 			}
-			if err := store.Prune(ctx, 2); err != nil {
+			if err := store.Prune(ctx, 1, "r4"); err != nil {
 				t.Fatal(err)
 			}
 			list, err = store.List(ctx)

@@ -66,8 +66,9 @@ func (f Folder) List(ctx context.Context) ([]Entry, error) {
 	return list, nil
 }
 
-// Prune implements Store.
-func (f Folder) Prune(_ context.Context, keep int) error {
+// Prune implements Store. A journal that another process of this machine writes
+// is kept too.
+func (f Folder) Prune(_ context.Context, keep int, open string) error {
 	list, err := f.files()
 	if err != nil {
 		return err
@@ -76,12 +77,21 @@ func (f Folder) Prune(_ context.Context, keep int) error {
 		return nil
 	}
 	for _, e := range list[keep:] {
-		if inUse(e.Where) {
+		if e.Rotation == open || inUse(e.Where) {
 			continue
 		}
 		if err := os.Remove(e.Where); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("remove old journals: %w", explain(err, e.Where))
 		}
+	}
+	return nil
+}
+
+// remove removes a rotation's journal, which nobody writes.
+func (f Folder) remove(rotation string) error {
+	path := filepath.Join(f.Path, rotation+suffix)
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove journal: %w", explain(err, path))
 	}
 	return nil
 }

@@ -315,7 +315,7 @@ func TestRetentionKeepsTheNewest(t *testing.T) {
 	if err := os.WriteFile(other, []byte("mine"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := (Folder{dir}).Prune(t.Context(), keep); err != nil {
+	if err := (Folder{dir}).Prune(t.Context(), keep, "r54"); err != nil {
 		t.Fatal(err)
 	}
 	list, err := Folder{dir}.List(t.Context())

@@ -24,8 +24,8 @@ type Store interface {
 	// Read returns a rotation's events, oldest first, and takes nothing. A
 	// rotation without a journal is ErrNoRotation.
 	Read(ctx context.Context, rotation string) ([]event.Event, error)
-	// Prune removes the journals beyond the newest keep, never one that is open.
-	Prune(ctx context.Context, keep int) error
+	// Prune removes the journals beyond the newest keep, never that of open.
+	Prune(ctx context.Context, keep int, open string) error
 }
 
 // Log is one rotation's journal, open for writing by one process.
@@ -50,7 +50,9 @@ const Unfinished = "unfinished"
 type Entry struct {
 	Rotation string `json:"rotation"`
 	// Cluster is the cluster's name at the provider; empty: not recorded.
-	Cluster  string    `json:"cluster,omitempty"`
+	Cluster string `json:"cluster,omitempty"`
+	// Spec is the fingerprint of what was asked for; empty: not recorded.
+	Spec     string    `json:"spec,omitempty"`
 	Started  time.Time `json:"started,omitzero"`
 	Modified time.Time `json:"modified"`
 	// Status is Unfinished, or the code that the rotation finished with.
@@ -74,7 +76,7 @@ func (e *Entry) take(events []event.Event) {
 		switch ev.Kind {
 		case event.RotationStarted:
 			e.Status = Unfinished
-			e.Cluster = cmp.Or(ev.Data["cluster"], e.Cluster)
+			e.Cluster, e.Spec = cmp.Or(ev.Data["cluster"], e.Cluster), cmp.Or(ev.Data["spec"], e.Spec)
 		case event.RotationFinished:
 			e.Status = ev.Code
 		default: // no other kind begins or ends a rotation

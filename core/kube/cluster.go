@@ -17,6 +17,7 @@ type Cluster struct {
 	helper *clientcmdapi.ExecConfig // the kubeconfig's credential helper; may be nil
 
 	core, apps, policy *rest.RESTClient
+	records, leases    *rest.RESTClient // of the journal and the lock
 
 	*feed
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/go-logr/logr"
 	appsv1 "k8s.io/api/apps/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -54,9 +55,13 @@ const (
 	// drain.
 	qps   = 50
 	burst = 100
+	// The journal and the lock have a limit of their own: a renewal must not wait
+	// behind a thousand evictions. They make a few calls a second.
+	stateQPS   = 20
+	stateBurst = 40
 )
 
-// The three API groups that are used, and no others: the full client set would
+// The four API groups that are used, and no others: the full client set would
 // bring the types of thirty into every program that embeds us.
 var (
 	scheme = newScheme()
@@ -65,7 +70,8 @@ var (
 
 func newScheme() *apiruntime.Scheme {
 	s := apiruntime.NewScheme()
-	for _, add := range []func(*apiruntime.Scheme) error{corev1.AddToScheme, appsv1.AddToScheme, policyv1.AddToScheme} {
+	for _, add := range []func(*apiruntime.Scheme) error{
+		corev1.AddToScheme, appsv1.AddToScheme, policyv1.AddToScheme, coordinationv1.AddToScheme} {
 		if err := add(s); err != nil {
 			panic(err) // a name registered twice: a fault of the build, not of a run
 		}
@@ -164,7 +170,7 @@ func source(rules *clientcmd.ClientConfigLoadingRules) string {
 }
 
 // newCluster makes the clients: one for each API group, over one transport and
-// under one rate limit.
+// under one rate limit, and those of the journal and the lock.
 func newCluster(cfg *rest.Config, userAgent string, log *slog.Logger) (*Cluster, error) {
 	cfg = rest.CopyConfig(cfg)
 	// Protobuf takes half the bytes and a fifth of the CPU of JSON; errors and
@@ -185,6 +191,12 @@ func newCluster(cfg *rest.Config, userAgent string, log *slog.Logger) (*Cluster,
 		cfg.APIPath, cfg.GroupVersion = path, &gv
 		return rest.RESTClientForConfigAndClient(cfg, client)
 	}
+	own := flowcontrol.NewTokenBucketRateLimiter(stateQPS, stateBurst)
+	state := func(path string, gv schema.GroupVersion) (*rest.RESTClient, error) {
+		cfg := rest.CopyConfig(cfg)
+		cfg.APIPath, cfg.GroupVersion, cfg.RateLimiter = path, &gv, own
+		return rest.RESTClientForConfigAndClient(cfg, client)
+	}
 	c := &Cluster{server: cfg.Host, log: log, helper: cfg.ExecProvider}
 	if c.core, err = group("/api", corev1.SchemeGroupVersion); err != nil {
 		return nil, err
@@ -193,6 +205,12 @@ func newCluster(cfg *rest.Config, userAgent string, log *slog.Logger) (*Cluster,
 		return nil, err
 	}
 	if c.policy, err = group("/apis", policyv1.SchemeGroupVersion); err != nil {
+		return nil, err
+	}
+	if c.records, err = state("/api", corev1.SchemeGroupVersion); err != nil {
+		return nil, err
+	}
+	if c.leases, err = state("/apis", coordinationv1.SchemeGroupVersion); err != nil {
 		return nil, err
 	}
 	c.feed = newFeed()

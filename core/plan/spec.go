@@ -13,6 +13,7 @@ type Spec struct {
 	Drain    Drain    `yaml:"drain" json:"drain"`
 	Gates    Gates    `yaml:"gates" json:"gates"`
 	Journal  Journal  `yaml:"journal" json:"journal"`
+	Lock     Lock     `yaml:"lock" json:"lock"`
 	Report   Report   `yaml:"report" json:"report"`
 	Kube     Kube     `yaml:"kubernetes" json:"kubernetes"`
 }
@@ -176,9 +177,36 @@ type WorkloadsGate struct {
 	Timeout time.Duration `yaml:"timeout" json:"timeout"` // default 10m
 }
 
+// Store is where journals are kept.
+type Store string
+
+// Stores.
+const (
+	StoreCluster Store = "cluster" // in the cluster itself, as ConfigMaps
+	StoreFolder  Store = "folder"  // in a local folder
+)
+
 // Journal says where the rotation's records go.
 type Journal struct {
-	Dir string `yaml:"dir" json:"dir"` // default: rotator's folder in the user's state folder
+	// Store is the cluster by default, or the folder where Dir is given.
+	Store Store `yaml:"store" json:"store"`
+	// Namespace of the journal in the cluster, and of the lock. Default
+	// rotator-system.
+	Namespace string `yaml:"namespace" json:"namespace"`
+	// Dir of StoreFolder; default: rotator's folder in the user's state folder.
+	// With StoreCluster: a copy is written there first; default: none.
+	Dir string `yaml:"dir" json:"dir"`
+	// Keep is how many rotations are kept. Default 20.
+	Keep int `yaml:"keep" json:"keep"`
+}
+
+// Lock of the cluster: one rotation at a time.
+type Lock struct {
+	// Duration for which the lock holds without being renewed. Default 30s; at
+	// least 120s where the machines of the API server are rotated.
+	Duration time.Duration `yaml:"duration" json:"duration"`
+	// TakeOver takes the lock from a holder that lives.
+	TakeOver bool `yaml:"takeOver" json:"takeOver"`
 }
 
 // Report says where the results go.

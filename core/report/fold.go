@@ -119,7 +119,8 @@ func (f *Fold) apply(e event.Event) {
 	g := f.group(e.Group)
 	switch e.Kind {
 	case event.RotationStarted:
-		f.s.Planned, f.s.Mode = number(e, "nodes"), e.Data["mode"]
+		// A run that goes on with the rotation plans what is left of it.
+		f.s.Planned, f.s.Mode = f.s.Replaced+number(e, "nodes"), e.Data["mode"]
 		f.s.Cluster = e.Data["cluster"]
 	case event.RotationFinished:
 		f.s.Status, f.s.Message, f.s.Finished = e.Code, e.Message, e.Time

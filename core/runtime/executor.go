@@ -49,6 +49,7 @@ type executor struct {
 	provider Provider
 	cluster  Cluster
 	timeout  time.Duration // of the driver's calls
+	lock     Lock          // nil: none
 	log      *slog.Logger
 
 	results chan result
@@ -63,7 +64,7 @@ func newExecutor(ctx context.Context, o Options) *executor {
 	reads, stopRead := context.WithCancel(ctx)
 	return &executor{
 		ctx: ctx, cancel: cancel, reads: reads, stopRead: stopRead,
-		rotation: o.Rotation, provider: o.Provider, cluster: o.Cluster, timeout: o.ProviderTimeout, log: o.Log,
+		rotation: o.Rotation, provider: o.Provider, cluster: o.Cluster, timeout: o.ProviderTimeout, lock: o.Lock, log: o.Log,
 		results: make(chan result), left: make(chan struct{}),
 	}
 }
@@ -112,6 +113,10 @@ func (x *executor) ended(res result) {
 	x.fill(res.lane)
 }
 
+// cut cuts off everything at once: the lock is lost, and what is in flight must
+// not go on beside another rotation.
+func (x *executor) cut() { x.cancel() }
+
 // close leaves what waits (only ended starts it), cuts off what only reads, gives what changes something
 // the grace to end, cuts off the rest, and returns whether or not that heeds it.
 func (x *executor) close() {
@@ -144,9 +149,23 @@ func (x *executor) run(e engine.Effect) (res result) {
 	if e.Verb == engine.VerbObserve {
 		base = x.reads
 	}
-	ctx, cancel := context.WithTimeout(base, timeout)
-	defer cancel()
 	res.outcome = engine.Outcome{ID: e.ID, Verb: e.Verb, Pod: e.Pod}
+	deadline := time.Now().Add(timeout)
+	if x.lock != nil && e.Verb != engine.VerbObserve {
+		// What changes something must have ended before anybody else can hold the
+		// lock. The deadline goes to the driver too, whose process may run on while
+		// this one stands still. What only reads may run on while the lock is renewed.
+		until := x.lock.Valid()
+		if !time.Now().Before(until) {
+			res.outcome.Err = &engine.Error{Code: engine.ErrTransient, Message: fmt.Sprintf("%s was not started: the lock is not valid any more", e.Verb)}
+			return res
+		}
+		if until.Before(deadline) {
+			deadline = until
+		}
+	}
+	ctx, cancel := context.WithDeadline(base, deadline)
+	defer cancel()
 	defer func() {
 		if p := recover(); p != nil {
 			x.log.Error("panic in an effect: this is a bug in rotator, please report it",

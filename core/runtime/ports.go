@@ -37,7 +37,22 @@ type Cluster interface {
 	DeletePod(ctx context.Context, pod engine.PodRef, grace *int64) error
 }
 
-// Journal keeps events. Append returns once they are durable.
+// Lock is what makes this rotation the only one of its cluster. It may be lost
+// at any time: the network, a machine that slept.
+type Lock interface {
+	// Fence rises with each acquisition.
+	Fence() int64
+	// Valid is until when nobody else can have the lock, as far as is known now;
+	// renewals move it. The zero time: it is not valid any more.
+	Valid() time.Time
+	// Lost is closed when the lock is lost, for good; Err says why then.
+	Lost() <-chan struct{}
+	Err() error
+}
+
+// Journal keeps events. Append returns once they are durable: all of them, or
+// none. An error with a method Transient that answers true leaves open whether
+// they are; the same events may then be appended again, and no others.
 type Journal interface {
 	Append(ctx context.Context, events []event.Event) error
 }

@@ -29,6 +29,9 @@ type Options struct {
 	// Cluster must have been started.
 	Cluster Cluster
 	Journal Journal
+	// Lock is held by the caller, who gives it back afterwards. Nil: the caller
+	// has other means to keep the rotation the only one.
+	Lock Lock
 	// Sinks receive all events; none is fine.
 	Sinks []Sink
 	// Initial is what the first Step gets: the cluster's inventory, from which
@@ -52,6 +55,13 @@ const (
 	grace = 5 * time.Second
 	// cancelled is how long effects get to notice that they were cut off.
 	cancelled = time.Second
+	// journalPause is how long a journal that cannot be written is left before the
+	// next try, doubled each time up to journalPauseMost.
+	journalPause     = 250 * time.Millisecond
+	journalPauseMost = 5 * time.Second
+	// journalPatience bounds those tries where there is no lock whose end does: an
+	// API server that restarts is back within a minute or two.
+	journalPatience = 5 * time.Minute
 	// minWake keeps an engine that asks to be woken in the past from spinning.
 	minWake = time.Millisecond
 )
@@ -60,16 +70,25 @@ const (
 // were to precede was started.
 var ErrJournal = errors.New("the journal cannot be written")
 
+// ErrLockLost says that the lock was lost. Nothing was started since; what was
+// in flight was cut off, and may land late without harm: calls state goals.
+var ErrLockLost = errors.New("the lock was lost")
+
 // Run runs the engine to its end and returns its result. For each Step it
 // makes the durable records durable, publishes all records, and only THEN
 // starts the effects; their outcomes, the driver's snapshots, changes of the
 // cluster, the time that the engine asked for and Options.Stop are the inputs
 // of the next Step.
 //
+// While the journal cannot be written for a reason that may pass (its error is
+// transient), Run waits: nothing new starts, and the same records are tried
+// again as long as the lock is valid.
+//
 // An error means that the rotation did not reach an end of its own: the
-// journal failed (ErrJournal), or ctx ended (its error). Either way effects in
-// flight get a few seconds to end and are then cut off; calls state goals, so
-// that the same rotation can be taken up again.
+// journal failed (ErrJournal), the lock was lost (ErrLockLost), or ctx ended
+// (its error). Effects in flight get a few seconds to end and are then cut off,
+// with the lock lost at once; calls state goals, so that the same rotation can
+// be taken up again.
 func Run(ctx context.Context, o Options) (*engine.Result, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -106,6 +125,9 @@ func (r *runner) loop(ctx context.Context) (*engine.Result, error) {
 		if err := ctx.Err(); err != nil {
 			return nil, fmt.Errorf("rotation %s was cut off: %w", r.Rotation, err)
 		}
+		if err := r.lockLost(); err != nil {
+			return nil, err
+		}
 		ready := r.Engine.Step(time.Now(), in)
 		if err := r.keep(ctx, ready.Records); err != nil {
 			return nil, err
@@ -117,8 +139,30 @@ func (r *runner) loop(ctx context.Context) (*engine.Result, error) {
 		r.fx.start(ready.Effects)
 		var err error
 		if in, err = r.wait(ctx, ready.WakeAt, timer); err != nil {
+			if errors.Is(err, ErrLockLost) {
+				return nil, err
+			}
 			return nil, fmt.Errorf("rotation %s was cut off: %w", r.Rotation, err)
 		}
+	}
+}
+
+// lost is closed when the lock is lost; nil, which never is, without a lock.
+func (r *runner) lost() <-chan struct{} {
+	if r.Lock == nil {
+		return nil
+	}
+	return r.Lock.Lost()
+}
+
+// lockLost cuts off what is in flight once the lock is lost.
+func (r *runner) lockLost() error {
+	select {
+	case <-r.lost():
+		r.fx.cut()
+		return fmt.Errorf("rotation %s stopped and nothing new was started: %w: %w", r.Rotation, ErrLockLost, r.Lock.Err())
+	default:
+		return nil
 	}
 }
 
@@ -134,13 +178,52 @@ func (r *runner) keep(ctx context.Context, records []event.Event) error {
 	if len(durable) == 0 {
 		return nil
 	}
-	if err := r.Journal.Append(ctx, durable); err != nil {
+	var began time.Time // of the tries; zero: this is the first
+	stop, patience := r.stop, journalPatience
+	if r.Lock != nil {
+		patience = 0 // the lock's end bounds them
+	}
+	for pause := journalPause; ; pause = min(2*pause, journalPauseMost) {
+		err := r.Journal.Append(ctx, durable)
+		if err == nil {
+			if !began.IsZero() {
+				r.Log.Warn("the journal can be written again", "after", time.Since(began).Round(time.Millisecond))
+			}
+			return nil
+		}
 		if ctx.Err() != nil {
 			return fmt.Errorf("rotation %s was cut off: %w", r.Rotation, ctx.Err())
 		}
-		return fmt.Errorf("rotation %s stopped and nothing new was started: %w: %w", r.Rotation, ErrJournal, err)
+		if began.IsZero() {
+			began = time.Now()
+		}
+		if !transient(err) || patience > 0 && time.Since(began) >= patience {
+			return fmt.Errorf("rotation %s stopped and nothing new was started: %w: %w", r.Rotation, ErrJournal, err)
+		}
+		r.Log.Warn("the journal cannot be written: nothing new starts until it can", "error", err)
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+		case <-r.lost():
+		case <-stop:
+			// Nothing can be put back without a record; a CI runner waits for seconds.
+			stop, patience = nil, time.Since(began)+grace
+		}
+		timer.Stop()
+		if err := r.lockLost(); err != nil {
+			return err
+		}
 	}
-	return nil
+}
+
+// transient tells whether the error says of itself that it may pass.
+func transient(err error) bool {
+	t, ok := errors.AsType[interface {
+		error
+		Transient() bool
+	}](err)
+	return ok && t.Transient()
 }
 
 // wait blocks until there is an input, or until wake has come, and returns all
@@ -155,6 +238,8 @@ func (r *runner) wait(ctx context.Context, wake time.Time, timer *time.Timer) (e
 	select {
 	case <-ctx.Done():
 		return in, ctx.Err()
+	case <-r.lost():
+		return in, r.lockLost()
 	case <-r.stop:
 		r.takeStop(&in)
 	case <-timer.C:

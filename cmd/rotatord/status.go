@@ -1,0 +1,332 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rotatord/rotator/core/config"
+	"github.com/rotatord/rotator/core/event"
+	"github.com/rotatord/rotator/core/journal"
+	"github.com/rotatord/rotator/core/kube"
+	"github.com/rotatord/rotator/core/plan"
+	"github.com/rotatord/rotator/core/report"
+)
+
+// maxShown bounds each list of `rotatord status` in text; JSON has all.
+const maxShown = 20
+
+func (a *app) statusCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "status [ROTATION] [flags]",
+		Short:   "Show the running rotation, or the last one, or ROTATION",
+		GroupID: groupRotation,
+		Long: `Show who holds the lock and since when, and how far the rotation is: from its
+journal, so that it works from any machine, for a run that was killed too. No
+driver is started and nothing is changed.`,
+		Example: `  rotatord status
+  rotatord status --output json | jq .summary.replaced
+  rotatord status r20261122-120000-0a1b2c`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return exactly("ROTATION")(cmd, args)
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			id := ""
+			if len(args) > 0 {
+				id = args[0]
+			}
+			return a.status(cmd, id)
+		},
+	}
+	stateFlags(cmd)
+	return cmd
+}
+
+func (a *app) historyCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "history [flags]",
+		Short:   "List the rotations of the journal",
+		GroupID: groupRotation,
+		Example: "  rotatord history\n  rotatord history --output json | jq '.rotations[] | select(.status==\"unfinished\")'",
+		Args:    exactly(),
+		RunE:    func(cmd *cobra.Command, _ []string) error { return a.history(cmd) },
+	}
+	stateFlags(cmd)
+	return cmd
+}
+
+// stateFlags are those of commands that read the journal and the lock.
+func stateFlags(cmd *cobra.Command) {
+	cmd.Flags().SortFlags = false
+	configFlag(cmd)
+	for _, path := range []string{"kubernetes.kubeconfig", "kubernetes.context", "journal.store", "journal.namespace", "journal.dir"} {
+		config.AddFlag(cmd.Flags(), path)
+	}
+	outputFlag(cmd)
+}
+
+// openState reads the configuration and connects.
+func (a *app) openState(cmd *cobra.Command) (state, plan.Spec, error) {
+	spec, err := load(cmd, "", true)
+	if err != nil {
+		return nil, spec, err
+	}
+	log, _, err := a.loggers(cmd)
+	if err != nil {
+		return nil, spec, err
+	}
+	s, err := a.backend.State(cmd.Context(), request{Spec: spec, Log: log})
+	return s, spec, err
+}
+
+// statusDocument is the JSON of `rotatord status`.
+type statusDocument struct {
+	Lock *lockDocument `json:"lock"` // null: nobody holds it
+	// Rotation is null when there is none.
+	Rotation *journal.Entry  `json:"rotation"`
+	Summary  *report.Summary `json:"summary"`
+	// Running is what was begun and not yet ended: calls, drains.
+	Running []running `json:"running"`
+}
+
+type lockDocument struct {
+	Holder   string    `json:"holder"`
+	Rotation string    `json:"rotation,omitempty"`
+	Since    time.Time `json:"since"`
+	Renewed  time.Time `json:"renewed"`
+	Seconds  float64   `json:"seconds"` // how long it holds without being renewed
+	Fence    int64     `json:"fence"`
+}
+
+// running is one thing that a journal shows as begun and not ended.
+type running struct {
+	What     string    `json:"what"` // drain, or an operation's verb
+	Since    time.Time `json:"since"`
+	Group    string    `json:"group,omitempty"`
+	Node     string    `json:"node,omitempty"`
+	Instance string    `json:"instance,omitempty"`
+	Message  string    `json:"message,omitempty"`
+}
+
+func (a *app) status(cmd *cobra.Command, id string) error {
+	asJSON, err := jsonWanted(cmd)
+	if err != nil {
+		return err
+	}
+	s, spec, err := a.openState(cmd)
+	if err != nil {
+		return err
+	}
+	holder, err := s.Holder(cmd.Context())
+	if err != nil {
+		return err
+	}
+	doc := statusDocument{Running: []running{}}
+	if holder != nil {
+		doc.Lock = &lockDocument{holder.Identity, holder.Rotation, holder.Since, holder.Renewed, holder.Duration.Seconds(), holder.Fence}
+	}
+	list, err := a.rotations(cmd, s, spec)
+	if err != nil {
+		return err
+	}
+	if doc.Rotation = chosen(list, id, holder); doc.Rotation == nil && id != "" {
+		return usage("`rotatord history` lists them", "rotation %s has no journal here", id)
+	}
+	if e := doc.Rotation; e != nil {
+		events, err := s.Journals().Read(cmd.Context(), e.Rotation)
+		if err != nil && !errors.Is(err, journal.ErrNoRotation) {
+			return err
+		}
+		fold := &report.Fold{}
+		fold.Publish(events)
+		sum := fold.Summary()
+		doc.Summary, doc.Running = &sum, unended(events)
+	}
+	if asJSON {
+		return writeJSON(a.stdout, doc)
+	}
+	writeStatus(a.stdout, doc)
+	return nil
+}
+
+// rotations lists the journals of the cluster that the configuration names.
+func (a *app) rotations(cmd *cobra.Command, s state, spec plan.Spec) ([]journal.Entry, error) {
+	list, err := s.Journals().List(cmd.Context())
+	out := []journal.Entry{}
+	for _, e := range list {
+		if spec.Cluster == "" || e.Cluster == "" || e.Cluster == spec.Cluster {
+			out = append(out, e)
+		}
+	}
+	return out, err
+}
+
+// chosen is the rotation asked for, or the one that runs, or the newest.
+func chosen(list []journal.Entry, id string, holder *kube.Holder) *journal.Entry {
+	if id == "" && holder != nil {
+		id = holder.Rotation
+	}
+	for i := range list {
+		if list[i].Rotation == id || id == "" {
+			return &list[i]
+		}
+	}
+	return nil
+}
+
+// unended lists what was begun and not ended, oldest first.
+func unended(events []event.Event) []running {
+	open := map[string]int{} // index in list
+	var list []*running
+	begin := func(key, what string, e event.Event) {
+		open[key] = len(list)
+		list = append(list, &running{what, e.Time, e.Group, e.Node, e.Instance, e.Message})
+	}
+	end := func(key string) {
+		if i, ok := open[key]; ok {
+			list[i] = nil
+			delete(open, key)
+		}
+	}
+	for _, e := range events {
+		switch e.Kind {
+		case event.OpIntended:
+			end("op " + e.Op) // sent again
+			begin("op "+e.Op, e.Verb, e)
+		case event.OpSucceeded, event.OpFailed:
+			end("op " + e.Op)
+		case event.NodeDraining:
+			end("drain " + e.Node)
+			begin("drain "+e.Node, "drain", e)
+		case event.NodeDrained, event.NodeQuarantined, event.NodeReplaced:
+			end("drain " + e.Node)
+		case event.RotationFinished:
+			list, open = nil, map[string]int{}
+		default: // nothing else begins or ends
+		}
+	}
+	out := []running{}
+	for _, r := range list {
+		if r != nil {
+			out = append(out, *r)
+		}
+	}
+	return out
+}
+
+func writeStatus(w io.Writer, doc statusDocument) {
+	if doc.Lock == nil {
+		fmt.Fprintln(w, "lock: free")
+	} else {
+		l := doc.Lock
+		rotation := ""
+		if l.Rotation != "" {
+			rotation = " for rotation " + report.Clean(l.Rotation)
+		}
+		fmt.Fprintf(w, "lock: held by %s%s since %s, last renewed %s\n", report.Clean(l.Holder), rotation, at(l.Since), at(l.Renewed))
+	}
+	e := doc.Rotation
+	if e == nil {
+		fmt.Fprintln(w, "no rotation is recorded")
+		return
+	}
+	sum := doc.Summary
+	fmt.Fprintf(w, "rotation %s of cluster %s: %s, began %s, last event %s\n", report.Clean(e.Rotation), report.Clean(cmp.Or(e.Cluster, "(unknown)")),
+		stateOf(doc), at(e.Started), at(e.Modified))
+	fmt.Fprintf(w, "  %d of %d node(s) replaced, %d drained, %d pod(s) evicted, %d quarantined\n", sum.Replaced, sum.Planned, sum.Drained, sum.Evicted, sum.Quarantined)
+	if sum.Message != "" {
+		fmt.Fprintf(w, "  %s\n", report.Clean(sum.Message))
+	}
+	if len(sum.Groups) > 0 {
+		rows := [][]string{{"GROUP", "STATUS", "REPLACED", "PLANNED", "MESSAGE"}}
+		for _, g := range sum.Groups {
+			rows = append(rows, []string{report.Clean(g.Name), g.Status, strconv.Itoa(g.Replaced), strconv.Itoa(g.Planned), report.Clean(g.Message)})
+		}
+		fmt.Fprintln(w)
+		report.Table(w, rows)
+	}
+	if len(doc.Running) > 0 {
+		fmt.Fprintln(w, "\nunder way:")
+		for i, r := range doc.Running {
+			if i == maxShown {
+				fmt.Fprintf(w, "  and %d more\n", len(doc.Running)-maxShown)
+				break
+			}
+			fmt.Fprintf(w, "  %s of %s since %s\n", r.What, report.Clean(cmp.Or(r.Node, r.Instance, r.Group, "the rotation")), at(r.Since))
+		}
+	}
+	for i, t := range sum.Failures {
+		if i == 0 {
+			fmt.Fprintln(w, "\ntrouble:")
+		}
+		if i == maxShown {
+			fmt.Fprintf(w, "  and %d more\n", len(sum.Failures)-maxShown)
+			break
+		}
+		fmt.Fprintf(w, "  %s %s\n", at(t.Time), report.Clean(cmp.Or(t.Message, t.Kind)))
+	}
+}
+
+// stateOf is the rotation's state in words: a journal alone cannot tell a run
+// that goes on from one that was cut off; the lock can.
+func stateOf(doc statusDocument) string {
+	e := doc.Rotation
+	switch {
+	case e.Status != journal.Unfinished:
+		return e.Status
+	case doc.Lock != nil && (doc.Lock.Rotation == e.Rotation):
+		return "running"
+	default:
+		return "cut off (the command that began it goes on with it)"
+	}
+}
+
+func (a *app) history(cmd *cobra.Command) error {
+	asJSON, err := jsonWanted(cmd)
+	if err != nil {
+		return err
+	}
+	s, spec, err := a.openState(cmd)
+	if err != nil {
+		return err
+	}
+	list, err := a.rotations(cmd, s, spec)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		return writeJSON(a.stdout, map[string]any{"rotations": list})
+	}
+	if len(list) == 0 {
+		fmt.Fprintln(a.stdout, "no rotation is recorded")
+		return nil
+	}
+	rows := [][]string{{"ROTATION", "CLUSTER", "STATUS", "STARTED", "LAST EVENT", "EVENTS", "SIZE"}}
+	for _, e := range list {
+		rows = append(rows, []string{report.Clean(e.Rotation), report.Clean(e.Cluster), report.Clean(e.Status), at(e.Started), at(e.Modified),
+			strconv.Itoa(e.Events), fmt.Sprintf("%.1f KiB", float64(e.Size)/1024)})
+	}
+	report.Table(a.stdout, rows)
+	for _, e := range list {
+		if e.Problem != "" {
+			fmt.Fprintf(a.stdout, "\n%s cannot be read: %s\n", report.Clean(e.Rotation), report.Clean(e.Problem))
+		}
+	}
+	return nil
+}
+
+// at is a moment in text.
+func at(t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return t.UTC().Format("2006-01-02 15:04:05Z")
+}
