@@ -418,7 +418,7 @@ func (c *Cloud) deleteAutoScalingGroup(in *deleteGroupInput) error {
 	now := c.now()
 	for _, m := range g.members {
 		if !m.terminating() {
-			c.beginTerminate(g, m, "At "+stamp(now)+" an instance was taken out of service in response to a user request force deleting the group.", now)
+			c.beginTerminate(g, m, byDeleteGroup, "At "+stamp(now)+" an instance was taken out of service in response to a user request force deleting the group.", now)
 		}
 	}
 	return nil

@@ -69,7 +69,7 @@ func (c *Cloud) terminateInstanceInGroup(in *terminateInput) (*activityOutput, e
 	if m.terminating() {
 		return &activityOutput{Activity: m.activity}, nil
 	}
-	return &activityOutput{Activity: c.beginTerminate(g, m, cause+".", now)}, nil
+	return &activityOutput{Activity: c.beginTerminate(g, m, byTerminateInGroup, cause+".", now)}, nil
 }
 
 // maxProtectionIDs is how many instances one SetInstanceProtection takes.

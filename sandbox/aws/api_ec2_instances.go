@@ -315,7 +315,7 @@ func (c *Cloud) terminateInstances(in *terminateInstancesInput) (*terminateInsta
 	now := c.now()
 	for _, i := range list {
 		before := i.state
-		c.terminateInstance(i, "User initiated ("+now.UTC().Format("2006-01-02 15:04:05 GMT")+")", now)
+		c.terminateInstance(i, byTerminate, "User initiated ("+now.UTC().Format("2006-01-02 15:04:05 GMT")+")", now)
 		out.Instances = append(out.Instances, stateChange{InstanceID: i.id, Current: ec2State{i.state.code, i.state.name}, Previous: ec2State{before.code, before.name}})
 	}
 	return out, nil

@@ -85,7 +85,7 @@ func (c *Cloud) runInstances(in *runInstancesInput) (*runInstancesOutput, error)
 		if _, err := c.launchInstance(one, now); err != nil {
 			if n < in.MinCount { // what was started goes again: the call is all or nothing up to MinCount
 				for _, i := range c.order[len(c.order)-n:] {
-					c.terminateInstance(i, "Server.InsufficientInstanceCapacity", now)
+					c.terminateInstance(i, byFailedLaunch, "Server.InsufficientInstanceCapacity", now)
 				}
 				return nil, err
 			}

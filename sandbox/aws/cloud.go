@@ -120,6 +120,7 @@ type Cloud struct {
 	hookQueue []hookCall
 
 	launched, terminated int64
+	terminations         []control.Termination
 }
 
 var _ control.Backend = (*Cloud)(nil)

@@ -54,6 +54,9 @@ func (c *Cloud) AddFault(f control.Fault) (control.Fault, error) {
 	if err := f.Validate(); err != nil {
 		return control.Fault{}, err
 	}
+	if f.Kind.Lasts() {
+		return control.Fault{}, fmt.Errorf("fault %s is none of the cloud's", f.Kind)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if f.Group != "" && c.groups[f.Group] == nil {

@@ -313,7 +313,7 @@ func TestStats(t *testing.T) {
 	a.calls("sandbox", "")
 	a.calls("denied", "")
 	s := a.Stats(true)
-	want := control.Stats{Since: start, Total: 10, Changing: 2, Launched: 1, Calls: []control.Calls{
+	want := control.Stats{Since: start, Total: 10, Changing: 2, Launched: 1, Terminations: []control.Termination{}, Calls: []control.Calls{
 		{Service: "autoscaling", Action: "DescribeAutoScalingGroups", Calls: 2, Errors: map[string]int64{"AccessDenied": 1}},
 		{Service: "autoscaling", Action: "SetDesiredCapacity", Calls: 2, Errors: map[string]int64{"ValidationError": 1}},
 		{Service: "ec2", Action: "DescribeInstances", Calls: 2, Errors: map[string]int64{"UnauthorizedOperation": 1}},
@@ -325,5 +325,66 @@ func TestStats(t *testing.T) {
 	}
 	if s := a.Stats(false); s.Total != 0 || len(s.Calls) != 0 || s.Launched != 0 || !s.Since.Equal(a.clock()) {
 		t.Errorf("after the reset: %+v", s)
+	}
+}
+
+// Each machine's end is listed once, with who asked for it first.
+func TestTerminations(t *testing.T) {
+	a := newAccount(t)
+	a.seed()
+	a.seedGroup(GroupSpec{Name: "g", Max: 8, Desired: 6})
+	end := func(id string) {
+		t.Helper()
+		_, err := a.EC2.TerminateInstances(a.ctx(), &ec2.TerminateInstancesInput{InstanceIds: []string{id}})
+		a.must(err)
+	}
+	want, listed := map[string]string{}, a.group("g").Instances
+	one := func(i int, by string) string {
+		want[listed[i].ID] = by
+		return listed[i].ID
+	}
+	for range 2 {
+		_, err := a.terminate(one(0, "autoscaling:TerminateInstanceInAutoScalingGroup"), false)
+		a.must(err)
+	}
+	end(listed[0].ID) // it is ending already
+	for range 2 {
+		end(one(1, "ec2:TerminateInstances"))
+	}
+	_, err := a.AS.SetInstanceHealth(a.ctx(), &autoscaling.SetInstanceHealthInput{InstanceId: sdk.String(one(2, "health-check")),
+		HealthStatus: sdk.String("Unhealthy"), ShouldRespectGracePeriod: sdk.Bool(false)})
+	a.must(err)
+	a.pass(3 * time.Second)
+	before := a.group("g").settled()
+	a.must(a.setDesired("g", 5))
+	a.pass(3 * time.Second)
+	left := a.group("g").settled()
+	for _, id := range before {
+		if !slices.Contains(left, id) {
+			want[id] = "scale-in"
+		}
+	}
+	_, err = a.AS.DeleteAutoScalingGroup(a.ctx(), &autoscaling.DeleteAutoScalingGroupInput{AutoScalingGroupName: sdk.String("g"), ForceDelete: sdk.Bool(true)})
+	a.must(err)
+	for _, id := range left {
+		want[id] = "autoscaling:DeleteAutoScalingGroup"
+	}
+	a.pass(3 * time.Second)
+
+	got := map[string]string{}
+	for _, e := range a.Stats(true).Terminations {
+		if was, twice := got[e.Instance]; twice {
+			t.Errorf("instance %s is listed twice: %s and %s", e.Instance, was, e.By)
+		}
+		if e.Group != "g" || e.Time.IsZero() {
+			t.Errorf("%+v, want group and time", e)
+		}
+		got[e.Instance] = e.By
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("terminations (-want +got):\n%s", d)
+	}
+	if n := len(a.Stats(false).Terminations); n != 0 {
+		t.Errorf("%d terminations after the reset", n)
 	}
 }

@@ -37,6 +37,7 @@ type instance struct {
 	state                instanceState
 	changedAt            time.Time // when the state was entered
 	reason               string    // StateTransitionReason
+	endedBy              string    // who asked first for its end: control.Termination.By
 	tags                 map[string]string
 	group                string // Auto Scaling group, "" for none
 	spot                 bool
@@ -135,10 +136,27 @@ func launchTags(r resolved, own map[string]string) map[string]string {
 	return tags
 }
 
+// Who ends instances: an API action, or a group by itself.
+const (
+	byTerminateInGroup = serviceAutoScaling + ":TerminateInstanceInAutoScalingGroup"
+	byDeleteGroup      = serviceAutoScaling + ":DeleteAutoScalingGroup"
+	byTerminate        = serviceEC2 + ":TerminateInstances"
+	byScaleIn          = "scale-in"
+	byHealthCheck      = "health-check"
+	byAbandonedLaunch  = "abandoned-launch"
+	byFailedLaunch     = "failed-launch"
+)
+
+// maxTerminations bounds the list of control.Stats; the counter beside it goes on.
+const maxTerminations = 20_000
+
 // terminateInstance begins an instance's end; one that is already going is left alone, as TerminateInstances is idempotent.
-func (c *Cloud) terminateInstance(i *instance, reason string, now time.Time) {
+func (c *Cloud) terminateInstance(i *instance, by, reason string, now time.Time) {
 	if i.gone() {
 		return
+	}
+	if len(c.terminations) < maxTerminations {
+		c.terminations = append(c.terminations, control.Termination{Instance: i.id, Group: i.group, Time: now, By: cmp.Or(i.endedBy, by)})
 	}
 	if i.state == stateRunning {
 		c.moving = append(c.moving, i) // a pending one is in the list already

@@ -1,6 +1,7 @@
 package aws
 
 import (
+	"cmp"
 	"slices"
 	"time"
 )
@@ -64,7 +65,7 @@ func (c *Cloud) advanceMember(g *group, m *member, now time.Time) {
 	case lifecyclePendingWait, lifecycleTerminatingWait:
 		c.advanceWait(g, m, now)
 	case lifecycleTerminatingProceed:
-		c.terminateInstance(m.inst, "User initiated", now)
+		c.terminateInstance(m.inst, m.inst.endedBy, "User initiated", now)
 		m.state = lifecycleTerminating
 		c.advanceMember(g, m, now) // an instance that was gone before has nothing left to wait for
 	case lifecycleTerminating:
@@ -123,7 +124,7 @@ func (c *Cloud) advanceWait(g *group, m *member, now time.Time) {
 	case w.complete == resultAbandon:
 		m.activity.end(activityCancelled, "Instance failed to complete user's Lifecycle Action: Lifecycle Action with token "+w.token+" was abandoned: "+
 			"Lifecycle Action Completed with ABANDON Result", now)
-		c.beginTerminate(g, m, "At "+stamp(now)+" an instance was taken out of service in response to a launch that was abandoned.", now)
+		c.beginTerminate(g, m, byAbandonedLaunch, "At "+stamp(now)+" an instance was taken out of service in response to a launch that was abandoned.", now)
 		// It goes without the hooks of termination: the instance never was in service.
 		m.wait, m.state = nil, lifecycleTerminatingProceed
 	default:
@@ -132,7 +133,8 @@ func (c *Cloud) advanceWait(g *group, m *member, now time.Time) {
 }
 
 // beginTerminate takes a member out of service. Its EC2 instance keeps running while hooks hold it.
-func (c *Cloud) beginTerminate(g *group, m *member, cause string, now time.Time) *Activity {
+func (c *Cloud) beginTerminate(g *group, m *member, by, cause string, now time.Time) *Activity {
+	m.inst.endedBy = cmp.Or(m.inst.endedBy, by)
 	if m.activity != nil && !m.activity.ended() {
 		m.activity.end(activityCancelled, "The instance was terminated before it was in service.", now)
 	}

@@ -58,7 +58,7 @@ func (c *Cloud) checkHealth(g *group, now time.Time) {
 		if m.inst.gone() {
 			what = "an instance was taken out of service in response to an EC2 health check indicating it has been terminated or stopped."
 		}
-		c.beginTerminate(g, m, "At "+stamp(now)+" "+what, now)
+		c.beginTerminate(g, m, byHealthCheck, "At "+stamp(now)+" "+what, now)
 	}
 }
 
@@ -148,7 +148,7 @@ func (c *Cloud) scaleIn(g *group, count int, now time.Time) {
 			return
 		}
 		perZone[m.inst.zone]--
-		c.beginTerminate(g, m, g.why+"At "+stamp(now)+" an instance was taken out of service in response to a difference between desired and actual capacity, shrinking the capacity from "+
+		c.beginTerminate(g, m, byScaleIn, g.why+"At "+stamp(now)+" an instance was taken out of service in response to a difference between desired and actual capacity, shrinking the capacity from "+
 			itoa(count)+" to "+itoa(count-1)+".  At "+stamp(now)+" instance "+m.inst.id+" was selected for termination.", now)
 		count--
 	}

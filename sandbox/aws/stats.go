@@ -70,8 +70,9 @@ func (c *Cloud) Stats(reset bool) control.Stats {
 	defer c.mu.Unlock()
 	out := c.stats.read(reset, c.now())
 	out.Launched, out.Terminated = c.launched, c.terminated
+	out.Terminations = append([]control.Termination{}, c.terminations...)
 	if reset {
-		c.launched, c.terminated = 0, 0
+		c.launched, c.terminated, c.terminations = 0, 0, nil
 	}
 	return out
 }

@@ -14,7 +14,8 @@ import (
 // Kind names what a fault does.
 type Kind string
 
-// The kinds of faults. Which fields of [Fault] each one reads stands beside it; Count and Share work for all.
+// The kinds of faults. Which fields of [Fault] each one reads stands beside it; Count and Share work for all but those
+// that read For, which last instead of striking.
 const (
 	// Throttle answers calls with the service's throttling error instead of acting. Reads Action.
 	Throttle Kind = "throttle"
@@ -32,12 +33,25 @@ const (
 	ErrorBeforeAct Kind = "error-before-act"
 	// Deny answers calls as if the caller's policy did not allow them. Reads Action.
 	Deny Kind = "deny"
+	// APICut resets all connections that the kubeconfig's users have to the API server and refuses new ones, as when it
+	// restarts. The sandbox's own parts keep theirs. Reads For.
+	APICut Kind = "api-cut"
+	// APIBlackhole lets those connections hang: nothing is delivered either way and neither end learns of it, as when the
+	// network is cut. What was sent meanwhile is delivered late when it ends. Reads For.
+	APIBlackhole Kind = "api-blackhole"
+	// NodeDead silences the kubelet of a node whose machine runs on: its lease runs out and it reports nothing, so that
+	// the control plane calls it not Ready once its grace period is over. Reads Node, For.
+	NodeDead Kind = "node-dead"
 )
 
 // Kinds are all kinds of faults, in the order in which help texts list them.
 func Kinds() []Kind {
-	return []Kind{Throttle, InsufficientCapacity, NeverJoin, NeverReady, SlowBoot, ErrorAfterAct, ErrorBeforeAct, Deny}
+	return []Kind{Throttle, InsufficientCapacity, NeverJoin, NeverReady, SlowBoot, ErrorAfterAct, ErrorBeforeAct, Deny,
+		APICut, APIBlackhole, NodeDead}
 }
+
+// Lasts says whether faults of the kind begin at once and last, rather than strike single calls or launches.
+func (k Kind) Lasts() bool { return k == APICut || k == APIBlackhole || k == NodeDead }
 
 // Fault is something that shall go wrong from now on.
 type Fault struct {
@@ -58,8 +72,14 @@ type Fault struct {
 	Share float64 `json:"share,omitempty"`
 	// Delay is what a slow boot adds.
 	Delay Duration `json:"delay,omitempty"`
+	// Node is the name of the node whose kubelet falls silent.
+	Node string `json:"node,omitempty"`
+	// For is how long a fault lasts that lasts; 0: until it is cleared.
+	For Duration `json:"for,omitempty"`
 	// Struck is how often the fault has struck so far; set by the sandbox.
 	Struck int `json:"struck"`
+	// Over says that the time of a fault that lasts has passed; set by the sandbox.
+	Over bool `json:"over,omitempty"`
 }
 
 // Validate says what is wrong with a fault before it is added.
@@ -76,13 +96,23 @@ func (f Fault) Validate() error {
 		return fmt.Errorf("fault %s: count %d is negative: give 0 for no limit", f.Kind, f.Count)
 	case f.Share < 0 || f.Share > 1:
 		return fmt.Errorf("fault %s: share %v is not between 0 and 1", f.Kind, f.Share)
+	case f.Kind.Lasts() && (f.Count != 0 || f.Share != 0 || f.Action != "" || f.Group != "" || f.Zone != ""):
+		return fmt.Errorf("fault %s lasts: it takes how long, and no count, share, action, group or zone", f.Kind)
+	case f.For < 0:
+		return fmt.Errorf("fault %s: it cannot last %v", f.Kind, time.Duration(f.For))
+	case !f.Kind.Lasts() && f.For != 0:
+		return fmt.Errorf("fault %s does not last: it takes a count, not a time", f.Kind)
+	case f.Kind == NodeDead && f.Node == "":
+		return fmt.Errorf("fault %s: give the name of the node", f.Kind)
+	case f.Kind != NodeDead && f.Node != "":
+		return fmt.Errorf("fault %s takes no node", f.Kind)
 	case f.Kind == SlowBoot && f.Delay <= 0:
 		return fmt.Errorf("fault %s: give the delay that a boot takes longer", f.Kind)
 	case f.Kind != SlowBoot && f.Delay != 0:
 		return fmt.Errorf("fault %s takes no delay", f.Kind)
 	case slices.Contains(ofCalls, f.Kind) && (f.Group != "" || f.Zone != ""):
 		return fmt.Errorf("fault %s strikes calls: it takes an action, not a group or a zone", f.Kind)
-	case !slices.Contains(ofCalls, f.Kind) && f.Action != "":
+	case !slices.Contains(ofCalls, f.Kind) && f.Action != "": // of those that last it is refused above
 		return fmt.Errorf("fault %s strikes launches: it takes a group or a zone, not an action", f.Kind)
 	}
 	return nil
@@ -124,6 +154,19 @@ type Stats struct {
 	// Launched and Terminated count machines, whoever asked for them.
 	Launched   int64 `json:"launched"`
 	Terminated int64 `json:"terminated"`
+	// Terminations are the terminated machines one by one, in order: each at most once, however often it was asked for.
+	Terminations []Termination `json:"terminations"`
+}
+
+// Termination is the end of one machine, counted when it begins to shut down.
+type Termination struct {
+	Instance string    `json:"instance"`
+	Group    string    `json:"group,omitempty"`
+	Time     time.Time `json:"time"`
+	// By is who asked for it first: an API action ("autoscaling:TerminateInstanceInAutoScalingGroup",
+	// "ec2:TerminateInstances", "autoscaling:DeleteAutoScalingGroup"), or what the group did by itself ("scale-in",
+	// "health-check", "abandoned-launch", "failed-launch").
+	By string `json:"by"`
 }
 
 // PublishImageRequest asks for a new machine image.

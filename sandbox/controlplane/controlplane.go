@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -36,8 +37,10 @@ type Options struct {
 	// and the components' log. It is created where missing. What an earlier
 	// control plane left there is removed; one that still runs is an error.
 	Dir string
-	// Port is the API server's; 0 picks a free one.
-	Port int
+	// Front is the host:port under which the kubeconfig of UserAdmin reaches the
+	// API server; empty: its own. It must lead there on loopback, for the serving
+	// certificate to fit. The components reach the API server directly.
+	Front string
 	// NodeMonitorGracePeriod is how long a node's lease may go without renewal
 	// before the node counts as dead; 0 means 50 s, Kubernetes' own default.
 	NodeMonitorGracePeriod time.Duration
@@ -85,11 +88,11 @@ func Start(ctx context.Context, opts Options) (_ *ControlPlane, err error) {
 	if c.closeLogs, err = redirectLogs(c.LogFile()); err != nil {
 		return nil, err
 	}
-	listener, port, err := listen(opts.Port)
+	listener, port, err := listen(0)
 	if err != nil {
 		return nil, err
 	}
-	if c.files, err = writeCredentials(dir, port); err != nil {
+	if c.files, err = writeCredentials(dir, port, opts.Front); err != nil {
 		_ = listener.Close()
 		return nil, err
 	}
@@ -178,6 +181,9 @@ func (c *ControlPlane) Failed() <-chan error { return c.failed }
 // Kubeconfig is the absolute path of the kubeconfig of UserAdmin: the one that
 // rotatord and people use.
 func (c *ControlPlane) Kubeconfig() string { return c.files.kubeconfig(UserAdmin) }
+
+// Address is the API server's own host:port.
+func (c *ControlPlane) Address() string { return strings.TrimPrefix(c.files.server, "https://") }
 
 // AuditLog is the absolute path of the API server's audit log, JSON lines.
 func (c *ControlPlane) AuditLog() string { return filepath.Join(c.dir, "audit.log") }

@@ -24,6 +24,7 @@ import (
 type credentials struct {
 	dir    string
 	server string // https://127.0.0.1:PORT
+	front  string // the same, or where UserAdmin reaches it
 	caPEM  []byte
 	tokens map[User]string
 }
@@ -43,8 +44,12 @@ func (c *credentials) kubeconfig(u User) string {
 // loopback, a key for service accounts, and a static token and a kubeconfig for
 // each user. The keys are ECDSA: making one takes a millisecond, where RSA takes
 // up to a second.
-func writeCredentials(dir string, port int) (*credentials, error) {
+func writeCredentials(dir string, port int, front string) (*credentials, error) {
 	c := &credentials{dir: dir, server: fmt.Sprintf("https://127.0.0.1:%d", port), tokens: map[User]string{}}
+	c.front = c.server
+	if front != "" {
+		c.front = "https://" + front
+	}
 	if err := c.writeCertificates(); err != nil {
 		return nil, fmt.Errorf("certificates of the control plane: %w", err)
 	}
@@ -64,7 +69,11 @@ func writeCredentials(dir string, port int) (*credentials, error) {
 
 func (c *credentials) writeKubeconfig(u User) error {
 	config := clientcmdapi.NewConfig()
-	config.Clusters["sandbox"] = &clientcmdapi.Cluster{Server: c.server, CertificateAuthorityData: c.caPEM}
+	server := c.server
+	if u == UserAdmin {
+		server = c.front
+	}
+	config.Clusters["sandbox"] = &clientcmdapi.Cluster{Server: server, CertificateAuthorityData: c.caPEM}
 	config.AuthInfos[string(u)] = &clientcmdapi.AuthInfo{Token: c.tokens[u]}
 	config.Contexts["sandbox"] = &clientcmdapi.Context{Cluster: "sandbox", AuthInfo: string(u)}
 	config.CurrentContext = "sandbox"

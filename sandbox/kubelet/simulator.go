@@ -6,6 +6,7 @@ package kubelet
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -46,6 +47,7 @@ type Simulator struct {
 	bound   sync.Map // types.UID of a pod -> time.Time when it was first seen here
 	ending  sync.Map // types.UID of a pod -> time.Time when it was first seen being deleted
 	stopped sync.Map // providerID -> struct{}: machines that were shut down
+	silent  sync.Map // providerID -> struct{}: machines that run, with a kubelet that hangs
 	lastIP  atomic.Uint32
 }
 
@@ -71,7 +73,39 @@ func (s *Simulator) StopMachine(providerID string) { s.stopped.Store(providerID,
 
 func (s *Simulator) alive(n *corev1.Node) bool {
 	_, stopped := s.stopped.Load(n.Spec.ProviderID)
-	return !stopped || n.Spec.ProviderID == ""
+	_, silent := s.silent.Load(n.Spec.ProviderID)
+	return !stopped && !silent || n.Spec.ProviderID == ""
+}
+
+// Silence lets a node's kubelet fall silent while its machine runs on, as when
+// it hangs: its lease runs out, and its pods are neither started nor ended. It
+// returns the machine's provider id, for Wake.
+func (s *Simulator) Silence(ctx context.Context, node string) (providerID string, err error) {
+	n, err := s.client.CoreV1().Nodes().Get(ctx, node, metav1.GetOptions{})
+	if err != nil {
+		return "", fmt.Errorf("kubelet of node %q: %w", node, err)
+	}
+	if n.Spec.ProviderID == "" {
+		return "", fmt.Errorf("node %q has no provider id: no machine runs its kubelet", node)
+	}
+	s.silent.Store(n.Spec.ProviderID, struct{}{})
+	return n.Spec.ProviderID, nil
+}
+
+// Wake ends what Silence did, however often that was called.
+func (s *Simulator) Wake(ctx context.Context, node, providerID string) error {
+	s.silent.Delete(providerID)
+	// What happened meanwhile was not acted on, and will not be told again.
+	s.queue.Add(key{name: node})
+	pods, err := s.client.CoreV1().Pods("").List(ctx, metav1.ListOptions{
+		FieldSelector: fields.OneTermEqualSelector("spec.nodeName", node).String()})
+	if err != nil {
+		return fmt.Errorf("pods of node %q: %w", node, err)
+	}
+	for i := range pods.Items {
+		s.queue.Add(key{pods.Items[i].Namespace, pods.Items[i].Name})
+	}
+	return nil
 }
 
 // Run plays the kubelets until ctx is done.

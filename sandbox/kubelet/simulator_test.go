@@ -330,3 +330,44 @@ func TestStoppedMachineDoesNothing(t *testing.T) {
 		l.want("running", "Running Ready") // it ends with its Node, by the pod collector
 	})
 }
+
+// A silent kubelet does nothing, and once it wakes it does what it missed.
+func TestSilence(t *testing.T) {
+	inLab(t, Options{StartDelay: time.Second}, func(l *lab) {
+		l.after(moment)
+		l.pod("running", corev1.RestartPolicyAlways, nil)
+		l.after(2 * time.Second)
+		id, err := l.sim.Silence(l.t.Context(), "n")
+		if err != nil || id != "m" {
+			l.t.Fatalf("Silence = %q, %v, want the machine m", id, err)
+		}
+		renewed := func() time.Time {
+			lease, err := l.client.CoordinationV1().Leases("kube-node-lease").Get(l.t.Context(), "n", metav1.GetOptions{})
+			if err != nil {
+				l.t.Fatal(err)
+			}
+			return lease.Spec.RenewTime.Time
+		}
+		before := renewed()
+		l.pod("starting", corev1.RestartPolicyAlways, nil)
+		l.end("running", 1)
+		l.after(10 * time.Minute)
+		l.want("starting", "Pending")
+		l.want("running", "Running Ready")
+		if !renewed().Equal(before) {
+			l.t.Error("the lease was renewed")
+		}
+		if err := l.sim.Wake(l.t.Context(), "n", id); err != nil {
+			l.t.Fatal(err)
+		}
+		l.after(5 * time.Second)
+		l.want("starting", "Running Ready")
+		l.want("running", "gone")
+		if renewed().Equal(before) {
+			l.t.Error("the lease was not renewed again")
+		}
+		if _, err := l.sim.Silence(l.t.Context(), "nobody"); err == nil {
+			l.t.Error("a node that does not exist fell silent")
+		}
+	})
+}

@@ -25,7 +25,7 @@ type Options struct {
 	Seed           uint64 // decides all chance
 	MixedInstances bool   // groups use a mixed instances policy
 	ResourceNames  bool   // node names from instance ids instead of addresses
-	APIServerPort  int    // 0: a free one
+	APIServerPort  int    // where the kubeconfig leads; 0: a free one
 }
 
 // The workloads that are no file.

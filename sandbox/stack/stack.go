@@ -21,9 +21,11 @@ import (
 
 	"github.com/rotatord/rotator/sandbox/aws"
 	"github.com/rotatord/rotator/sandbox/cloudnode"
+	"github.com/rotatord/rotator/sandbox/control"
 	"github.com/rotatord/rotator/sandbox/controlplane"
 	"github.com/rotatord/rotator/sandbox/kubelet"
 	"github.com/rotatord/rotator/sandbox/observer"
+	"github.com/rotatord/rotator/sandbox/proxy"
 	"github.com/rotatord/rotator/sandbox/workload"
 )
 
@@ -42,6 +44,8 @@ type Sandbox struct {
 	observer *observer.Observer
 	server   *http.Server
 	url      string
+	proxy    *proxy.Proxy
+	faults   *faults
 
 	progress func(format string, args ...any)
 
@@ -84,9 +88,15 @@ func Up(ctx context.Context, o Options, progress func(format string, args ...any
 	s.start("simulated AWS", func() error { return s.cloud.Run(run) })
 
 	progress("starting etcd, API server, controllers and scheduler")
-	if s.plane, err = controlplane.Start(ctx, controlplane.Options{Dir: o.Dir, Port: o.APIServerPort, NodeMonitorGracePeriod: o.NodeLostTime}); err != nil {
+	// rotatord and people go through a proxy that faults can cut; our own parts
+	// and the components do not, so that the cluster lives on meanwhile.
+	if s.proxy, err = proxy.Listen(o.APIServerPort); err != nil {
+		return nil, fmt.Errorf("--apiserver-port %d: %w", o.APIServerPort, err)
+	}
+	if s.plane, err = controlplane.Start(ctx, controlplane.Options{Dir: o.Dir, Front: s.proxy.Address(), NodeMonitorGracePeriod: o.NodeLostTime}); err != nil {
 		return nil, err
 	}
+	s.start("way to the API server", func() error { return s.proxy.Serve(run, s.plane.Address()) })
 	clients, err := s.clients(controlplane.UserSetup, controlplane.UserKubelet, controlplane.UserCloudController, controlplane.UserPodGC, controlplane.UserObserver)
 	if err != nil {
 		return nil, err
@@ -96,13 +106,15 @@ func Up(ctx context.Context, o Options, progress func(format string, args ...any
 		Rotator: string(controlplane.UserAdmin), Groups: s.cloud.Groups,
 	})
 	s.start("observer", func() error { return s.observer.Run(run) })
-	kubelets := kubelet.New(clients[controlplane.UserKubelet], kubelet.Options{StartDelay: o.PodStart, StopDelay: o.PodStop, RunDelay: o.JobRun})
+	kubelets := kubelet.New(clients[controlplane.UserKubelet], kubelet.Options{StartDelay: o.PodStart, StopDelay: o.PodStop, RunDelay: o.JobRun,
+		LeaseInterval: leaseInterval(o.NodeLostTime)})
 	s.start("kubelets", func() error { return kubelets.Run(run) })
 	s.start("cloud controller", func() error {
 		return nodes.Run(run, cloudnode.Clients{
 			Kubelet: clients[controlplane.UserKubelet], CloudController: clients[controlplane.UserCloudController], PodGC: clients[controlplane.UserPodGC],
 		}, kubelets)
 	})
+	s.faults = newFaults(s.cloud, s.proxy, kubelets)
 	if err := s.serve(); err != nil {
 		return nil, err
 	}
@@ -166,6 +178,16 @@ func (s *Sandbox) start(name string, f func() error) {
 	})
 }
 
+// leaseInterval is how often kubelets renew their leases: as often as real ones
+// do, or so often that a node is not called dead for one renewal that came late.
+func leaseInterval(lost time.Duration) time.Duration {
+	const usual = 10 * time.Second
+	if lost <= 0 {
+		return usual
+	}
+	return min(usual, lost/4)
+}
+
 // serve opens the port of AWS and of the sandbox's own endpoint.
 func (s *Sandbox) serve() error {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -177,7 +199,7 @@ func (s *Sandbox) serve() error {
 	verify := http.StripPrefix("/_sandbox", s.observer.Handler())
 	mux.Handle("/_sandbox/verify", verify)
 	mux.Handle("/_sandbox/verify/", verify)
-	mux.Handle("/_sandbox/", s.cloud.Control())
+	mux.Handle("/_sandbox/", http.StripPrefix("/_sandbox", control.NewHandler(s.faults)))
 	mux.Handle("/", s.cloud.Handler())
 	s.server = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	s.start("simulated AWS' port", func() error {
@@ -279,6 +301,9 @@ func (s *Sandbox) Down() {
 	s.stop()
 	if s.server != nil {
 		_ = s.server.Close()
+	}
+	if s.faults != nil {
+		s.faults.close()
 	}
 	s.wg.Wait()
 	if s.plane != nil {

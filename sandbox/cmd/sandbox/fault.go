@@ -24,7 +24,7 @@ func newFault() *cobra.Command {
 
 func newFaultAdd(r *remote) *cobra.Command {
 	var f control.Fault
-	var delay time.Duration
+	var delay, lasts time.Duration
 	c := &cobra.Command{
 		Use:   "add KIND",
 		Short: "Add a fault and print its id",
@@ -37,14 +37,25 @@ Kinds of faults of machines, which --group and --zone limit:
   insufficient-capacity   the launch fails
   never-join              the machine never becomes a node
   never-ready             it becomes a node that never gets Ready
-  slow-boot               it takes --delay longer`,
+  slow-boot               it takes --delay longer
+Kinds of faults that begin at once and last, --for a time or until they are
+cleared:
+  api-cut         connections to the API server are reset and new ones refused,
+                  as when it restarts
+  api-blackhole   they hang and nothing is delivered, as when the network is cut
+  node-dead       the kubelet of --node falls silent: the node is called not
+                  Ready after --node-monitor-grace-period; its machine runs on
+The first two are for those who use the sandbox's kubeconfig; the cluster's own
+components and kubelets keep their connections.`,
 		Example: `  sandbox fault add throttle --action autoscaling --share 0.3
   sandbox fault add never-join --count 1
   sandbox fault add slow-boot --delay 20s --group demo-workers-1
-  sandbox fault add error-after-act --action TerminateInstanceInAutoScalingGroup --count 1`,
+  sandbox fault add error-after-act --action TerminateInstanceInAutoScalingGroup --count 1
+  sandbox fault add api-cut --for 5s
+  sandbox fault add node-dead --node ip-10-0-0-4.eu-central-1.compute.internal`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			f.Kind, f.Delay = control.Kind(args[0]), control.Duration(delay)
+			f.Kind, f.Delay, f.For = control.Kind(args[0]), control.Duration(delay), control.Duration(lasts)
 			if err := f.Validate(); err != nil {
 				return err
 			}
@@ -66,6 +77,8 @@ Kinds of faults of machines, which --group and --zone limit:
 	c.Flags().IntVar(&f.Count, "count", 0, "how often it strikes (default: until it is cleared)")
 	c.Flags().Float64Var(&f.Share, "share", 0, "the share of calls or launches that it strikes, above 0 to 1 (default: all)")
 	c.Flags().DurationVar(&delay, "delay", 0, "what a slow boot adds")
+	c.Flags().StringVar(&f.Node, "node", "", "the node whose kubelet falls silent")
+	c.Flags().DurationVar(&lasts, "for", 0, "how long a fault lasts that lasts (default: until it is cleared)")
 	return c
 }
 
@@ -91,7 +104,12 @@ func newFaultList(r *remote) *cobra.Command {
 			fmt.Fprintln(t, "ID\tKIND\tLIMITS\tCOUNT\tSTRUCK")
 			for _, f := range faults {
 				count := "unlimited"
-				if f.Count > 0 {
+				switch {
+				case f.Over:
+					count = "over"
+				case f.Kind.Lasts():
+					count = "lasts"
+				case f.Count > 0:
 					count = fmt.Sprint(f.Count)
 				}
 				fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\n", f.ID, f.Kind, limits(f), count, f.Struck)
@@ -105,7 +123,7 @@ func newFaultList(r *remote) *cobra.Command {
 
 func limits(f control.Fault) string {
 	var parts []string
-	for _, p := range []struct{ name, value string }{{"action", f.Action}, {"group", f.Group}, {"zone", f.Zone}} {
+	for _, p := range []struct{ name, value string }{{"action", f.Action}, {"group", f.Group}, {"zone", f.Zone}, {"node", f.Node}} {
 		if p.value != "" {
 			parts = append(parts, p.name+"="+p.value)
 		}
@@ -115,6 +133,9 @@ func limits(f control.Fault) string {
 	}
 	if f.Delay > 0 {
 		parts = append(parts, "delay="+time.Duration(f.Delay).String())
+	}
+	if f.For > 0 {
+		parts = append(parts, "for="+time.Duration(f.For).String())
 	}
 	return strings.Join(parts, " ")
 }

@@ -21,7 +21,9 @@ func newStats() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "stats",
 		Short: "Print how often each AWS action was called",
-		Args:  cobra.NoArgs,
+		Long: `Stats prints how often each AWS action was called, and with which errors. With
+--output json it also lists each terminated instance with who asked for it.`,
+		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			client, err := r.client()
 			if err != nil {
