@@ -77,21 +77,20 @@ type checker struct {
 	target  map[string]bool // instances that were outdated when a run began
 	surge   map[string]int  // by group id: the largest surge that any plan allowed
 	settled map[string]bool // groups' own suspension, by id
-	ends    map[string]string
 
 	// Of this run.
 	plan     *plan.Plan
 	seq      uint64
 	intended map[string]bool
-	sent     map[string]bool         // ids of effects that began
-	nodes    map[string]model.Node   // the view
-	instance map[string]viewed       // the view, by provider id
-	base     map[string]int          // the view: the size that each group was last seen with
-	room     map[string]plan.Group   // by group id
-	leaving  map[string]bool         // nodes that we take away
-	failed   map[string]engine.Error // ops that ended with an error
-	last     time.Duration           // of the last Step
-	steps    int                     // at that moment
+	sent     map[string]bool       // ids of effects that began
+	nodes    map[string]model.Node // the view
+	instance map[string]viewed     // the view, by provider id
+	base     map[string]int        // the view: the size that each group was last seen with
+	room     map[string]plan.Group // by group id
+	leaving  map[string]bool       // nodes that we take away
+	ends     map[string]string     // by which op an instance is ended
+	last     time.Duration         // of the last Step
+	steps    int                   // at that moment
 }
 
 type viewed struct {
@@ -101,7 +100,7 @@ type viewed struct {
 
 func newChecker(w *World, spec plan.Spec) *checker {
 	c := &checker{w: w, spec: spec, checks: make(map[Invariant]int), durable: make(map[string]bool), target: make(map[string]bool),
-		surge: make(map[string]int), settled: make(map[string]bool), ends: make(map[string]string)}
+		surge: make(map[string]int), settled: make(map[string]bool)}
 	for _, g := range w.groups {
 		c.settled[g.ID] = g.suspended
 	}
@@ -121,7 +120,7 @@ func (c *checker) begins(p *plan.Plan, seq uint64, in engine.Input) {
 	c.plan, c.seq = p, seq
 	c.intended, c.sent, c.leaving = make(map[string]bool), make(map[string]bool), make(map[string]bool)
 	c.nodes, c.instance, c.base = make(map[string]model.Node), make(map[string]viewed), make(map[string]int)
-	c.room, c.failed = make(map[string]plan.Group), make(map[string]engine.Error)
+	c.room, c.ends = make(map[string]plan.Group), make(map[string]string)
 	for _, g := range p.Groups {
 		c.room[g.ID] = g
 		c.surge[g.ID] = max(c.surge[g.ID], g.Surge)
@@ -189,7 +188,8 @@ func (c *checker) effect(e engine.Effect) {
 	c.sent[e.ID] = true
 	switch e.Verb {
 	case engine.VerbTerminate:
-		c.hold(Once, c.ends[e.InstanceID] == "" || c.ends[e.InstanceID] == e.ID, "instance %s is ended by op %s, and was by %s", e.InstanceID, e.ID, c.ends[e.InstanceID])
+		was := c.ends[e.InstanceID]
+		c.hold(Once, was == "" || was == e.ID, "instance %s is ended by op %s, and was by %s", e.InstanceID, e.ID, was)
 		c.ends[e.InstanceID] = e.ID
 		if !again {
 			c.isEmpty(e)
@@ -252,7 +252,9 @@ func (c *checker) takes(name string) {
 // startup taint, and not cordoned by us.
 func usable(n model.Node) bool {
 	return n.Ready && (!n.Unschedulable || n.Annotations[model.AnnotationCordoned] == "") &&
-		!slices.ContainsFunc(n.Taints, func(t model.Taint) bool { return strings.HasPrefix(t.Key, "node.kubernetes.io/") && t.Effect == "NoSchedule" })
+		!slices.ContainsFunc(n.Taints, func(t model.Taint) bool {
+			return strings.HasPrefix(t.Key, "node.kubernetes.io/") && t.Effect == "NoSchedule"
+		})
 }
 
 // begun judges an effect that begins: its intent must be durable.
@@ -353,7 +355,7 @@ func (c *checker) clean() {
 
 // names tells whether a message says what it is about.
 func (c *checker) names(msg string) bool {
-	if strings.Contains(msg, "signal") || strings.Contains(msg, "driver") || strings.Contains(msg, "observe") {
+	if strings.Contains(msg, "signal") || strings.Contains(msg, "driver") || strings.Contains(msg, "aborted: everything is put back") {
 		return true
 	}
 	for _, g := range c.w.groups {

@@ -84,7 +84,7 @@ func surges(most int) model.Traits {
 func RandomShape(seed uint64) *Shape {
 	d := newDice(seed, "shape")
 	s := &Shape{Spec: Spec()}
-	room := 0
+	room, nodes := 0, 0
 	for i := range 1 + d.n(3) {
 		size := 1 + d.n(pick(&d, 3, 6, 12))
 		g := GroupShape{Name: fmt.Sprintf("g%d", i), Role: model.RoleNode, Size: size, Old: 1 + d.n(size), Zones: []string{"a", "b", "c"}[:1+d.n(3)],
@@ -93,7 +93,7 @@ func RandomShape(seed uint64) *Shape {
 			g.Role = model.RoleControlPlane
 		}
 		g.Traits.Prepare = d.chance(0.85)
-		room += g.Room * size
+		room, nodes = room+g.Room*size, nodes+size
 		s.Groups = append(s.Groups, g)
 	}
 	st := &s.Spec.Strategy
@@ -105,6 +105,7 @@ func RandomShape(seed uint64) *Shape {
 		for i := range s.Groups {
 			s.Groups[i].Traits.MaxSurge, s.Groups[i].Traits.TerminateShrink = 0, false
 		}
+		room = max(nodes-2*len(s.Groups), 0) * 20 // where else could pods go?
 	}
 	st.GroupsAtOnce, st.MaxInFlight = 1+d.n(3), pick(&d, 0, 0, 1, 3)
 	st.BatchSize = pick(&d, 0, 0, 1, 4)

@@ -58,7 +58,9 @@ func TestFaults(t *testing.T) {
 		}
 		for _, v := range r.Broken {
 			bad++
-			t.Errorf("seed %d (%d faults): %s", seed, len(r.Faults), v)
+			o := Options{Seed: seed, Rates: randomRates(seed)}
+			script, least := Shrink(o, r)
+			t.Errorf("seed %d: %s\nwith %d of %d faults, -seed %d -force '%s':\n%s", seed, v, len(script), len(r.Faults), seed, strings.Join(script, ";"), least.Broken[0])
 			break
 		}
 	}
