@@ -41,6 +41,7 @@ var layers = []layer{
 	{dir: "core/config", own: []string{"core/model", "core/plan"},
 		third: []string{"github.com/spf13/", "go.yaml.in/yaml/"}},
 	{dir: "core/runtime", own: []string{"core/model", "core/event", "core/plan", "core/engine"}},
+	{dir: "core/sim", own: []string{"core/model", "core/event", "core/plan", "core/drain", "core/gate", "core/engine", "core/runtime"}},
 	{dir: "core/kube", own: []string{"core/model", "core/event", "core/plan", "core/engine", "core/runtime", "core/journal"},
 		third: []string{"k8s.io/", "sigs.k8s.io/", "github.com/go-logr/logr"}},
 	{dir: "core/host", own: []string{"core/model", "core/event", "core/plan", "core/engine", "core/runtime", "drivers/sdk/..."},
@@ -51,7 +52,7 @@ var layers = []layer{
 	{dir: "drivers/sdk", own: []string{"drivers/sdk/..."},
 		third: []string{"github.com/hashicorp/", "google.golang.org/"}},
 	{dir: "drivers/eks", own: []string{"drivers/sdk/...", "drivers/eks/..."},
-		third: []string{"github.com/aws/", "github.com/hashicorp/go-hclog"}},
+		third: []string{"github.com/aws/", "github.com/hashicorp/go-hclog", "google.golang.org/grpc/"}},
 	{dir: "cmd/rotatord", own: []string{"core", "core/...", "cmd/rotatord/..."},
 		third: []string{"github.com/spf13/", "github.com/hashicorp/go-hclog", "go.yaml.in/yaml/"}},
 }

@@ -12,8 +12,6 @@ import (
 	"github.com/rotatord/rotator/core/plan"
 )
 
-type planNode = plan.Node
-
 // usable tells whether a member carries its share: its node is Ready and it is
 // not about to go.
 func (e *Engine) usable(m *member) bool {

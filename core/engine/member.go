@@ -129,7 +129,7 @@ func (e *Engine) takeInstances(g *group, now []model.Instance, first bool) {
 		seen[in.ID] = true
 		m := e.byInst[in.ID]
 		if m == nil {
-			m = e.adopt(g, in, first)
+			e.adopt(g, in, first)
 			continue
 		}
 		wasOutdated := m.inst.Outdated()

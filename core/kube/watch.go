@@ -97,7 +97,7 @@ func (r *resource[K, V]) apply(obj any, deleted bool) error {
 	k := r.key(t.namespace, t.name)
 	r.feed.mu.Lock()
 	defer r.feed.mu.Unlock()
-	dirty := false
+	var dirty bool
 	if deleted || t.value == nil {
 		dirty = r.table.remove(k, t.uid)
 	} else {

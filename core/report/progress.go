@@ -155,7 +155,7 @@ func (p *Progress) text(e event.Event) string {
 		return with("gate " + e.Code + " failed")
 	case event.Waiting:
 		return message
-	case event.OpSucceeded, event.PodEvicted, event.EvictionRefused:
+	case event.GroupPlanned, event.OpSucceeded, event.PodEvicted, event.EvictionRefused:
 		return ""
 	}
 	// A kind that this version does not know is shown rather than lost.

@@ -167,7 +167,7 @@ func (d *Driver) open(ctx context.Context, c *clients, name, rotation string) (*
 	case g.managed() != "":
 		return nil, failed(managedDiagnostic(g, sdk.SeverityError)), nil
 	case g.unreadable != nil:
-		return nil, failed(g.unreadableDiagnostic()), nil
+		return nil, failed(g.unreadableDiagnostic()), nil //nolint:nilerr // the diagnostic tells the error
 	}
 	if err := g.checkHolder(rotation); err != nil {
 		return nil, nil, err

@@ -28,8 +28,9 @@ func (d *Driver) Terminate(ctx context.Context, r sdk.TerminateRequest) (*sdk.Te
 		return d.terminateKeep(ctx, c, r)
 	case sdk.ShrinkCapacity:
 		return d.terminateShrink(ctx, c, r)
+	default:
+		return nil, sdk.Errorf(codes.InvalidArgument, "terminate %s: say whether the capacity is kept or shrinks", r.InstanceID)
 	}
-	return nil, sdk.Errorf(codes.InvalidArgument, "terminate %s: say whether the capacity is kept or shrinks", r.InstanceID)
 }
 
 // gone is the answer for an instance that needs no more: a goal reached.
