@@ -42,10 +42,10 @@ func TestBadInput(t *testing.T) {
 		{name: "unknown key of the driver's configuration", flags: []string{"--driver-config", "regoin=eu-central-1"}, code: exitUsage, words: []string{"regoin"}},
 		{name: "kubeconfig of another cluster", env: []string{"KUBECONFIG=" + other.Getenv("KUBECONFIG")}, code: exitRefused, words: []string{s.Name, "kubeconfig"}},
 		{name: "kubeconfig is missing", flags: []string{"--kubeconfig", "/nonexistent/kubeconfig"}, code: exitUsage, words: []string{"/nonexistent/kubeconfig"}},
-		{name: "no AWS credentials", code: exitUsage, words: []string{"credentials"},
+		{name: "no AWS credentials", code: exitFailed, words: []string{"credentials"},
 			env: []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_EC2_METADATA_DISABLED=true", "HOME=" + noHome}},
 		{name: "AWS credentials are denied", env: []string{"AWS_ACCESS_KEY_ID=denied"}, code: exitFailed, words: []string{"autoscaling:DescribeAutoScalingGroups"}},
-		{name: "AWS credentials are unknown", env: []string{"AWS_ACCESS_KEY_ID=AKIAUNKNOWN"}, code: exitUsage, words: []string{"credentials"}},
+		{name: "AWS credentials are unknown", env: []string{"AWS_ACCESS_KEY_ID=AKIAUNKNOWN"}, code: exitFailed, words: []string{"credentials"}},
 	}
 	before, otherBefore := s.State(t), other.State(t)
 	s.PublishImage(t, groupName(s, 1)) // so that there would be something to do
