@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/rotatord/rotator/core/event"
+	"github.com/rotatord/rotator/core/gate"
 	"github.com/rotatord/rotator/core/model"
 	"github.com/rotatord/rotator/core/plan"
 )
@@ -15,16 +16,24 @@ import (
 // usable tells whether a member carries its share: its node is Ready and it is
 // not about to go.
 func (e *Engine) usable(m *member) bool {
+	n := e.w.nodes[m.node]
 	switch m.phase {
 	case memberReady:
-		return !m.leaving
+		return !m.leaving && !cordonLeft(n)
 	case memberWaiting, memberQuarantined:
-		// A cordon that an earlier run left makes no room for pods.
-		n := e.w.nodes[m.node]
-		return n != nil && n.Ready && (n.Annotations[model.AnnotationCordoned] == "" || !n.Unschedulable)
-	case memberCordoning, memberDraining, memberTerminating, memberGone, memberDrainedOnly, memberBooting, memberBad:
+		return n != nil && n.Ready && !cordonLeft(n)
+	case memberBad:
+		// One that is outdated itself carries pods all the same.
+		return !m.leaving && m.inst.Outdated() && n != nil && gate.NodeReady(n, nil, nil, e.cfg.Spec.Gates.NodeReady.StartupTaints).OK
+	case memberCordoning, memberDraining, memberTerminating, memberGone, memberDrainedOnly, memberBooting:
 	}
 	return false
+}
+
+// cordonLeft tells whether an earlier run cordoned the node: it has no room for
+// pods, though it is Ready.
+func cordonLeft(n *model.Node) bool {
+	return n != nil && n.Unschedulable && n.Annotations[model.AnnotationCordoned] != ""
 }
 
 // live counts the instances that the group has, dying ones aside.

@@ -69,6 +69,9 @@ func (e *Engine) giveBack(g *group) bool {
 // capacity was last changed. Where somebody else ended an instance just before
 // we ended it together with its capacity, the capacity is still there.
 func (e *Engine) confirmed(g *group) bool {
+	if slices.ContainsFunc(e.ops, func(o *op) bool { return o.group == g && o.capacity() }) {
+		return false // its answer may come after the end of its instance
+	}
 	if e.obs.answeredStep >= g.resizedStep {
 		return true
 	}
@@ -76,9 +79,10 @@ func (e *Engine) confirmed(g *group) bool {
 	return false
 }
 
-// victims lists what may be given back: bad instances first, then those of
-// zones that have too many, then those still booting, then the ones with the
-// fewest pods. What was there before the rotation is spared where possible.
+// victims lists what may be given back: bad instances first, and what an earlier
+// run was about to give back, then those of zones that have too many, then those
+// still booting, then the ones with the fewest pods. What was there before the
+// rotation is spared where possible.
 func (e *Engine) victims(g *group) []*member {
 	var victims []*member
 	for _, m := range g.members {
@@ -108,8 +112,9 @@ func (e *Engine) victims(g *group) []*member {
 			even[m] = true
 		}
 	}
+	going := func(m *member) bool { return m.phase == memberBad || cordonLeft(e.w.nodes[m.node]) }
 	slices.SortStableFunc(victims, func(a, b *member) int {
-		return cmp.Or(cmp.Compare(bit(a.phase != memberBad), bit(b.phase != memberBad)), cmp.Compare(bit(even[b]), bit(even[a])))
+		return cmp.Or(cmp.Compare(bit(going(b)), bit(going(a))), cmp.Compare(bit(even[b]), bit(even[a])))
 	})
 	return victims
 }
