@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/rotatord/rotator/core/drain"
 	"github.com/rotatord/rotator/core/engine"
 	"github.com/rotatord/rotator/core/event"
 	"github.com/rotatord/rotator/core/model"
@@ -225,7 +226,11 @@ func (s *script) cluster(input []string) {
 			k := toy.addWorkload(opts.get("kind", "ReplicaSet"), w[1], number(w[2]))
 			if on := opts.get("on", ""); on != "" {
 				for range number(w[2]) {
-					toy.startPod(k, on)
+					p := toy.startPod(k, on)
+					if opts.get("critical", "") == "yes" {
+						p.Priority = drain.SystemCritical
+						toy.setPod(p)
+					}
 				}
 			}
 			toy.fill()

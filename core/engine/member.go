@@ -40,6 +40,7 @@ type member struct {
 	verify  verification
 
 	firstSeen time.Time
+	booted    bool      // new: it has been Ready
 	startedAt time.Time // of cordon, for durations
 	wasBad    bool
 	flapped   bool // a replacement that was Ready and is not any more
@@ -265,7 +266,8 @@ func (e *Engine) joinMember(g *group, m *member) {
 		}
 		m.phase, m.wasBad, m.flapped = memberReady, false, false
 		g.lastProgress = e.now
-		if m.ours {
+		if m.ours && !m.booted { // one that comes back is no replacement more
+			m.booted = true
 			g.slowestBoot = max(g.slowestBoot, e.now.Sub(m.firstSeen))
 			e.record(event.Event{Kind: event.ReplacementReady, Group: g.Name, Instance: m.inst.ID, Node: m.node,
 				Message: fmt.Sprintf("node %s is Ready", m.node),
