@@ -47,6 +47,9 @@ type Options struct {
 	// RotationID names the rotation; default: made from the time and chance. A
 	// rotation that an earlier run left unfinished goes on under its own id.
 	RotationID string
+	// FromCluster leaves the journal of an earlier run unread, as if it were
+	// lost: what the nodes and the provider carry is enough to go on.
+	FromCluster bool
 	// Cluster and Provider replace the ports, for embedders that have their own.
 	// A given Cluster must not have been started. Default: by Spec.
 	Cluster  runtime.Cluster
@@ -144,7 +147,7 @@ func (r *Rotator) observe(ctx context.Context) error {
 	}
 	store, err := r.store(nil)
 	if err == nil {
-		r.past.rotation, r.past.memory, err = takeUp(ctx, store, r.opts.Spec, r.inventory, now)
+		r.past, err = r.takeUp(ctx, store, now)
 	}
 	if r.pastErr = err; r.past.memory.LastSeq > 0 {
 		r.plan, r.planErr = plan.Resume(r.opts.Spec, r.inventory, now, r.past.memory.Memory)
@@ -215,7 +218,12 @@ func (r *Rotator) ready() (*engine.Result, error) {
 func (r *Rotator) run(ctx context.Context, p *plan.Plan, lock runtime.Lock, drainOnly bool) (*engine.Result, error) {
 	fresh := freshID()
 	id := cmp.Or(r.past.rotation, r.opts.RotationID, fresh)
-	log, err := r.openLog(ctx, id, lock)
+	// Where the journal is not to be trusted, it is not written to either.
+	journalID := id
+	if r.opts.FromCluster {
+		journalID = fresh
+	}
+	log, err := r.openLog(ctx, journalID, lock)
 	if err != nil {
 		return nil, err
 	}
@@ -224,12 +232,16 @@ func (r *Rotator) run(ctx context.Context, p *plan.Plan, lock runtime.Lock, drai
 	if drainOnly {
 		spec = "drain" // nothing goes on with it
 	}
+	var abort <-chan struct{}
+	if l, ok := lock.(*kube.Lease); ok {
+		abort = l.Aborted()
+	}
 	// The ids of this run's operations are its own, also where it goes on with an
 	// earlier rotation.
 	e := engine.New(engine.Config{Rotation: id, OpPrefix: fresh, Memory: engine.Restore(log.Past()), Plan: p, Spec: r.opts.Spec,
 		SpecID: spec, DrainOnly: drainOnly, UndoOnStop: r.opts.Spec.Strategy.OnSignal == plan.SignalUndo})
 	return runtime.Run(ctx, runtime.Options{Rotation: id, Engine: e, Provider: r.provider, Cluster: r.cluster, Journal: log, Lock: lock,
-		Sinks: r.opts.Sinks, Stop: r.opts.Stop, Log: r.opts.Log,
+		Sinks: r.opts.Sinks, Stop: r.opts.Stop, Abort: abort, Log: r.opts.Log,
 		Initial: engine.Input{
 			Snapshot: &engine.Snapshot{Groups: r.inventory.Groups, Instances: r.inventory.Instances},
 			Nodes:    r.inventory.Nodes, Pods: r.inventory.Pods, Workloads: r.inventory.Workloads, Budgets: r.inventory.Budgets,

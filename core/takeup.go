@@ -20,6 +20,15 @@ import (
 // must. An older one is history: --force then means all nodes once more.
 const takeUpWithin = 24 * time.Hour
 
+// takeUp finds what this run goes on with.
+func (r *Rotator) takeUp(ctx context.Context, store journal.Store, now time.Time) (past, error) {
+	if r.opts.FromCluster {
+		return past{rotation: holder(r.inventory)}, nil
+	}
+	id, memory, err := takeUp(ctx, store, r.opts.Spec, r.inventory, now)
+	return past{rotation: id, memory: memory}, err
+}
+
 // takeUp finds the rotation that this run goes on with, and what it remembers.
 // Who holds the groups decides, then whose marks the nodes carry, then the
 // newest rotation in the store that wanted the same and did not come to its

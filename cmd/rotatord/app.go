@@ -38,6 +38,8 @@ type backend interface {
 	Open(ctx context.Context, r request) (rotation, error)
 	// Drain drains one node, and ends its instance where terminate is set.
 	Drain(ctx context.Context, r request, node string, terminate bool) (*engine.Result, error)
+	// Abort takes back what an unfinished rotation changed.
+	Abort(ctx context.Context, r request) (*engine.Result, error)
 	// Drivers lists the executables that carry drivers, the refused ones too.
 	Drivers(d plan.Driver) []driverFile
 	// DriverInfo starts the driver, asks it about itself, and ends it.
@@ -71,6 +73,8 @@ type request struct {
 	DriverLog hclog.Logger
 	Sinks     []runtime.Sink
 	Stop      <-chan struct{}
+	// FromCluster leaves the journal aside.
+	FromCluster bool
 }
 
 // driverFile is an executable that carries a driver, or claims to.

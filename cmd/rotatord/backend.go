@@ -31,8 +31,12 @@ func (coreBackend) Drain(ctx context.Context, r request, node string, terminate 
 	return core.DrainNode(ctx, coreOptions(r), node, terminate)
 }
 
+func (coreBackend) Abort(ctx context.Context, r request) (*engine.Result, error) {
+	return core.Abort(ctx, coreOptions(r))
+}
+
 func coreOptions(r request) core.Options {
-	return core.Options{Spec: r.Spec, Log: r.Log, DriverLog: r.DriverLog, Sinks: r.Sinks, Stop: r.Stop}
+	return core.Options{Spec: r.Spec, Log: r.Log, DriverLog: r.DriverLog, Sinks: r.Sinks, Stop: r.Stop, FromCluster: r.FromCluster}
 }
 
 func (coreBackend) Drivers(d plan.Driver) []driverFile {

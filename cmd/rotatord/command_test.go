@@ -69,10 +69,10 @@ func (f *fake) Open(ctx context.Context, r request) (rotation, error) {
 	return f, nil
 }
 
-func (f *fake) Plan() (*plan.Plan, error)          { return f.plan, f.planErr }
-func (f *fake) Diagnostics() []model.Diagnostic    { return f.notes }
-func (f *fake) Close()                             { f.closed++ }
-func (f *fake) Explain(err error) *failure         { return nil }
+func (f *fake) Plan() (*plan.Plan, error)       { return f.plan, f.planErr }
+func (f *fake) Diagnostics() []model.Diagnostic { return f.notes }
+func (f *fake) Close()                          { f.closed++ }
+func (f *fake) Explain(err error) *failure      { return nil }
 func (f *fake) State(_ context.Context, r request) (state, error) {
 	f.request = r
 	return f.state, f.stateErr
@@ -88,6 +88,11 @@ func (f *fake) Run(context.Context) (*engine.Result, error) {
 		f.running(f.request)
 	}
 	return f.result, f.runErr
+}
+
+func (f *fake) Abort(_ context.Context, r request) (*engine.Result, error) {
+	f.request = r
+	return f.Run(context.Background())
 }
 
 func (f *fake) Drain(ctx context.Context, r request, node string, terminate bool) (*engine.Result, error) {
@@ -470,6 +475,21 @@ func TestDrain(t *testing.T) {
 	}
 	if got := call(t, f, with("drain", "node-1", "--terminate")...); got.code != 0 || !f.terminate {
 		t.Errorf("exit code %d, terminate %v\n%s", got.code, f.terminate, got.stderr)
+	}
+}
+
+func TestAbortAndResume(t *testing.T) {
+	f := doneRun()
+	if got := call(t, f, with("abort")...); got.code != 0 || f.ran != 1 {
+		t.Errorf("abort: exit code %d, ran %d times\n%s", got.code, f.ran, got.stderr)
+	}
+	f = doneRun()
+	if got := call(t, f, with("resume", "--from-cluster")...); got.code != 0 || f.ran != 1 || !f.request.FromCluster {
+		t.Errorf("resume: exit code %d, ran %d times, from cluster %v\n%s", got.code, f.ran, f.request.FromCluster, got.stderr)
+	}
+	f = doneRun()
+	if got := call(t, f, with("resume")...); got.code != 0 || f.request.FromCluster {
+		t.Errorf("resume: exit code %d, from cluster %v\n%s", got.code, f.request.FromCluster, got.stderr)
 	}
 }
 

@@ -31,7 +31,7 @@ func (a *app) plan(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	s, err := a.open(cmd)
+	s, err := a.open(cmd, false)
 	if err != nil {
 		return err
 	}

@@ -29,17 +29,17 @@ same command then goes on where this one ended. A second one exits at once.`,
 		if *dryRun {
 			return a.plan(cmd)
 		}
-		return a.rotate(cmd)
+		return a.rotate(cmd, false)
 	}
 	return cmd
 }
 
-func (a *app) rotate(cmd *cobra.Command) error {
+func (a *app) rotate(cmd *cobra.Command, fromCluster bool) error {
 	asJSON, err := jsonWanted(cmd)
 	if err != nil {
 		return err
 	}
-	s, err := a.open(cmd)
+	s, err := a.open(cmd, fromCluster)
 	if err != nil {
 		return err
 	}

@@ -54,11 +54,12 @@ func (a *app) newSession(cmd *cobra.Command, noProvider bool) (*session, error) 
 }
 
 // open makes a session with an opened rotation.
-func (a *app) open(cmd *cobra.Command) (*session, error) {
+func (a *app) open(cmd *cobra.Command, fromCluster bool) (*session, error) {
 	s, err := a.newSession(cmd, false)
 	if err != nil {
 		return nil, err
 	}
+	s.request.FromCluster = fromCluster
 	s.rotation, err = a.backend.Open(s.stopper.opening, s.request)
 	if err != nil {
 		s.close()

@@ -506,12 +506,49 @@ func (e *Engine) quarantine(g *group, m *member, code, why string) {
 	if m.leaving {
 		e.keepsSurge(g, why)
 	}
-	if n := e.w.nodes[m.node]; n != nil && m.drain.cordonedByUs {
+	n := e.w.nodes[m.node]
+	if n == nil || !m.drain.cordonedByUs && n.Annotations[model.AnnotationCordoned] == "" {
+		return
+	}
+	// Where a person has taken the cordon off, the annotation goes all the same:
+	// the next cordon may be that person's.
+	p := &NodePatch{UID: n.UID, DropAnnotations: []string{model.AnnotationCordoned}}
+	if m.drain.cordonedByUs {
 		schedulable := false
-		e.addOp(&op{purpose: forTaint, group: g, member: m, Effect: Effect{Verb: VerbPatchNode, Node: n.Name, Patch: &NodePatch{
-			UID: n.UID, Unschedulable: &schedulable, DropAnnotations: []string{model.AnnotationCordoned}}}})
+		p.Unschedulable = &schedulable
 		m.drain.cordonedByUs = false
 	}
+	e.addOp(&op{purpose: forTaint, group: g, member: m, Effect: Effect{Verb: VerbPatchNode, Node: n.Name, Patch: p}})
+}
+
+// callOff lets nodes wait again whose cordon has not been sent (the node is
+// being patched, or many others are), where the room that they were to take is
+// gone meanwhile: somebody ended an instance, or a node went dark.
+func (e *Engine) callOff(g *group) {
+	if g.count(func(m *member) bool { return m.phase == memberCordoning }) == 0 {
+		return
+	}
+	usable := g.count(e.usable)
+	kept := e.ops[:0]
+	for _, o := range e.ops {
+		m := o.member
+		n := e.w.nodes[o.Node]
+		if o.purpose != forCordon || o.group != g || o.attempts > 0 || m.phase != memberCordoning ||
+			usable >= g.base-g.Unavailable || n == nil || !n.Ready || cordonLeft(n) {
+			kept = append(kept, o)
+			continue
+		}
+		usable++
+		e.forget(o)
+		m.phase, m.leaving, m.startedAt, m.drain = memberReady, false, time.Time{}, drainState{}
+		if m.old {
+			m.phase = memberWaiting
+		}
+		e.record(event.Event{Kind: event.Waiting, Group: g.Name, Node: m.node, Instance: m.inst.ID, Code: "postponed",
+			Message: fmt.Sprintf("%s is not drained yet: others went missing before it was cordoned", m.label())})
+	}
+	clear(e.ops[len(kept):])
+	e.ops = kept
 }
 
 // terminate ends a drained instance.

@@ -104,6 +104,8 @@ func (s *script) command(words []string, input []string) {
 		s.step(engine.Input{})
 	case "stop":
 		s.step(engine.Input{Stop: true})
+	case "abort":
+		s.step(engine.Input{Undo: true})
 	case "snapshot":
 		s.step(engine.Input{Snapshot: toy.snapshot()})
 	case "advance":
@@ -353,7 +355,7 @@ func (s *script) step(in engine.Input) {
 	}
 	if s.check.seq > 0 { // the first Step brings all by itself
 		d := s.toy.deltas.take()
-		d.Snapshot, d.Outcomes, d.Stop = in.Snapshot, in.Outcomes, in.Stop
+		d.Snapshot, d.Outcomes, d.Stop, d.Undo = in.Snapshot, in.Outcomes, in.Stop, in.Undo
 		in = d
 	}
 	r := s.eng.Step(s.toy.now, in)

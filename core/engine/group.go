@@ -127,6 +127,7 @@ func (e *Engine) stepGroup(g *group) {
 		}
 		e.wantSurge(g)
 		e.checkReplacements(g)
+		e.callOff(g)
 		e.endDrains(g)
 		if e.stop != nil {
 			return
@@ -146,6 +147,7 @@ func (e *Engine) stepGroup(g *group) {
 		e.checkStuck(g)
 	case groupGivingBack:
 		e.checkReplacements(g)
+		e.callOff(g)
 		e.endDrains(g)
 		if e.stop == nil && e.giveBack(g) {
 			g.phase = groupRestoring
@@ -284,6 +286,9 @@ func (e *Engine) conclude() {
 		verb = "drained"
 	}
 	msg := fmt.Sprintf("%d node(s) %s", replaced, verb)
+	if e.cfg.Plan.Nodes() == 0 {
+		msg = "everything was put back"
+	}
 	switch {
 	case e.finish.Status == StatusFailed:
 	case left > 0:

@@ -117,6 +117,7 @@ func (e *Engine) stepStopping() {
 			continue
 		}
 		e.checkReplacements(g)
+		e.callOff(g)
 		e.endDrains(g)
 		if !e.stop.signal && !e.stop.keepSurge && !e.giveBack(g) {
 			continue

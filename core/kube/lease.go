@@ -33,6 +33,9 @@ const (
 	annotationFence    = model.Prefix + "fencing-number"
 	annotationRotation = model.Prefix + "rotation"
 	annotationProcess  = model.Prefix + "process"
+	// annotationAbort holds the fencing number of the holder that is asked to
+	// take everything back and to end.
+	annotationAbort = model.Prefix + "abort"
 )
 
 const (
@@ -128,6 +131,7 @@ type Lease struct {
 	stop    context.CancelFunc
 	stopped chan struct{} // closed when nothing renews any more
 	lost    chan struct{}
+	aborted chan struct{}
 
 	mu       sync.Mutex
 	record   *coordinationv1.Lease
@@ -169,7 +173,7 @@ func acquire(ctx context.Context, api leaseAPI, o LeaseOptions, now func() time.
 		return nil, errors.New("the lock's duration is missing")
 	}
 	l := &Lease{api: api, o: o, identity: newIdentity(), rotation: o.Rotation, now: now,
-		kick: make(chan struct{}, 1), stopped: make(chan struct{}), lost: make(chan struct{})}
+		kick: make(chan struct{}, 1), stopped: make(chan struct{}), lost: make(chan struct{}), aborted: make(chan struct{})}
 	var (
 		look  watch
 		fails int
@@ -292,6 +296,7 @@ func (l *Lease) take(ctx context.Context, old *coordinationv1.Lease) error {
 			transitions = *next.Spec.LeaseTransitions + 1
 		}
 		next.Spec.LeaseTransitions = &transitions
+		delete(next.Annotations, annotationAbort) // it was for another
 		next.Spec.AcquireTime = &metav1.MicroTime{Time: now}
 		// A Lease that is new, because somebody deleted the old one, must not begin
 		// below the numbers that journals carry: it begins at the time in seconds,
@@ -489,7 +494,62 @@ func (l *Lease) once(ctx context.Context, timeout time.Duration) (taken bool, er
 	l.mu.Lock()
 	l.record, l.sent = got, sent
 	l.mu.Unlock()
+	if got.Annotations[annotationAbort] == strconv.FormatInt(l.fence, 10) {
+		l.askedToAbort()
+	}
 	return false, nil
+}
+
+// askedToAbort is called by the one goroutine that renews.
+func (l *Lease) askedToAbort() {
+	select {
+	case <-l.aborted:
+	default:
+		close(l.aborted)
+	}
+}
+
+// Aborted is closed once somebody has asked this holder, by AskAbort, to take
+// everything back and to end. It is seen at the next renewal.
+func (l *Lease) Aborted() <-chan struct{} { return l.aborted }
+
+// AskAbort asks whoever holds the lock to take everything back and to end, and
+// returns the holder; nil: nobody holds it. Asking again changes nothing.
+func (c *Cluster) AskAbort(ctx context.Context, namespace string) (*Holder, error) {
+	return askAbort(ctx, &leaseClient{c, namespace}, namespace)
+}
+
+func askAbort(ctx context.Context, api leaseAPI, namespace string) (*Holder, error) {
+	ctx, cancel := context.WithTimeout(ctx, stateTimeout)
+	defer cancel()
+	for range acquireTries {
+		l, err := api.get(ctx)
+		if apierrors.IsNotFound(err) {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, leaseError(namespace, "get", err)
+		}
+		h := holderOf(l)
+		number := strconv.FormatInt(h.Fence, 10)
+		switch {
+		case h.Identity == "":
+			return nil, nil
+		case l.Annotations[annotationAbort] == number:
+			return &h, nil
+		}
+		next := l.DeepCopy()
+		metav1.SetMetaDataAnnotation(&next.ObjectMeta, annotationAbort, number)
+		_, err = api.update(ctx, next)
+		if apierrors.IsConflict(err) {
+			continue // the holder renewed meanwhile
+		}
+		if err != nil {
+			return nil, leaseError(namespace, "update", err)
+		}
+		return &h, nil
+	}
+	return nil, fmt.Errorf("asking the holder of the lock to abort: the Lease %s/%s changed %d times meanwhile; try again", namespace, leaseName, acquireTries)
 }
 
 func (l *Lease) lose(err error) {

@@ -183,6 +183,53 @@ func TestLeaseIsRenewedAndGivenBack(t *testing.T) {
 	})
 }
 
+// Who is asked to abort sees it at the next renewal; the next holder is not
+// asked, and asking nobody is no error.
+func TestAskAbort(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &memoryLease{}
+		if h, err := askAbort(t.Context(), m, "rotator-system"); h != nil || err != nil {
+			t.Errorf("with no Lease: %+v, %v", h, err)
+		}
+		l := hold(t, m)
+		for range 2 {
+			h, err := askAbort(t.Context(), m, "rotator-system")
+			if err != nil || h == nil || h.Identity != l.Identity() {
+				t.Fatalf("asked %+v, %v", h, err)
+			}
+		}
+		select {
+		case <-l.Aborted():
+			t.Error("seen before a renewal")
+		default:
+		}
+		time.Sleep(11 * time.Second)
+		select {
+		case <-l.Aborted():
+		default:
+			t.Error("not seen after a renewal")
+		}
+		time.Sleep(time.Minute)
+		select {
+		case <-l.Lost():
+			t.Error("lost: ", l.Err())
+		default:
+		}
+		l.Release(t.Context())
+		if h, err := askAbort(t.Context(), m, "rotator-system"); h != nil || err != nil {
+			t.Errorf("with no holder: %+v, %v", h, err)
+		}
+		next := hold(t, m)
+		time.Sleep(time.Minute)
+		select {
+		case <-next.Aborted():
+			t.Error("the next holder was asked too")
+		default:
+		}
+		next.Release(t.Context())
+	})
+}
+
 func TestLeaseOfALivingHolder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := &memoryLease{}

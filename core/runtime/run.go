@@ -39,6 +39,9 @@ type Options struct {
 	Initial engine.Input
 	// Stop, once closed, asks the engine to end early and tidily. Nil: never.
 	Stop <-chan struct{}
+	// Abort, once closed, asks the engine to take everything back and to end,
+	// however long that takes. Nil: never.
+	Abort <-chan struct{}
 	// ProviderTimeout bounds one call of the driver from outside, restarts of
 	// the driver included; the Provider's own deadlines are shorter. Default 15m.
 	ProviderTimeout time.Duration
@@ -99,6 +102,7 @@ func Run(ctx context.Context, o Options) (*engine.Result, error) {
 	r := &runner{
 		Options: o,
 		stop:    o.Stop,
+		abort:   o.Abort,
 		fan:     newFanOut(o.Sinks, o.Log),
 		fx:      newExecutor(context.WithoutCancel(ctx), o),
 	}
@@ -109,10 +113,11 @@ func Run(ctx context.Context, o Options) (*engine.Result, error) {
 
 type runner struct {
 	Options
-	stop <-chan struct{} // nil once delivered
-	fan  *fanOut
-	fx   *executor
-	said map[finding]bool
+	stop  <-chan struct{} // nil once delivered
+	abort <-chan struct{} // nil once delivered
+	fan   *fanOut
+	fx    *executor
+	said  map[finding]bool
 }
 
 func (r *runner) loop(ctx context.Context) (*engine.Result, error) {
@@ -242,6 +247,8 @@ func (r *runner) wait(ctx context.Context, wake time.Time, timer *time.Timer) (e
 		return in, r.lockLost()
 	case <-r.stop:
 		r.takeStop(&in)
+	case <-r.abort:
+		in.Undo, r.abort = true, nil
 	case <-timer.C:
 	case c := <-changes:
 		takeChanges(&in, c)
@@ -255,6 +262,8 @@ func (r *runner) wait(ctx context.Context, wake time.Time, timer *time.Timer) (e
 		select {
 		case <-r.stop:
 			r.takeStop(&in)
+		case <-r.abort:
+			in.Undo, r.abort = true, nil
 		case c := <-changes:
 			takeChanges(&in, c)
 			changes = nil

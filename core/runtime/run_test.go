@@ -493,6 +493,29 @@ func TestStopIsDeliveredOnce(t *testing.T) {
 	}
 }
 
+func TestAbortIsDeliveredOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		abort := make(chan struct{})
+		time.AfterFunc(time.Minute, func() { close(abort) })
+		began := time.Now()
+		var undos []time.Duration
+		o := options(newFake(), func(n int, now time.Time, in engine.Input) engine.Ready {
+			if in.Undo {
+				undos = append(undos, now.Sub(began))
+			}
+			if n == 5 {
+				return done
+			}
+			return engine.Ready{WakeAt: now.Add(25 * time.Second)}
+		})
+		o.Abort = abort
+		mustRun(t, o)
+		if diff := cmp.Diff([]time.Duration{time.Minute}, undos); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
 func TestContextEnd(t *testing.T) {
 	cases := map[string]struct {
 		takes time.Duration // of the effect in flight

@@ -101,7 +101,7 @@ func (w *World) step(c *call, i int, in, back, slow time.Duration) {
 			return
 		}
 		if late := c.delay; late > 0 {
-			c.delay = 0
+			c.delay, c.acts = 0, c.acts[:i+1] // its deadline passes: nothing follows
 			w.step(c, i, late, back, slow)
 			return
 		}

@@ -63,7 +63,9 @@ func (w *World) interfere() {
 		return true
 	})
 	plan(Cordon, func(d *dice) bool {
-		n := choose(d, w.nodeList, func(n *node) bool { return !n.Unschedulable && n.inst.State != model.InstanceTerminating })
+		n := choose(d, w.nodeList, func(n *node) bool {
+			return !n.Unschedulable && n.inst.State != model.InstanceTerminating && w.spare(n.inst.g)
+		})
 		if n == nil {
 			return false
 		}
@@ -80,7 +82,7 @@ func (w *World) interfere() {
 	})
 	plan(Autoscaler, func(d *dice) bool {
 		in := choose(d, w.order, func(in *instance) bool {
-			return in.State != model.InstanceTerminating && in.g.Desired-1 >= max(in.g.Min, 2)
+			return in.State != model.InstanceTerminating && w.spare(in.g)
 		})
 		if in == nil {
 			return false
@@ -107,7 +109,7 @@ func (w *World) interfere() {
 	})
 	plan(ScaleDown, func(d *dice) bool {
 		g := w.groups[d.n(len(w.groups))]
-		if g.own-1 < 2 {
+		if !w.spare(g) {
 			return false
 		}
 		w.resize(g, -1)
@@ -146,6 +148,29 @@ func (w *World) runningPods() []*pod {
 		out = append(out, slices.DeleteFunc(slices.Clone(wl.pods), func(p *pod) bool { return p.Terminating })...)
 	}
 	return out
+}
+
+// spare tells whether a group can do without one more node for good: two more
+// are left, and all pods have room on half of what is left.
+func (w *World) spare(g *group) bool {
+	if g.own < 3 {
+		return false
+	}
+	room, asked := -g.room, 0
+	for _, o := range w.groups {
+		room += o.own * o.room
+	}
+	for _, n := range w.nodeList {
+		if n.person {
+			room -= n.inst.g.room
+		}
+	}
+	for _, wl := range w.workloads {
+		if wl.Kind != "DaemonSet" {
+			asked += wl.Desired * wl.request
+		}
+	}
+	return asked*2 <= room
 }
 
 func (w *World) open(b *budget) {

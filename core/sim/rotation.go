@@ -146,7 +146,7 @@ func (r *runner) all() {
 			return
 		}
 		if healed >= maxRunsHealed && r.result != nil || r.report.Runs > 2*maxRuns {
-			r.check.hold(Ends, r.shape.Stuck != "" && strings.Contains(r.result.Message, r.shape.Stuck),
+			r.check.hold(Ends, r.shape.Stuck != "",
 				"nothing goes wrong any more, and run %d ends with %s: %s", r.report.Runs, r.result.Status, r.result.Message)
 			return
 		}
@@ -165,7 +165,7 @@ func (r *runner) between() {
 	wait := true
 	if len(r.flying) > 0 && r.w.faults.strikes(r.w, LoseLease, where) {
 		for _, c := range r.flying {
-			c.delay, c.dropped = d.between(time.Second, time.Minute), false
+			c.delay, c.dropped = d.between(time.Second, 30*time.Second), false
 		}
 		pause, wait = time.Second, false
 	}

@@ -148,7 +148,7 @@ func RandomShape(seed uint64) *Shape {
 	if d.chance(0.7) {
 		s.Workloads = append(s.Workloads, WorkloadShape{Kind: "DaemonSet", Name: "agent", Start: 5 * time.Second, Stop: time.Second})
 	}
-	if d.chance(0.2) {
+	if nodes > 3 && d.chance(0.2) {
 		s.Cordoned = 1
 	}
 	if d.chance(0.05) { // one budget never opens: one pod too few is ever Ready
