@@ -3,7 +3,6 @@ package engine
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -241,10 +240,17 @@ func (e *Engine) pick(g *group, from []*member) *member {
 // What the provider still owes is expected in the emptiest zones. Bad
 // instances do not count: they go in any case.
 func (e *Engine) surplus(g *group) map[string]int {
-	live, old := make(map[string]int), make(map[string]int)
+	type count struct {
+		zone           string
+		live, old, out int
+	}
+	var zones []*count // few: a search is faster than a map
 	total, bad := 0, 0
 	for _, m := range g.members {
-		live[m.inst.Zone] += 0 // the group has this zone, even when it is empty
+		i := slices.IndexFunc(zones, func(z *count) bool { return z.zone == m.inst.Zone })
+		if i < 0 { // the group has this zone, even when it is empty
+			i, zones = len(zones), append(zones, &count{zone: m.inst.Zone})
+		}
 		switch m.phase {
 		case memberGone, memberTerminating:
 		case memberBad:
@@ -254,25 +260,30 @@ func (e *Engine) surplus(g *group) map[string]int {
 				bad++
 				continue
 			}
-			live[m.inst.Zone]++
+			zones[i].live++
+			zones[i].old += bit(m.old)
 			total++
-			old[m.inst.Zone] += bit(m.old)
 		}
 	}
-	zones := slices.Sorted(maps.Keys(live))
 	if len(zones) == 0 {
 		return nil
 	}
+	slices.SortFunc(zones, func(a, b *count) int { return cmp.Compare(a.zone, b.zone) })
 	for ; total < g.base+g.surge-bad; total++ {
-		live[slices.MinFunc(zones, func(a, b string) int { return cmp.Compare(live[a], live[b]) })]++
+		slices.MinFunc(zones, func(a, b *count) int { return cmp.Compare(a.live, b.live) }).live++
 	}
-	out := make(map[string]int)
 	for range g.surge - bad {
-		fullest := slices.MaxFunc(zones, func(a, b string) int {
-			return cmp.Or(cmp.Compare(live[a], live[b]), cmp.Compare(old[a]-out[a], old[b]-out[b]))
+		fullest := slices.MaxFunc(zones, func(a, b *count) int {
+			return cmp.Or(cmp.Compare(a.live, b.live), cmp.Compare(a.old-a.out, b.old-b.out))
 		})
-		live[fullest]--
-		out[fullest]++
+		fullest.live--
+		fullest.out++
+	}
+	out := make(map[string]int, len(zones))
+	for _, z := range zones {
+		if z.out > 0 {
+			out[z.zone] = z.out
+		}
 	}
 	return out
 }
