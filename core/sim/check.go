@@ -89,6 +89,9 @@ type checker struct {
 	room     map[string]plan.Group // by group id
 	leaving  map[string]bool       // nodes that we take away
 	ends     map[string]string     // by which op an instance is ended
+	resizes  map[string]string     // op ids of our changes of a capacity -> group id
+	changing map[string]int        // by group id: our changes of its capacity on their way
+	doubtful map[string]int        // by group id: so many answers may show such a change by half
 	last     time.Duration         // of the last Step
 	steps    int                   // at that moment
 }
@@ -121,6 +124,8 @@ func (c *checker) begins(p *plan.Plan, seq uint64, in engine.Input) {
 	c.intended, c.sent, c.leaving = make(map[string]bool), make(map[string]bool), make(map[string]bool)
 	c.nodes, c.instance, c.base = make(map[string]model.Node), make(map[string]viewed), make(map[string]int)
 	c.room, c.ends = make(map[string]plan.Group), make(map[string]string)
+	c.resizes = make(map[string]string)
+	c.changing, c.doubtful = make(map[string]int), make(map[string]int)
 	for _, g := range p.Groups {
 		c.room[g.ID] = g
 		c.surge[g.ID] = max(c.surge[g.ID], g.Surge)
@@ -156,10 +161,23 @@ func (c *checker) see(in engine.Input) {
 	for _, n := range in.Nodes {
 		c.nodes[n.Name] = n
 	}
+	for _, o := range in.Outcomes {
+		if g := c.resizes[o.ID]; g != "" {
+			c.changing[g]--
+			c.doubtful[g] = 2
+		}
+	}
 	if s := in.Snapshot; s != nil {
 		clear(c.instance)
 		for _, g := range s.Groups {
-			c.base[g.ID] = g.Desired - g.Surge
+			base, known := c.base[g.ID]
+			if c.changing[g.ID] == 0 && c.doubtful[g.ID] > 0 {
+				c.doubtful[g.ID]--
+			}
+			// That somebody made it larger may be taken for a change of our own.
+			if now := g.Desired - g.Surge; !known || now < base || c.changing[g.ID] == 0 && c.doubtful[g.ID] == 0 {
+				c.base[g.ID] = now
+			}
 		}
 		for _, i := range s.Instances {
 			c.instance[i.ProviderID] = viewed{i.GroupID, i.State == model.InstanceTerminating}
@@ -186,6 +204,10 @@ func (c *checker) record(ev event.Event) {
 func (c *checker) effect(e engine.Effect) {
 	again := c.sent[e.ID] && e.ID != ""
 	c.sent[e.ID] = true
+	if e.Verb == engine.VerbSetSurge || e.Verb == engine.VerbTerminate && e.Shrink {
+		c.resizes[e.ID] = e.GroupID
+		c.changing[e.GroupID]++
+	}
 	switch e.Verb {
 	case engine.VerbTerminate:
 		was := c.ends[e.InstanceID]
