@@ -97,6 +97,9 @@ func openCluster(ctx context.Context, o Options) (*Rotator, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	if err := o.Spec.Complete(); err != nil {
+		return nil, err
+	}
 	r := &Rotator{opts: o, cluster: o.Cluster}
 	if r.cluster == nil {
 		c, err := kube.Connect(ctx, kube.Options{Kubeconfig: o.Spec.Kube.Kubeconfig, Context: o.Spec.Kube.Context, Log: o.Log})

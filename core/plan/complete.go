@@ -1,0 +1,28 @@
+package plan
+
+import (
+	"errors"
+	"time"
+)
+
+// Complete tells what a Spec that was made by hand lacks: bounds without which
+// a rotation would give up at once. Package config sets them all; nil: nothing
+// is missing.
+func (s Spec) Complete() error {
+	var missing []error
+	for _, d := range []struct {
+		name  string
+		value time.Duration
+	}{
+		{"Drain.Deadline", s.Drain.Deadline},
+		{"Gates.NodeReady.Timeout", s.Gates.NodeReady.Timeout},
+	} {
+		if d.value <= 0 {
+			missing = append(missing, errors.New("plan.Spec."+d.name+" must be positive: begin with config.Default()"))
+		}
+	}
+	if s.Gates.Workloads.Enabled && s.Gates.Workloads.Timeout <= 0 {
+		missing = append(missing, errors.New("plan.Spec.Gates.Workloads.Timeout must be positive: begin with config.Default()"))
+	}
+	return errors.Join(missing...)
+}
