@@ -27,18 +27,22 @@ func BenchmarkPlan(b *testing.B) {
 	s := hundred(b)
 	s.PublishImage(b, groupName(s, 1))
 	r := s.rotatord(b)
-	var took time.Duration
+	var took, fastest time.Duration
 	var rss int64
 	runs := 0
 	for b.Loop() {
 		res := r.Run(b, "plan").MustExit(b, exitDone)
 		took += res.Took
+		if runs == 0 || res.Took < fastest {
+			fastest = res.Took
+		}
 		rss = max(rss, res.MaxRSS)
 		runs++
 	}
 	mean := took / time.Duration(runs)
 	b.ReportMetric(float64(rss)/1024, "MiB-peak")
-	figure("plan, 100 nodes and 1,000 pods: time", mean.Round(time.Millisecond).String(), "goal: under 1 s")
+	figure("plan, 100 nodes and 1,000 pods: mean time", mean.Round(time.Millisecond).String(), "goal: under 1 s")
+	figure("plan: fastest of "+fmt.Sprint(runs), fastest.Round(time.Millisecond).String(), "")
 	figure("plan: peak memory of rotatord", fmt.Sprintf("%d MiB", rss/1024), "goal: under 100 MiB")
 }
 
