@@ -88,6 +88,7 @@ type checker struct {
 	base     map[string]int        // the view: the size that each group was last seen with
 	room     map[string]plan.Group // by group id
 	leaving  map[string]bool       // nodes that we take away
+	bad      map[string]bool       // nodes that were given up because they did not become Ready
 	ends     map[string]string     // by which op an instance is ended
 	resizes  map[string]string     // op ids of our changes of a capacity -> group id
 	changing map[string]int        // by group id: our changes of its capacity on their way
@@ -124,7 +125,7 @@ func (c *checker) begins(p *plan.Plan, seq uint64, in engine.Input) {
 	c.intended, c.sent, c.leaving = make(map[string]bool), make(map[string]bool), make(map[string]bool)
 	c.nodes, c.instance, c.base = make(map[string]model.Node), make(map[string]viewed), make(map[string]int)
 	c.room, c.ends = make(map[string]plan.Group), make(map[string]string)
-	c.resizes = make(map[string]string)
+	c.resizes, c.bad = make(map[string]string), make(map[string]bool)
 	c.changing, c.doubtful = make(map[string]int), make(map[string]int)
 	for _, g := range p.Groups {
 		c.room[g.ID] = g
@@ -189,7 +190,13 @@ func (c *checker) record(ev event.Event) {
 	c.seq++
 	c.hold(Orderly, ev.Seq == c.seq, "record %d has the number %d", c.seq, ev.Seq)
 	c.seq = ev.Seq
-	switch ev.Kind { //nolint:exhaustive // only these say that a node stays after all
+	switch ev.Kind { //nolint:exhaustive // only these change what is judged
+	case event.ReplacementBad:
+		if ev.Code != "outdated" {
+			c.bad[ev.Node] = true
+		}
+	case event.ReplacementReady:
+		delete(c.bad, ev.Node)
 	case event.NodeQuarantined:
 		delete(c.leaving, ev.Node)
 	case event.RotationStopping:
@@ -251,14 +258,14 @@ func (c *checker) takes(name string) {
 		return
 	}
 	c.leaving[name] = true
-	if !usable(n) {
+	if !usable(n) || c.bad[name] {
 		return // costs nothing
 	}
 	group := c.instance[n.ProviderID].group
 	count := 0
 	for other, o := range c.nodes {
 		v := c.instance[o.ProviderID]
-		if v.group == group && !v.going && !c.leaving[other] && usable(o) {
+		if v.group == group && !v.going && !c.leaving[other] && !c.bad[other] && usable(o) {
 			count++
 		}
 	}
