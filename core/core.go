@@ -146,7 +146,7 @@ func (r *Rotator) observe(ctx context.Context) error {
 	r.inventory.Groups, r.inventory.Instances, r.diagnostics = s.Groups, s.Instances, diagnostics
 	now := time.Now()
 	if r.plan, r.planErr = plan.Build(r.opts.Spec, r.inventory, now); r.planErr != nil {
-		return nil
+		return nil //nolint:nilerr // Plan returns it: what was seen is worth showing all the same
 	}
 	store, err := r.store(nil)
 	if err == nil {
@@ -230,7 +230,7 @@ func (r *Rotator) run(ctx context.Context, p *plan.Plan, lock runtime.Lock, drai
 	if err != nil {
 		return nil, err
 	}
-	defer log.Close(context.WithoutCancel(ctx)) //nolint:errcheck // every Append is durable; nothing is buffered
+	defer log.Close(context.WithoutCancel(ctx))
 	spec := fingerprint(r.opts.Spec)
 	if drainOnly {
 		spec = "drain" // nothing goes on with it

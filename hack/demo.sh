@@ -71,6 +71,7 @@ step "Calls of the cloud's API"
 run sandbox stats
 
 step "A second run finds nothing to do"
-run rotatord run --driver eks --config "$config" --journal-dir "$dir/journal"
+run rotatord run --driver eks --config "$config" --journal-dir "$dir/journal" | tee "$dir/second.txt"
+grep -q 'nothing to do' "$dir/second.txt" || fail "the second run did something"
 
 step "Done: every node replaced, no budget violated. Reports are in ${dir#"$PWD"/}/report"

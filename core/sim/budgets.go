@@ -87,7 +87,7 @@ func (w *World) account(b *budget) {
 			delete(b.disrupted, uid)
 		}
 	}
-	wanted := 0
+	var wanted int
 	switch {
 	case b.closed:
 		wanted = expected + 1000
