@@ -26,6 +26,7 @@ const (
 	exitRefused = 3
 	exitStopped = 4
 	exitGate    = 5
+	exitHeld    = 6
 )
 
 // Rotatord is how a test runs the command: a real process with an environment
@@ -125,7 +126,7 @@ func (r *Rotatord) start(tb testing.TB, args []string) *Process {
 	tb.Helper()
 	p := &Process{tb: tb, out: &bytes.Buffer{}, err: &bytes.Buffer{}, done: make(chan struct{}), began: time.Now(),
 		events: filepath.Join(r.Dir, "report", "events.jsonl")}
-	os.Remove(p.events) //nolint:errcheck // of an earlier run in the same folder, if any
+	os.Remove(p.events) // of an earlier run in the same folder, if any
 	p.cmd = exec.Command(executable("rotatord"), args...)
 	p.cmd.Env = r.Env
 	p.cmd.Dir = r.Dir
@@ -135,10 +136,10 @@ func (r *Rotatord) start(tb testing.TB, args []string) *Process {
 		tb.Fatalf("start rotatord: %v; `make build` builds it", err)
 	}
 	p.timer = time.AfterFunc(rotationWithin, func() {
-		p.cmd.Process.Signal(syscall.SIGQUIT) //nolint:errcheck // a stack trace says where it hangs
+		p.cmd.Process.Signal(syscall.SIGQUIT) // a stack trace says where it hangs
 	})
 	go func() {
-		p.cmd.Wait() //nolint:errcheck // the exit code is read from ProcessState
+		p.cmd.Wait() // the exit code is read from ProcessState
 		p.timer.Stop()
 		close(p.done)
 	}()
@@ -146,7 +147,7 @@ func (r *Rotatord) start(tb testing.TB, args []string) *Process {
 		select {
 		case <-p.done:
 		default:
-			p.cmd.Process.Kill() //nolint:errcheck // it may just have ended
+			p.cmd.Process.Kill() // it may just have ended
 			<-p.done
 		}
 		if tb.Failed() {
@@ -176,7 +177,9 @@ func (p *Process) Signal(sig os.Signal) {
 
 // Event is one line of events.jsonl, as far as tests read it.
 type Event struct {
+	Time     time.Time         `json:"time"`
 	Kind     string            `json:"kind"`
+	Verb     string            `json:"verb"`
 	Group    string            `json:"group"`
 	Instance string            `json:"instance"`
 	Node     string            `json:"node"`

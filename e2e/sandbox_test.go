@@ -69,7 +69,7 @@ func startSandbox(dir, cluster, region string, args ...string) (*Sandbox, error)
 	go func() {
 		line, _ := bufio.NewReader(stdout).ReadString('\n')
 		lines <- line
-		io.Copy(io.Discard, stdout) //nolint:errcheck // nothing else is expected there
+		io.Copy(io.Discard, stdout) // nothing else is expected there
 	}()
 	select {
 	case line := <-lines:
@@ -90,11 +90,11 @@ func startSandbox(dir, cluster, region string, args ...string) (*Sandbox, error)
 func (s *Sandbox) Stop() {
 	s.stdin.Close()
 	done := make(chan struct{})
-	go func() { s.cmd.Wait(); close(done) }() //nolint:errcheck // how it ends after its job is done does not matter
+	go func() { s.cmd.Wait(); close(done) }() // how it ends after its job is done does not matter
 	select {
 	case <-done:
 	case <-time.After(20 * time.Second):
-		s.cmd.Process.Kill() //nolint:errcheck // it may just have ended
+		s.cmd.Process.Kill() // it may just have ended
 		<-done
 	}
 }
@@ -163,6 +163,10 @@ type Stats struct {
 	Changing   int `json:"changing"`
 	Launched   int `json:"launched"`
 	Terminated int `json:"terminated"`
+	// Terminations are the terminated instances, each once, with who asked.
+	Terminations []struct {
+		Instance, Group, By string
+	} `json:"terminations"`
 }
 
 // Stats reads the counters, and starts them again with reset.

@@ -96,7 +96,7 @@ func TestRotatordKilled(t *testing.T) {
 // killDriver sends SIGKILL to the driver process of one rotatord, found by its
 // parent: those of anybody else are none of the test's. A driver that was just
 // killed needs a moment to be started again.
-func killDriver(t *testing.T, parent int) {
+func killDriver(t testing.TB, parent int) {
 	t.Helper()
 	deadline := time.Now().Add(10 * time.Second)
 	for {
@@ -114,7 +114,7 @@ func killDriver(t *testing.T, parent int) {
 }
 
 // children returns the ids of the living processes that have this parent.
-func children(t *testing.T, parent int) []int {
+func children(t testing.TB, parent int) []int {
 	t.Helper()
 	stats, err := filepath.Glob("/proc/[0-9]*/stat")
 	if err != nil {
