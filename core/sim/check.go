@@ -307,6 +307,12 @@ func (c *checker) before(k *call) {
 				c.hold(Disruption, false, "pod %s is deleted, and budget %s protects it", p.PodKey, b.Name)
 			}
 		}
+	case engine.VerbEvict:
+		c.eviction(k)
+	case engine.VerbTerminate:
+		if in := c.w.instances[k.InstanceID]; in != nil && in.node != nil && in.ending == "" {
+			c.undrained(in)
+		}
 	case engine.VerbPatchNode:
 		n := c.w.nodes[k.Node]
 		if n == nil || k.Patch.Unschedulable == nil {
@@ -318,6 +324,46 @@ func (c *checker) before(k *call) {
 		}
 		if !*k.Patch.Unschedulable && n.Unschedulable {
 			c.hold(Persons, !n.person || n.unsure, "node %s is uncordoned, and a person had cordoned it", k.Node)
+		}
+	}
+}
+
+// eviction counts anew what the disruption controller counts, by what is. Its
+// status is behind by as much as pods have just been lost.
+func (c *checker) eviction(k *call) {
+	p := c.w.pods[k.Pod.PodKey]
+	if p == nil || p.UID != k.Pod.UID || p.Terminating || !p.Ready {
+		return
+	}
+	over := c.w.budgetsOf(p)
+	if len(over) != 1 || over[0].Allowed < 1 || over[0].closed {
+		return // it will be refused, or no budget minds
+	}
+	b := over[0]
+	healthy, asked, lost := 0, 0, -time.Hour
+	for _, wl := range b.workloads {
+		asked += wl.Desired
+		lost = max(lost, wl.lost)
+		for _, o := range wl.pods {
+			if o.Ready && !o.Terminating {
+				healthy++
+			}
+		}
+	}
+	wanted := resolve(b.minAvailable, asked)
+	if b.maxUnavailable != "" {
+		wanted = asked - resolve(b.maxUnavailable, asked)
+	}
+	c.hold(Disruption, healthy-1 >= wanted || c.w.now-lost < 2*time.Second,
+		"pod %s is evicted under budget %s, which leaves %d healthy of %d wanted", p.PodKey, b.Name, healthy-1, wanted)
+}
+
+// undrained judges an instance that ends now: no pod under a budget goes with it.
+func (c *checker) undrained(in *instance) {
+	opened := in.node.uncordoned > 0 && c.w.now-in.node.uncordoned < 10*time.Second
+	for _, p := range in.node.pods {
+		if !p.Terminating && p.Ready && len(c.w.budgetsOf(p)) > 0 {
+			c.hold(Disruption, opened, "instance %s is ended with pod %s, which a budget protects", in.ID, p.PodKey)
 		}
 	}
 }

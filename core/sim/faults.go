@@ -98,9 +98,9 @@ func (in *injector) strikes(w *World, k Kind, where string) bool {
 	return true
 }
 
-// randomRates enables some kinds, each at some rate: faults that come together
+// RandomRates enables some kinds, each at some rate: faults that come together
 // find what all of them at once would drown.
-func randomRates(seed uint64) Rates {
+func RandomRates(seed uint64) Rates {
 	d := newDice(seed, "rates")
 	calls := []Kind{FailBefore, Lost, Late, DriverDies}
 	kills := []Kind{KillUnrecorded, KillTorn, KillRecorded, KillActing}

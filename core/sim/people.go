@@ -100,7 +100,9 @@ func (w *World) interfere() {
 			return false
 		}
 		pods := w.runningPods()
-		w.terminatePod(pods[d.n(len(pods))], nil)
+		p := pods[d.n(len(pods))]
+		p.workload.lost = w.now
+		w.terminatePod(p, nil)
 		return true
 	})
 	plan(ScaleUp, func(d *dice) bool {

@@ -20,6 +20,8 @@ type workload struct {
 	pods     []*pod        // all that exist
 	active   int           // those that are not terminating
 
+	lost time.Duration // when a Ready pod last went without an eviction
+
 	fillDue, countDue bool
 }
 
@@ -181,6 +183,9 @@ func (w *World) removePod(p *pod) {
 		return
 	}
 	delete(w.pods, p.PodKey)
+	if p.Ready && p.workload != nil {
+		p.workload.lost = w.now
+	}
 	w.uncount(p)
 	if p.on != nil {
 		p.on.used -= p.request

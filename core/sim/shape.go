@@ -179,7 +179,7 @@ func (s *Shape) build(seed uint64, in *injector) *World {
 		}
 	}
 	for _, ws := range s.Workloads {
-		wl := &workload{app: ws.Name, request: ws.Request, priority: ws.Priority, start: ws.Start, stop: ws.Stop, broken: ws.Broken,
+		wl := &workload{app: ws.Name, request: ws.Request, priority: ws.Priority, start: ws.Start, stop: ws.Stop, broken: ws.Broken, lost: -time.Hour,
 			Workload: model.Workload{WorkloadKey: model.WorkloadKey{Kind: ws.Kind, Namespace: "default", Name: ws.Name}, UID: "workload-" + ws.Name, Desired: ws.Pods}}
 		w.workloads = append(w.workloads, wl)
 		if ws.Kind == "DaemonSet" {

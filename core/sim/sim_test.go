@@ -1,10 +1,13 @@
 package sim
 
 import (
+	"bytes"
 	"flag"
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/rotatord/rotator/core/engine"
 )
 
 var (
@@ -24,7 +27,7 @@ func TestOne(t *testing.T) {
 	case *force != "":
 		o.Force = strings.Split(*force, ";")
 	case !*calm:
-		o.Rates = randomRates(*oneSeed)
+		o.Rates = RandomRates(*oneSeed)
 	}
 	r := Run(o)
 	t.Logf("%s: %s; faults: %s", r.Status, r.Message, strings.Join(r.Faults, ";"))
@@ -33,36 +36,194 @@ func TestOne(t *testing.T) {
 	}
 }
 
+// TestCalm: without faults every rotation completes, but for one that a budget
+// blocks for ever.
 func TestCalm(t *testing.T) {
+	stuck := 0
 	for seed := *first; seed < *first+*seeds; seed++ {
 		r := Run(Options{Seed: seed})
-		for _, v := range r.Broken {
-			t.Errorf("seed %d: %s", seed, v)
-			break
+		report(t, Options{Seed: seed}, r)
+		if name := RandomShape(seed).Stuck; r.Status != engine.StatusDone {
+			stuck++
+			if name == "" || !strings.Contains(r.Message, name) {
+				t.Errorf("seed %d: %s: %s", seed, r.Status, r.Message)
+			}
 		}
-		if r.Status != "done" && RandomShape(seed).Stuck == "" {
-			t.Errorf("seed %d: %s %s", seed, r.Status, r.Message)
+	}
+	if stuck == 0 {
+		t.Error("no world had a budget that never opens: the seeds do not try enough")
+	}
+}
+
+// TestFaults: whatever goes wrong, no invariant breaks, and once nothing goes
+// wrong any more the same command completes the rotation.
+func TestFaults(t *testing.T) {
+	struck, checked := map[Kind]int{}, map[Invariant]int{}
+	for seed := *first; seed < *first+*seeds; seed++ {
+		o := Options{Seed: seed, Rates: RandomRates(seed)}
+		r := Run(o)
+		report(t, o, r)
+		for k, n := range r.Count {
+			struck[k] += n
+		}
+		for i, n := range r.Checks {
+			checked[i] += n
+		}
+	}
+	for _, k := range Kinds {
+		if struck[k] == 0 && *seeds >= 300 {
+			t.Errorf("no fault of kind %s struck: the seeds do not try enough", k)
+		}
+	}
+	for _, i := range Invariants {
+		if checked[i] == 0 {
+			t.Errorf("invariant %s was never checked", i)
 		}
 	}
 }
 
-func TestFaults(t *testing.T) {
-	bad, runs, steps := 0, 0, 0
-	count := map[Kind]int{}
-	for seed := *first; seed < *first+*seeds; seed++ {
-		r := Run(Options{Seed: seed, Rates: randomRates(seed)})
-		runs += r.Runs
-		steps += r.Steps
-		for k, n := range r.Count {
-			count[k] += n
-		}
-		for _, v := range r.Broken {
-			bad++
-			o := Options{Seed: seed, Rates: randomRates(seed)}
-			script, least := Shrink(o, r)
-			t.Errorf("seed %d: %s\nwith %d of %d faults, -seed %d -force '%s':\n%s", seed, v, len(script), len(r.Faults), seed, strings.Join(script, ";"), least.Broken[0])
-			break
+// report fails a test with the shortest script of what broke.
+func report(t *testing.T, o Options, r *Report) {
+	t.Helper()
+	if len(r.Broken) == 0 {
+		return
+	}
+	script, least := Shrink(o, r)
+	t.Errorf("seed %d: %s\nit takes %d of %d faults: go test ./core/sim -run TestOne -seed %d -force '%s'\nwhich ends with %s",
+		o.Seed, r.Broken[0], len(script), len(r.Faults), o.Seed, strings.Join(script, ";"), least.Broken[0])
+}
+
+// TestKilledAnywhere kills the process once at every boundary of a rotation, in
+// every way, and has the same command run again.
+func TestKilledAnywhere(t *testing.T) {
+	for _, seed := range worlds(t, 5) {
+		calm := Run(Options{Seed: seed})
+		for _, k := range []Kind{KillUnrecorded, KillTorn, KillRecorded, KillActing} {
+			killed := 0
+			for step := 1; step <= calm.Steps; step++ {
+				o := Options{Seed: seed, Force: []string{fmt.Sprintf("%s @%d", k, step)}}
+				r := Run(o)
+				killed += r.Count[k]
+				report(t, o, r)
+				if r.Status != calm.Status {
+					t.Errorf("seed %d, %s: ends with %s: %s, and without it with %s", seed, o.Force[0], r.Status, r.Message, calm.Status)
+				}
+			}
+			if killed == 0 {
+				t.Errorf("seed %d: %s never struck", seed, k)
+			}
 		}
 	}
-	t.Logf("%d bad; %d runs, %d steps, faults %v", bad, runs, steps, count)
+}
+
+// worlds are the first seeds whose calm rotation has surge and evictions,
+// and few enough Steps to have them all tried.
+func worlds(t *testing.T, n int) []uint64 {
+	t.Helper()
+	var out []uint64
+	for seed := uint64(1); seed < 1000 && len(out) < n; seed++ {
+		var records bytes.Buffer
+		r := Run(Options{Seed: seed, Events: &records})
+		if r.Steps > 80 && r.Steps < 160 && r.Evicted > 5 && bytes.Contains(records.Bytes(), []byte(engine.VerbSetSurge)) && r.Status == engine.StatusDone {
+			out = append(out, seed)
+		}
+	}
+	if len(out) < n {
+		t.Fatalf("%d worlds of that kind, and %d wanted", len(out), n)
+	}
+	return out
+}
+
+// TestKilledTwice kills the process at a boundary, and the next one soon after
+// its start, with the journal deleted in between.
+func TestKilledTwice(t *testing.T) {
+	for _, seed := range worlds(t, 3) {
+		calm := Run(Options{Seed: seed})
+		for step := 2; step <= calm.Steps; step += 3 {
+			for _, again := range []int{1, 4, 12} {
+				o := Options{Seed: seed, Force: []string{fmt.Sprintf("%s @%d", KillActing, step), fmt.Sprintf("%s @%d", KillRecorded, step+again), string(LoseJournal) + " @1"}}
+				r := Run(o)
+				report(t, o, r)
+				if r.Status != calm.Status {
+					t.Errorf("seed %d, %v: ends with %s: %s, and without it with %s", seed, o.Force, r.Status, r.Message, calm.Status)
+				}
+			}
+		}
+	}
+}
+
+// TestSameSeedSameEvents: two runs give the same events, byte for byte.
+func TestSameSeedSameEvents(t *testing.T) {
+	for seed := uint64(1); seed <= 20; seed++ {
+		var a, b bytes.Buffer
+		Run(Options{Seed: seed, Rates: RandomRates(seed), Events: &a})
+		Run(Options{Seed: seed, Rates: RandomRates(seed), Events: &b})
+		if a.Len() == 0 || !bytes.Equal(a.Bytes(), b.Bytes()) {
+			t.Errorf("seed %d: %d and %d bytes of events, which differ", seed, a.Len(), b.Len())
+		}
+	}
+}
+
+// TestFaultsHaveNames: the faults that a report names, and no others, lead to
+// the same events again.
+func TestFaultsHaveNames(t *testing.T) {
+	for seed := uint64(1); seed <= 20; seed++ {
+		var a, b bytes.Buffer
+		r := Run(Options{Seed: seed, Rates: RandomRates(seed), Events: &a})
+		Run(Options{Seed: seed, Force: r.Faults, Events: &b})
+		if r.Runs < 2*maxRuns && !bytes.Equal(a.Bytes(), b.Bytes()) {
+			t.Errorf("seed %d: the faults by name lead to other events", seed)
+		}
+	}
+}
+
+// TestShrink finds the one fault of many that an engine with a flaw minds.
+func TestShrink(t *testing.T) {
+	forgets := func(s Stepper) Stepper { // to uncordon, after a signal
+		return &broken{Stepper: s, change: each(func(e engine.Effect) []engine.Effect {
+			if e.Patch != nil && e.Patch.Unschedulable != nil && !*e.Patch.Unschedulable {
+				p := *e.Patch
+				p.Unschedulable = nil
+				e.Patch = &p
+			}
+			return []engine.Effect{e}
+		})}
+	}
+	for seed := uint64(1); seed < 100; seed++ {
+		o := Options{Seed: seed, Rates: Rates{Signal: 1, Lost: 0.1, Late: 0.1, FailBefore: 0.1}, Wrap: forgets}
+		r := Run(o)
+		if len(r.Broken) == 0 || r.Broken[0].Invariant != Marks || len(r.Faults) < 10 {
+			continue
+		}
+		script, least := Shrink(o, r)
+		if len(script) > 2 || len(least.Broken) == 0 || least.Broken[0].Invariant != Marks {
+			t.Errorf("seed %d: %d faults shrink to %v, which breaks %v", seed, len(r.Faults), script, least.Broken)
+		}
+		return
+	}
+	t.Error("no seed with many faults broke anything")
+}
+
+// BenchmarkRotation1000 rotates 1,000 nodes with 10,000 pods under 100 budgets,
+// a tenth at a time.
+func BenchmarkRotation1000(b *testing.B) {
+	for b.Loop() {
+		r := Run(Options{Seed: 1, Shape: Large(1000, 10, 100)})
+		if len(r.Broken) > 0 || r.Status != engine.StatusDone {
+			b.Fatal(r.Status, r.Message, r.Broken)
+		}
+		b.ReportMetric(float64(r.Steps), "steps/op")
+		b.ReportMetric(r.Virtual.Minutes(), "virtual-min/op")
+		b.ReportMetric(float64(r.Refused), "refused/op")
+		b.ReportMetric(float64(r.Evicted)/10000, "moves/pod")
+	}
+}
+
+// BenchmarkSeeds is a rotation of a random world with faults.
+func BenchmarkSeeds(b *testing.B) {
+	seed := uint64(0)
+	for b.Loop() {
+		seed++
+		Run(Options{Seed: seed, Rates: RandomRates(seed)})
+	}
 }

@@ -170,6 +170,9 @@ func (w *World) unready(n *node) {
 	for _, p := range slices.Clone(n.pods) {
 		if p.Ready {
 			p.Ready = false
+			if p.workload != nil {
+				p.workload.lost = w.now
+			}
 			w.podChanged(p)
 		}
 	}
