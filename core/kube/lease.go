@@ -399,6 +399,8 @@ func (l *Lease) Release(ctx context.Context) {
 	<-l.stopped
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	// One that was lost is left to expire even if it is still ours: who comes next
+	// waits for what we had under way.
 	if l.err != nil || l.record == nil {
 		return
 	}
@@ -450,7 +452,7 @@ func (l *Lease) renew(ctx context.Context) {
 			return
 		case err != nil:
 			last = err
-			l.o.Log.Warn("the lock could not be renewed; trying again", "error", err, "valid-for", end.Sub(l.now()).Round(time.Millisecond))
+			l.o.Log.Warn("the lock could not be renewed; trying again", "error", err, "valid-for", max(0, end.Sub(l.now())).Round(time.Millisecond))
 			next = l.now().Add(retry)
 		default:
 			last = nil

@@ -464,7 +464,12 @@ func TestLeaseIsLost(t *testing.T) {
 				if !strings.Contains(l.Err().Error(), tc.why) || !l.Valid().IsZero() {
 					t.Errorf("lost because %v, valid until %v", l.Err(), l.Valid())
 				}
+				m.set(nil)
+				before := m.rv
 				l.Release(t.Context())
+				if m.rv != before {
+					t.Error("a lock that was lost was given back: the next holder would not wait for what is under way")
+				}
 			})
 		})
 	}

@@ -190,11 +190,12 @@ func TestJournalThatCannotBeWrittenForAWhile(t *testing.T) {
 		wantErr  error
 		min, max time.Duration
 	}{
-		"it comes back":                   {lock: true, back: 20 * time.Second, min: 20 * time.Second, max: 20*time.Second + journalPauseMost},
-		"the lock is lost first":          {lock: true, lose: 25 * time.Second, wantErr: ErrLockLost, min: 25 * time.Second, max: 25 * time.Second},
-		"without a lock it waits bounded": {wantErr: ErrJournal, min: journalPatience, max: journalPatience + journalPauseMost},
-		"a stop shortens the wait":        {lock: true, stop: 10 * time.Second, wantErr: ErrJournal, min: 10*time.Second + grace, max: 10*time.Second + grace + journalPauseMost},
-		"the context ends":                {lock: true, cancel: 10 * time.Second, wantErr: context.Canceled, min: 10 * time.Second, max: 10 * time.Second},
+		"it comes back":                         {lock: true, back: 20 * time.Second, min: 20 * time.Second, max: 20*time.Second + journalPauseMost},
+		"it comes back late, and the lock held": {lock: true, back: 2 * journalPatience, min: 2 * journalPatience, max: 2*journalPatience + journalPauseMost},
+		"the lock is lost first":                {lock: true, lose: 25 * time.Second, wantErr: ErrLockLost, min: 25 * time.Second, max: 25 * time.Second},
+		"without a lock it waits bounded":       {wantErr: ErrJournal, min: journalPatience, max: journalPatience + journalPauseMost},
+		"a stop shortens the wait":              {lock: true, stop: 10 * time.Second, wantErr: ErrJournal, min: 10*time.Second + grace, max: 10*time.Second + grace + journalPauseMost},
+		"the context ends":                      {lock: true, cancel: 10 * time.Second, wantErr: context.Canceled, min: 10 * time.Second, max: 10 * time.Second},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
