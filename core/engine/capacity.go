@@ -15,7 +15,7 @@ import (
 // usable tells whether a member carries its share: its node is Ready and it is
 // not about to go.
 func (e *Engine) usable(m *member) bool {
-	n := e.w.nodes[m.node]
+	n := m.n
 	switch m.phase {
 	case memberReady:
 		return !m.leaving && !cordonLeft(n)
@@ -70,6 +70,9 @@ func (e *Engine) admit(g *group) (starved bool) {
 	})
 	if canary && !g.canaryAt.IsZero() || canary && busy == 0 && g.canaryStarted() {
 		return false // it bakes, or its end is being verified
+	}
+	if busy >= limit {
+		return false
 	}
 	usable := g.count(e.usable)
 	for busy < limit && e.globalRoom() {

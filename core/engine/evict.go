@@ -37,6 +37,8 @@ type verification struct {
 	open    bool
 	since   time.Time
 	touched []model.WorkloadKey
+	// seen is the version of the workloads that were not healthy; 0: none yet.
+	seen uint64
 }
 
 // podState is an eviction's, by the pod's UID.
@@ -379,6 +381,12 @@ func (e *Engine) checkVerification(g *group, m *member) {
 	if !m.verify.open {
 		return
 	}
+	timeout := e.cfg.Spec.Gates.Workloads.Timeout
+	late := e.stop == nil && e.after(m.verify.since, timeout)
+	if m.verify.seen == e.w.workloadsVersion && !late {
+		return // none has changed since
+	}
+	m.verify.seen = e.w.workloadsVersion
 	v := gate.Workloads(m.verify.touched, e.healthy, func(k model.WorkloadKey) (model.Workload, bool) {
 		w, ok := e.w.workloads[k]
 		return w, ok
@@ -388,8 +396,7 @@ func (e *Engine) checkVerification(g *group, m *member) {
 		g.lastProgress = e.now
 		return
 	}
-	timeout := e.cfg.Spec.Gates.Workloads.Timeout
-	if e.stop != nil || !e.after(m.verify.since, timeout) {
+	if !late {
 		return
 	}
 	m.verify.open = false

@@ -28,10 +28,12 @@ const (
 
 // member is one instance of a group.
 type member struct {
-	inst  model.Instance
-	node  string // its node's name; empty: not joined
-	old   bool   // the plan replaces it
-	ours  bool   // it came up during the rotation
+	inst model.Instance
+	node string // its node's name; empty: not joined
+	// n is the node as it is, nil where there is none; join keeps it current.
+	n     *model.Node
+	old   bool // the plan replaces it
+	ours  bool // it came up during the rotation
 	phase memberPhase
 
 	tainted bool // the taint was asked for
@@ -253,6 +255,7 @@ func (e *Engine) joinMember(g *group, m *member) {
 	if joined {
 		m.node = name
 	}
+	m.n = e.w.nodes[m.node]
 	switch m.phase {
 	case memberTerminating:
 		// The cloud controller removes the node once the instance is gone.

@@ -20,6 +20,8 @@ type world struct {
 	podsOn    map[string]map[model.PodKey]*model.Pod
 	workloads map[model.WorkloadKey]model.Workload
 	budgets   map[string]map[string]*budget // by namespace and name
+	// workloadsVersion counts the inputs that changed workloads, from 1.
+	workloadsVersion uint64
 }
 
 // budget is a PodDisruptionBudget with the evictions that were asked for and
@@ -62,6 +64,8 @@ func newWorld() *world {
 		podsOn:    make(map[string]map[model.PodKey]*model.Pod),
 		workloads: make(map[model.WorkloadKey]model.Workload),
 		budgets:   make(map[string]map[string]*budget),
+
+		workloadsVersion: 1,
 	}
 }
 
@@ -75,6 +79,9 @@ func (w *world) apply(in *Input) {
 		if p := w.pods[ref.PodKey]; p != nil && p.UID == ref.UID {
 			w.dropPod(p)
 		}
+	}
+	if len(in.Workloads)+len(in.WorkloadsGone) > 0 {
+		w.workloadsVersion++
 	}
 	for _, k := range in.WorkloadsGone {
 		delete(w.workloads, k)

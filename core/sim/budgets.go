@@ -26,26 +26,12 @@ type budget struct {
 // disruptedFor is how long an allowed eviction counts before the pod shows it.
 const disruptedFor = 2 * time.Minute
 
-func (b *budget) selects(p *pod) bool {
-	return p.Namespace == b.Namespace && b.Matches(p.Labels)
-}
-
-func (w *World) budgetsOf(p *pod) []*budget {
-	var out []*budget
-	for _, b := range w.budgets {
-		if b.selects(p) {
-			out = append(out, b)
-		}
-	}
-	return out
-}
+func (w *World) budgetsOf(p *pod) []*budget { return p.workload.budgets }
 
 // disruption lets the disruption controller look at a pod's budgets.
 func (w *World) disruption(p *pod) {
-	for _, b := range w.budgets {
-		if b.selects(p) {
-			w.review(b)
-		}
+	for _, b := range p.workload.budgets {
+		w.review(b)
 	}
 }
 
@@ -194,6 +180,7 @@ func (w *World) addBudget(name string, b budget, apps ...string) *budget {
 	for _, wl := range w.workloads {
 		if slices.Contains(apps, wl.app) {
 			b.workloads = append(b.workloads, wl)
+			wl.budgets = append(wl.budgets, &b)
 		}
 	}
 	w.budgets = append(w.budgets, &b)

@@ -246,7 +246,7 @@ func (c *checker) isEmpty(e engine.Effect) {
 	}
 	opened := in.node.uncordoned > 0 && c.w.now-in.node.uncordoned < 5*time.Second
 	for _, p := range in.node.pods {
-		stays := p.Mirror || p.Finished() || p.workload != nil && p.workload.Kind == "DaemonSet"
+		stays := p.Mirror || p.Finished() || p.workload.Kind == "DaemonSet"
 		c.hold(Empty, stays || opened, "instance %s is ended with pod %s on it", e.InstanceID, p.PodKey)
 	}
 }

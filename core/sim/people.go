@@ -194,7 +194,7 @@ func (w *World) mayDie(n *node) {
 		w.unready(n)
 		w.after(5*time.Minute, func() {
 			for _, p := range slices.Clone(n.pods) {
-				if w.nodes[n.Name] == n && p.workload != nil && p.workload.Kind != "DaemonSet" {
+				if w.nodes[n.Name] == n && p.workload.Kind != "DaemonSet" {
 					w.terminatePod(p, nil)
 				}
 			}

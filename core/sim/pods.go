@@ -11,12 +11,14 @@ import (
 // workload is a controller of pods: it makes those that are missing.
 type workload struct {
 	model.Workload
+	index    int    // among the world's
 	app      string // the label of its pods, and what budgets select
 	request  int    // of one pod
 	priority int32
 	stop     time.Duration // how long a pod takes to end, at most
 	start    time.Duration // how long it takes to become Ready, at most
 	broken   int           // that many of its pods never become Ready
+	budgets  []*budget     // that select its pods
 	pods     []*pod        // all that exist
 	active   int           // those that are not terminating
 
@@ -92,6 +94,7 @@ func (w *World) bind(p *pod, n *node) {
 	p.on, p.Node = n, n.Name
 	n.pods = append(n.pods, p)
 	n.used += p.request
+	n.hosts[p.workload.index]++
 	w.tellPod(p, false)
 	w.touched(p)
 	d := w.dice("start", p.UID)
@@ -135,10 +138,8 @@ func (w *World) podChanged(p *pod) {
 
 // touched lets a pod's controllers look again.
 func (w *World) touched(p *pod) {
-	if p.workload != nil {
-		w.recount(p.workload)
-		w.fill(p.workload)
-	}
+	w.recount(p.workload)
+	w.fill(p.workload)
 	w.disruption(p)
 }
 
@@ -158,12 +159,8 @@ func (w *World) terminatePod(p *pod, grace *int64) {
 	if grace != nil {
 		seconds = *grace
 	}
-	stop := 5 * time.Second
-	if p.workload != nil {
-		stop = p.workload.stop
-	}
 	d := w.dice("stop", p.UID)
-	w.after(min(d.between(100*time.Millisecond, stop), time.Duration(seconds)*time.Second), func() {
+	w.after(min(d.between(100*time.Millisecond, p.workload.stop), time.Duration(seconds)*time.Second), func() {
 		if w.pods[p.PodKey] == p && !p.on.dead {
 			w.removePod(p) // on a dead node it hangs until the node goes
 		}
@@ -171,7 +168,7 @@ func (w *World) terminatePod(p *pod, grace *int64) {
 }
 
 func (w *World) uncount(p *pod) {
-	if p.counted && p.workload != nil {
+	if p.counted {
 		p.workload.active--
 	}
 	p.counted = false
@@ -183,23 +180,23 @@ func (w *World) removePod(p *pod) {
 		return
 	}
 	delete(w.pods, p.PodKey)
-	if p.Ready && p.workload != nil {
+	if p.Ready {
 		p.workload.lost = w.now
 	}
 	w.uncount(p)
 	if p.on != nil {
 		p.on.used -= p.request
+		p.on.hosts[p.workload.index]--
 		remove(&p.on.pods, p)
 	} else {
 		remove(&w.pending, p)
 	}
-	if wl := p.workload; wl != nil {
-		remove(&wl.pods, p)
-	}
+	wl := p.workload
+	remove(&wl.pods, p)
 	w.tellPod(p, true)
 	w.touched(p)
 	w.schedule()
-	if wl := p.workload; wl != nil && wl.Kind == "DaemonSet" && p.on != nil && w.nodes[p.on.Name] == p.on {
+	if wl.Kind == "DaemonSet" && p.on != nil && w.nodes[p.on.Name] == p.on {
 		n := p.on
 		w.after(time.Second, func() { w.daemon(wl, n) })
 	}
@@ -263,9 +260,12 @@ func (w *World) schedule() {
 	})
 }
 
-// enough is how many nodes that would do the scheduler scores, as
-// kube-scheduler does in large clusters.
-const enough = 100
+// enough is how many nodes that would do the scheduler scores: those numbers are
+// kube-scheduler's.
+func enough(nodes int) int {
+	const least = 100
+	return max(least, nodes*max(50-nodes/125, 5)/100)
+}
 
 // place picks a node for a pod: one that is Ready and schedulable, tolerates
 // it and has room; of those the best by taints (PreferNoSchedule), by few pods
@@ -273,8 +273,8 @@ const enough = 100
 func (w *World) place(p *pod) *node {
 	var best *node
 	bestScore, found := 0, 0
-	count := len(w.nodeList)
-	begin := w.schedulerAt
+	count, begin := len(w.nodeList), w.schedulerAt
+	most := enough(count)
 	for i := range count {
 		n := w.nodeList[(begin+i)%count]
 		if !n.Ready || n.Unschedulable || n.used+p.request > n.inst.g.room {
@@ -292,16 +292,11 @@ func (w *World) place(p *pod) *node {
 		if !fits {
 			continue
 		}
-		for _, o := range n.pods {
-			if o.workload == p.workload {
-				score -= 50
-			}
-		}
-		score += 10 * (n.inst.g.room - n.used) / n.inst.g.room
+		score += 10*(n.inst.g.room-n.used)/n.inst.g.room - 50*n.hosts[p.workload.index]
 		if best == nil || score > bestScore {
 			best, bestScore = n, score
 		}
-		if found++; found >= enough {
+		if found++; found >= most {
 			w.schedulerAt = (begin + i + 1) % count
 			break
 		}

@@ -99,10 +99,11 @@ type memory struct {
 }
 
 // Run simulates one rotation: its runs until one is done.
-func Run(o Options) *Report {
-	r := newRunner(o)
+func Run(o Options) *Report { return newRunner(o).run() }
+
+func (r *runner) run() *Report {
 	r.all()
-	r.report.Seed, r.report.Virtual = o.Seed, r.w.now
+	r.report.Seed, r.report.Virtual = r.Seed, r.w.now
 	r.report.Faults, r.report.Count = r.w.faults.names, r.w.faults.count
 	r.report.Checks, r.report.Broken = r.check.checks, r.check.broken
 	if r.result != nil {

@@ -162,7 +162,7 @@ func RandomShape(seed uint64) *Shape {
 // build makes the world of a shape, at rest.
 func (s *Shape) build(seed uint64, in *injector) *World {
 	w := newWorld(seed, in)
-	w.healed = true // nothing goes wrong while it is made
+	w.healed, w.kinds = true, len(s.Workloads) // nothing goes wrong while it is made
 	for _, gs := range s.Groups {
 		g := &group{w: w, zones: gs.Zones, room: gs.Room, own: gs.Size, suspended: gs.Suspended, NodeGroup: model.NodeGroup{
 			ID: gs.Name, Name: gs.Name, Role: gs.Role, Desired: gs.Size, Max: 10*gs.Size + 100, Revision: "new", Traits: gs.Traits}}
@@ -179,7 +179,7 @@ func (s *Shape) build(seed uint64, in *injector) *World {
 		}
 	}
 	for _, ws := range s.Workloads {
-		wl := &workload{app: ws.Name, request: ws.Request, priority: ws.Priority, start: ws.Start, stop: ws.Stop, broken: ws.Broken, lost: -time.Hour,
+		wl := &workload{index: len(w.workloads), app: ws.Name, request: ws.Request, priority: ws.Priority, start: ws.Start, stop: ws.Stop, broken: ws.Broken, lost: -time.Hour,
 			Workload: model.Workload{WorkloadKey: model.WorkloadKey{Kind: ws.Kind, Namespace: "default", Name: ws.Name}, UID: "workload-" + ws.Name, Desired: ws.Pods}}
 		w.workloads = append(w.workloads, wl)
 		if ws.Kind == "DaemonSet" {

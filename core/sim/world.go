@@ -25,6 +25,7 @@ type World struct {
 	workloads []*workload // in the order of their making
 	budgets   []*budget
 
+	kinds    int // workloads that there will be
 	launched int // instances ever
 	made     int // pods ever
 	lags     uint64
@@ -48,9 +49,10 @@ type World struct {
 // node is a Kubernetes node and its kubelet.
 type node struct {
 	model.Node
-	inst *instance
-	pods []*pod
-	used int // by the requests of its pods
+	inst  *instance
+	pods  []*pod
+	used  int   // by the requests of its pods
+	hosts []int // pods of each workload, by the workload's index
 	// dead: the kubelet does not answer any more.
 	dead bool
 	// person says that a person wants the node cordoned. What we do to it does
@@ -66,7 +68,7 @@ type node struct {
 // pod is a pod and its containers.
 type pod struct {
 	model.Pod
-	workload *workload // nil: nobody's
+	workload *workload
 	on       *node
 	request  int
 	counted  bool // not terminating: its workload counts it
@@ -127,7 +129,7 @@ func (w *World) snapshot() *engine.Snapshot {
 // join makes an instance's node: not Ready at first.
 func (w *World) join(in *instance) {
 	d := w.dice("join", in.ID)
-	n := &node{inst: in, Node: model.Node{Name: "n" + in.ID[1:], UID: "node-" + in.ID, ProviderID: in.ProviderID, Zone: in.Zone,
+	n := &node{inst: in, hosts: make([]int, w.kinds), Node: model.Node{Name: "n" + in.ID[1:], UID: "node-" + in.ID, ProviderID: in.ProviderID, Zone: in.Zone,
 		Taints: []model.Taint{{Key: "node.kubernetes.io/not-ready", Effect: "NoSchedule"}}, CreatedAt: w.time()}}
 	in.node = n
 	w.nodes[n.Name] = n
@@ -170,9 +172,7 @@ func (w *World) unready(n *node) {
 	for _, p := range slices.Clone(n.pods) {
 		if p.Ready {
 			p.Ready = false
-			if p.workload != nil {
-				p.workload.lost = w.now
-			}
+			p.workload.lost = w.now
 			w.podChanged(p)
 		}
 	}
