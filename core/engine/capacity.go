@@ -442,11 +442,14 @@ func (e *Engine) unmark(keep func(node string) bool) bool {
 		if e.patching[name] > 0 {
 			continue
 		}
-		p := &NodePatch{UID: n.UID, RemoveTaint: model.TaintOutdated, DropAnnotations: []string{model.AnnotationRotation, model.AnnotationCordoned}}
-		// A cordon that a person set stays: only ours carries the annotation.
+		p := &NodePatch{UID: n.UID, RemoveTaint: model.TaintOutdated, DropAnnotations: []string{model.AnnotationRotation}}
+		// A cordon that a person set stays: only ours carries the annotation. The two
+		// go together or not at all: this patch may land late, on a node that a later
+		// run has cordoned.
 		if m := e.memberOn(name); n.Annotations[model.AnnotationCordoned] == "true" || m != nil && m.drain.cordonedByUs {
 			schedulable := false
 			p.Unschedulable = &schedulable
+			p.DropAnnotations = append(p.DropAnnotations, model.AnnotationCordoned)
 		}
 		e.addOp(&op{purpose: forUnmark, Effect: Effect{Verb: VerbPatchNode, Node: name, Patch: p}})
 	}

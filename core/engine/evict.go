@@ -71,7 +71,7 @@ func (e *Engine) startDrain(g *group, m *member) {
 	if !e.cfg.DrainOnly {
 		p.SetAnnotations = map[string]string{model.AnnotationRotation: e.cfg.Rotation}
 	}
-	if !n.Unschedulable {
+	if !n.Unschedulable || n.Annotations[model.AnnotationCordoned] == "true" {
 		// What a person cordoned before stays theirs.
 		unschedulable := true
 		p.Unschedulable = &unschedulable
@@ -79,8 +79,6 @@ func (e *Engine) startDrain(g *group, m *member) {
 		if !e.cfg.DrainOnly {
 			p.SetAnnotations[model.AnnotationCordoned] = "true"
 		}
-	} else if n.Annotations[model.AnnotationCordoned] == "true" {
-		m.drain.cordonedByUs = true
 	}
 	e.marked[n.Name] = true
 	e.record(event.Event{Kind: event.NodeDraining, Group: g.Name, Instance: m.inst.ID, Node: m.node,
@@ -487,7 +485,10 @@ func (e *Engine) retryLast(g *group) bool {
 		if !m.triedAgain() {
 			continue
 		}
-		m.retried, m.phase, found = true, memberWaiting, true
+		if found = true; e.patching[m.node] > 0 || cordonLeft(m.n) {
+			continue // the cordon of its first try is still on its way off
+		}
+		m.retried, m.phase = true, memberWaiting
 		e.record(event.Event{Kind: event.Waiting, Group: g.Name, Node: m.node, Instance: m.inst.ID, Code: "retry-last",
 			Message: fmt.Sprintf("%s is tried once more", m.label())})
 	}

@@ -13,6 +13,7 @@ type call struct {
 	engine.Effect
 	name     string
 	rotation string
+	life     int // of the driver: each run starts its own
 	acts     []act
 	snapshot *engine.Snapshot
 	answer   func(*call, *engine.Error) // nil: nobody listens any more
@@ -105,6 +106,10 @@ func (w *World) step(c *call, i int, in, back, slow time.Duration) {
 			w.step(c, i, late, back, slow)
 			return
 		}
+		if i == 0 && !w.alone(c) {
+			w.step(c, i, 20*time.Millisecond, back, slow)
+			return
+		}
 		var err *engine.Error
 		if i == 0 && provider(c.Verb) && w.storm > w.now {
 			if d := w.dice("throttled", c.name); d.chance(0.6) {
@@ -128,6 +133,20 @@ func (w *World) step(c *call, i int, in, back, slow time.Duration) {
 		c.acted = true
 		w.respond(c, err, back)
 	})
+}
+
+// alone tells whether the driver may begin with a call: it makes one change of a
+// group at a time. Another life of it knows nothing of this one.
+func (w *World) alone(c *call) bool {
+	g := w.group(c.GroupID)
+	if g == nil || len(c.acts) < 2 {
+		return true
+	}
+	if o := g.changing; o != nil && o != c && o.life == c.life && !o.acted && !o.dropped {
+		return false
+	}
+	g.changing = c
+	return true
 }
 
 // respond brings the answer back.

@@ -438,7 +438,7 @@ func (c *checker) names(msg string) bool {
 			return true
 		}
 	}
-	return strings.Contains(msg, "i-") || strings.Contains(msg, "node n-") || strings.Contains(msg, "no answer") || strings.Contains(msg, "rate exceeded")
+	return strings.Contains(msg, "i-") || strings.Contains(msg, "node n-") || strings.Contains(msg, "observe #")
 }
 
 // final judges the world once a rotation is done and all calls have landed.

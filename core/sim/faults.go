@@ -41,7 +41,8 @@ const (
 	KillRecorded   Kind = "kill-recorded"
 	KillActing     Kind = "kill-acting"
 	// LoseLease lets the next process begin while the last one's calls are on
-	// their way: all of them happen, late.
+	// their way: they happen, late. Those that take a driver several requests do
+	// not: they end with their deadline, for which a takeover waits.
 	LoseLease Kind = "lose-lease"
 	// LoseJournal has somebody delete the journal between two runs.
 	LoseJournal Kind = "lose-journal"

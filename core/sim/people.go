@@ -48,6 +48,7 @@ func (w *World) interfere() {
 		}
 		b := w.budgets[d.n(len(w.budgets))]
 		b.closed = true
+		w.says("somebody closes budget %s", b.Name)
 		w.review(b)
 		w.after(d.between(time.Minute, time.Hour), func() { w.open(b) })
 		return true
@@ -57,6 +58,7 @@ func (w *World) interfere() {
 		if n == nil {
 			return false
 		}
+		w.says("somebody uncordons %s", n.Name)
 		n.Unschedulable, n.personAt, n.uncordoned = false, w.now, w.now
 		w.tellNode(n, false)
 		w.schedule()
@@ -69,6 +71,7 @@ func (w *World) interfere() {
 		if n == nil {
 			return false
 		}
+		w.says("somebody cordons %s", n.Name)
 		n.Unschedulable, n.person, n.personAt = true, true, w.now
 		w.tellNode(n, false)
 		return true
@@ -76,6 +79,7 @@ func (w *World) interfere() {
 	plan(EndInstance, func(d *dice) bool {
 		in := choose(d, w.order, func(in *instance) bool { return in.State != model.InstanceTerminating })
 		if in != nil {
+			w.says("somebody ends %s", in.ID)
 			w.end(in, byOthers)
 		}
 		return in != nil
@@ -90,6 +94,7 @@ func (w *World) interfere() {
 		if in.g.rec != nil && !in.g.rec.applied {
 			in.g.unsure = true
 		}
+		w.says("an autoscaler takes %s away", in.ID)
 		in.g.Desired--
 		in.g.own--
 		w.end(in, byOthers)
@@ -102,6 +107,7 @@ func (w *World) interfere() {
 		pods := w.runningPods()
 		p := pods[d.n(len(pods))]
 		p.workload.lost = w.now
+		w.says("somebody deletes pod %s", p.PodKey)
 		w.terminatePod(p, nil)
 		return true
 	})
@@ -120,6 +126,7 @@ func (w *World) interfere() {
 	plan(Retemplate, func(d *dice) bool {
 		g := w.groups[d.n(len(w.groups))]
 		g.Revision += "+"
+		w.says("somebody gives group %s revision %s", g.Name, g.Revision)
 		return true
 	})
 	w.after(horizon, w.heal)
@@ -191,6 +198,7 @@ func (w *World) mayDie(n *node) {
 		if w.nodes[n.Name] != n || n.dead || w.healed || n.inst.State == model.InstanceTerminating {
 			return
 		}
+		w.says("node %s goes dark", n.Name)
 		w.unready(n)
 		w.after(5*time.Minute, func() {
 			for _, p := range slices.Clone(n.pods) {

@@ -23,6 +23,8 @@ type group struct {
 	// a rotation took it.
 	suspended, was bool
 	reconcileDue   bool
+	// changing is the call that changes the group: a driver does one at a time.
+	changing *call
 
 	// The ledger, for the checks: the group's own size by what others did, and
 	// what our calls added to desired capacity.
@@ -221,6 +223,7 @@ func (w *World) resize(g *group, by int) {
 	if g.rec != nil && !g.rec.applied {
 		g.unsure = true
 	}
+	w.says("somebody resizes group %s from %d to %d", g.Name, g.Desired, to)
 	g.own += to - g.Desired
 	g.Desired = to
 	w.reconcile(g)

@@ -119,6 +119,7 @@ func newRunner(o Options) *runner {
 	}
 	r.w = r.shape.build(o.Seed, newInjector(o.Seed, o.Rates, o.Force))
 	r.check = newChecker(r.w, r.shape.Spec)
+	r.w.says = r.trace
 	return r
 }
 
@@ -166,7 +167,7 @@ func (r *runner) between() {
 	wait := true
 	if len(r.flying) > 0 && r.w.faults.strikes(r.w, LoseLease, where) {
 		for _, c := range r.flying {
-			c.delay, c.dropped = d.between(time.Second, 30*time.Second), false
+			c.delay, c.dropped = d.between(time.Second, 30*time.Second), len(c.acts) > 1
 		}
 		pause, wait = time.Second, false
 	}
@@ -441,7 +442,7 @@ const gather = 10 * time.Millisecond
 // perform begins an effect.
 func (r *runner) perform(e engine.Effect) {
 	r.check.begun(e)
-	c := &call{Effect: e, rotation: r.rotation, before: r.check.before, after: r.check.after}
+	c := &call{Effect: e, rotation: r.rotation, life: r.report.Runs, before: r.check.before, after: r.check.after}
 	run := r.report.Runs
 	c.answer = func(c *call, err *engine.Error) {
 		r.flying = slices.DeleteFunc(r.flying, func(o *call) bool { return o == c })

@@ -44,6 +44,8 @@ type World struct {
 	storm      time.Duration            // until when the provider throttles
 	healed     bool                     // no fault begins any more
 	tries      map[string]int           // calls of each kind and object, for the names of faults
+
+	says func(format string, args ...any) // what others do, for a person
 }
 
 // node is a Kubernetes node and its kubelet.
@@ -78,7 +80,7 @@ func newWorld(seed uint64, in *injector) *World {
 	return &World{
 		seed: seed, faults: in, epoch: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC),
 		instances: make(map[string]*instance), nodes: make(map[string]*node), pods: make(map[model.PodKey]*pod),
-		noCapacity: make(map[string]time.Duration), tries: make(map[string]int),
+		noCapacity: make(map[string]time.Duration), tries: make(map[string]int), says: func(string, ...any) {},
 	}
 }
 
