@@ -35,7 +35,7 @@ SANDBOX_HEAVY := /(cmd/sandbox|controlplane|stack)$$
 # Modules of third parties: each its own go.mod, so ./... does not reach them.
 PLUGINS := $(patsubst %/go.mod,%,$(wildcard plugins/*/go.mod))
 
-.PHONY: help build demo test unit plugins lint sandbox sandbox-test e2e bench race generate clean
+.PHONY: help build demo test unit plugins lint sandbox sandbox-test e2e sim bench race generate clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -75,6 +75,13 @@ e2e: build sandbox ## end-to-end rotations with real processes in the sandbox
 bench: build sandbox ## measure plan time and memory, driver start, cloud calls for each node
 	$(GO) test -run '^$$' -bench . -benchtime 10x ./core/host/
 	BIN=$(BIN) $(GO) test -tags e2e -run '^$$' -bench . -benchtime 3s -timeout $(E2E_TIMEOUT) ./e2e/
+
+# How long `make sim` runs; SIM_ARGS goes to core/sim/simrun: SIM_ARGS='-seed 17'.
+SIM_TIME ?= 60s
+SIM_ARGS ?=
+
+sim: ## simulate seeded rotations with faults for SIM_TIME (60s), and count what breaks
+	$(GO) run ./core/sim/simrun $(if $(SIM_ARGS),$(SIM_ARGS),-time $(SIM_TIME))
 
 race: ## unit tests under the race detector (needs a C compiler)
 	CGO_ENABLED=1 $(GO) test -race -timeout $(UNIT_TIMEOUT) ./core/... ./drivers/...
