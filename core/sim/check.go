@@ -2,7 +2,6 @@ package sim
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -73,10 +72,11 @@ type checker struct {
 	broken []Violation
 
 	// Of all runs.
-	durable map[string]bool // op ids of intents that were durable
-	target  map[string]bool // instances that were outdated when a run began
-	surge   map[string]int  // by group id: the largest surge that any plan allowed
-	settled map[string]bool // groups' own suspension, by id
+	durable map[string]bool   // op ids of intents that were durable
+	target  map[string]bool   // instances that were outdated when a run began
+	surge   map[string]int    // by group id: the largest surge that any plan allowed
+	settled map[string]bool   // groups' own suspension, by id
+	patches map[string]string // by node: the op of its latest patch
 
 	// Of this run.
 	plan     *plan.Plan
@@ -104,7 +104,7 @@ type viewed struct {
 
 func newChecker(w *World, spec plan.Spec) *checker {
 	c := &checker{w: w, spec: spec, checks: make(map[Invariant]int), durable: make(map[string]bool), target: make(map[string]bool),
-		surge: make(map[string]int), settled: make(map[string]bool)}
+		surge: make(map[string]int), settled: make(map[string]bool), patches: make(map[string]string)}
 	for _, g := range w.groups {
 		c.settled[g.ID] = g.suspended
 	}
@@ -450,13 +450,4 @@ func (c *checker) final() {
 		c.hold(Settings, g.heldBy == "" && g.suspended == c.settled[g.ID], "group %s ends held by %q, suspended %v", g.Name, g.heldBy, g.suspended)
 	}
 	c.clean()
-}
-
-// total is the number of checks made.
-func (c *checker) total() int {
-	n := 0
-	for v := range maps.Values(c.checks) {
-		n += v
-	}
-	return n
 }
