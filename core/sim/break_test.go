@@ -274,7 +274,7 @@ func TestBudgetsAreKept(t *testing.T) {
 			shape.Workloads = []WorkloadShape{{Kind: tc.kind, Name: "w", Pods: 4, Request: 1, Start: time.Second, Stop: time.Second, Broken: tc.broken}}
 			tc.budget.Name, tc.budget.Workloads = "pdb", []string{"w"}
 			shape.Budgets = []BudgetShape{tc.budget}
-			w := shape.build(1, newInjector(1, nil, nil))
+			w := shape.build(1, newInjector(1, nil, nil), epoch)
 			pods := slices.Clone(w.workload("w").pods)
 			slices.SortStableFunc(pods, func(a, b *pod) int { return ready(b) - ready(a) })
 			var got []string
@@ -304,7 +304,7 @@ func TestEvictionAnswers(t *testing.T) {
 	shape := &Shape{Spec: Spec(), Groups: []GroupShape{{Name: "g", Size: 2, Zones: []string{"a"}, Room: 20, Traits: surges(3)}},
 		Workloads: []WorkloadShape{{Kind: "ReplicaSet", Name: "w", Pods: 2, Request: 1, Start: time.Second, Stop: time.Second}},
 		Budgets:   []BudgetShape{{Name: "a", Workloads: []string{"w"}, MinAvailable: "1"}, {Name: "b", Workloads: []string{"w"}, MinAvailable: "1"}}}
-	w := shape.build(1, newInjector(1, nil, nil))
+	w := shape.build(1, newInjector(1, nil, nil), epoch)
 	p := w.workload("w").pods[0]
 	for _, tc := range []struct {
 		name string

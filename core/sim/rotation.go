@@ -117,7 +117,7 @@ func newRunner(o Options) *runner {
 	if r.shape == nil {
 		r.shape = RandomShape(o.Seed)
 	}
-	r.w = r.shape.build(o.Seed, newInjector(o.Seed, o.Rates, o.Force))
+	r.w = r.shape.build(o.Seed, newInjector(o.Seed, o.Rates, o.Force), epoch)
 	r.check = newChecker(r.w, r.shape.Spec)
 	r.w.says = r.trace
 	return r

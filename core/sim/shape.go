@@ -159,9 +159,16 @@ func RandomShape(seed uint64) *Shape {
 	return s
 }
 
-// build makes the world of a shape, at rest.
-func (s *Shape) build(seed uint64, in *injector) *World {
+// rest is how long a new world has for its pods to become Ready.
+const rest = 5 * time.Minute
+
+// epoch is when virtual time begins, where it is not tied to a clock.
+var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// build makes the world of a shape, which is at rest at the given time.
+func (s *Shape) build(seed uint64, in *injector, now time.Time) *World {
 	w := newWorld(seed, in)
+	w.epoch = now.Add(-rest)
 	w.healed, w.kinds = true, len(s.Workloads) // nothing goes wrong while it is made
 	for _, gs := range s.Groups {
 		g := &group{w: w, zones: gs.Zones, room: gs.Room, own: gs.Size, suspended: gs.Suspended, NodeGroup: model.NodeGroup{
@@ -194,8 +201,8 @@ func (s *Shape) build(seed uint64, in *injector) *World {
 		w.addBudget(b.Name, budget{minAvailable: b.MinAvailable, maxUnavailable: b.MaxUnavailable,
 			Budget: model.Budget{AlwaysEvictUnhealthy: b.AlwaysEvictUnhealthy}}, b.Workloads...)
 	}
-	for { // until it rests
-		if at, ok := w.next(); !ok || at > 5*time.Minute {
+	for {
+		if at, ok := w.next(); !ok || at > rest {
 			break
 		}
 		w.turn()
@@ -205,7 +212,7 @@ func (s *Shape) build(seed uint64, in *injector) *World {
 		n := w.nodeList[d.n(len(w.nodeList))]
 		n.Unschedulable, n.person = true, true
 	}
-	w.epoch = w.epoch.Add(w.now)
+	w.epoch = now
 	w.queue, w.feed, w.healed = queue{}, feed{}, false // what is left in it does nothing in a world at rest
 	for _, b := range w.budgets {
 		b.dueAt = 0

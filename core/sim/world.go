@@ -78,7 +78,7 @@ type pod struct {
 
 func newWorld(seed uint64, in *injector) *World {
 	return &World{
-		seed: seed, faults: in, epoch: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC),
+		seed: seed, faults: in,
 		instances: make(map[string]*instance), nodes: make(map[string]*node), pods: make(map[model.PodKey]*pod),
 		noCapacity: make(map[string]time.Duration), tries: make(map[string]int), says: func(string, ...any) {},
 	}
