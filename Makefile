@@ -35,7 +35,7 @@ SANDBOX_HEAVY := /(cmd/sandbox|controlplane|stack)$$
 # Modules of third parties: each its own go.mod, so ./... does not reach them.
 PLUGINS := $(patsubst %/go.mod,%,$(wildcard plugins/*/go.mod))
 
-.PHONY: help build demo test unit plugins lint sandbox sandbox-test e2e sim bench race generate clean
+.PHONY: help build demo test unit plugins lint sandbox sandbox-test e2e chaos sim bench race generate clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,6 +71,11 @@ sandbox-test: sandbox ## tests of the sandbox: AWS wire format, control plane, k
 
 e2e: build sandbox ## end-to-end rotations with real processes in the sandbox
 	BIN=$(BIN) $(GO) test -tags e2e -count=1 -v -timeout $(E2E_TIMEOUT) -run '$(RUN)' ./e2e/...
+
+CHAOS_TESTS := ^Test(KillTable|KilledAtEachEvent|CloudFaults|APIServerRestarts|NetworkCut|Paused|TwoAtOnce|ReplacementDies|DriverKilled|RotatordKilled)$$
+
+chaos: build sandbox ## kill, pause and cut off rotations at many more points than make e2e does (half an hour)
+	CHAOS=all BIN=$(BIN) $(GO) test -tags e2e -count=1 -v -timeout 90m -run '$(CHAOS_TESTS)' ./e2e/...
 
 bench: build sandbox ## measure plan time and memory, driver start, cloud calls for each node
 	$(GO) test -run '^$$' -bench . -benchtime 10x ./core/host/

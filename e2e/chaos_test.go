@@ -5,6 +5,7 @@ package e2e
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -190,13 +191,14 @@ func TestKillTable(t *testing.T) {
 		flags  []string
 	}{
 		{"both together", false, both, []point{rotationStarted, prepareSucceeded, surgeIntended, ready, draining, thirdEvicted, drained,
-			canaryPassed, secondDraining, shrinkIntended, restoreSucceeded}, nil},
+			canaryPassed, secondDraining, shrinkIntended, restoreSucceeded}, calm},
 		{"rotatord alone, a folder for the journal", false, rotatordAlone, []point{prepareIntended, surgeSucceeded, cordonIntended, firstEvicted,
-			keepIntended, replaced, secondDrained, shrinkSucceeded, restoreIntended}, []string{"--journal-store", "folder", "--journal-dir", "journal"}},
-		{"rotatord alone, surge two, a local copy of the journal", false, rotatordAlone, []point{taintSucceeded, launched, cordonSucceeded, keepSucceeded, groupFinished},
-			[]string{"--max-surge", "2", "--canary=false", "--journal-store", "cluster", "--journal-dir", "journal"}},
+			keepIntended, replaced, secondDrained, shrinkSucceeded, restoreIntended}, append(calm, "--journal-store", "folder", "--journal-dir", "journal")},
+		{"rotatord alone, surge two, a local copy of the journal", false, rotatordAlone, []point{taintSucceeded, launched, keepSucceeded, groupFinished},
+			append(calm, "--max-surge", "2", "--canary=false", "--journal-store", "cluster", "--journal-dir", "journal")},
 		{"the driver alone", false, driverAlone, []point{prepareIntended, surgeIntended, keepIntended, shrinkIntended}, nil},
 		{"the driver alone, after the act", true, driverAlone, []point{prepareSucceeded, surgeSucceeded, keepSucceeded, restoreIntended}, nil},
+		{"rotatord alone, in the midst of evictions", true, rotatordAlone, []point{cordonSucceeded, firstEvicted, thirdEvicted, secondDrained}, nil},
 		{"both together, without surge", true, both, []point{prepareSucceeded, cordonSucceeded, drained, keepIntended, keepSucceeded, restoreIntended},
 			[]string{"--max-surge", "0", "--max-unavailable", "1"}},
 	} {
@@ -220,6 +222,13 @@ func TestKillTable(t *testing.T) {
 	}
 }
 
+// calm lets a moment pass after each eviction, in which a kill cuts off no other.
+// The API server takes an eviction in two steps: it charges the budget, then
+// deletes the pod. Where the client's death cuts it off between them, the budget
+// stays charged for two minutes. The rotation waits for that, and it is tested at
+// length; here it would only take time.
+var calm = []string{"--wait-between-evictions", "300ms"}
+
 // maxRotations bounds the rotations that it takes to come by a list of points.
 const maxRotations = 3
 
@@ -233,9 +242,8 @@ func TestKilledAtEachEvent(t *testing.T) {
 		t.Run(string(v), func(t *testing.T) {
 			c := newTrial(t)
 			for n := 1; ; n++ {
-				w := c.watch(c.r.Start(t, "run"))
-				if i, e := w.await(point{nth: n}); i >= 0 {
-					w.kill(v)
+				w := c.watch(c.r.Start(t, "run", calm...))
+				if i, e := w.await(point{nth: n}); i >= 0 && w.signal(v, syscall.SIGKILL) {
 					t.Logf("run %d: killed %s after event %s %s", n, time.Since(e.Time).Round(time.Millisecond), e.Kind, e.Verb)
 				}
 				if res := w.p.Wait(); res.Code != -1 {
@@ -262,7 +270,9 @@ func (c *trial) killAt(v victim, points []point, flags ...string) (left []point)
 			if i < 0 {
 				break
 			}
-			w.kill(v)
+			if !w.signal(v, syscall.SIGKILL) {
+				break // it has ended by itself meanwhile
+			}
 			c.Logf("run %d: killed %s %s after event: %s", runs, v, time.Since(e.Time).Round(time.Millisecond), left[i])
 			left = slices.Delete(left, i, i+1)
 			if v != driverAlone {
@@ -371,34 +381,38 @@ func (w *watch) read() {
 	}
 }
 
-func (w *watch) kill(v victim) {
-	w.tb.Helper()
-	w.signal(v, syscall.SIGKILL)
-	if v != rotatordAlone {
-		w.driver = 0 // the next one is another process
-	}
-}
-
 // signal sends a signal to the processes of the victim, the driver first: it
-// must not see its parent's end before its own.
-func (w *watch) signal(v victim, sig syscall.Signal) {
+// must not see its parent's end before its own. It returns false when rotatord
+// has ended already.
+func (w *watch) signal(v victim, sig syscall.Signal) bool {
 	w.tb.Helper()
 	if v != rotatordAlone {
 		deadline := time.Now().Add(10 * time.Second)
 		for w.driver == 0 || syscall.Kill(w.driver, sig) != nil {
 			w.driver = 0 // none yet, or one that has just ended
+			select {
+			case <-w.p.done:
+				return false
+			default:
+			}
 			if pids := children(w.tb, w.p.cmd.Process.Pid); len(pids) > 0 {
 				w.driver = pids[0]
 			} else if time.Now().After(deadline) {
 				w.tb.Fatalf("rotatord %d has no driver process", w.p.cmd.Process.Pid)
 			}
 		}
-	}
-	if v != driverAlone {
-		if err := w.p.cmd.Process.Signal(sig); err != nil {
-			w.tb.Fatalf("signal %v: %v", sig, err)
+		if sig == syscall.SIGKILL {
+			w.driver = 0 // the next one is another process
 		}
 	}
+	if v == driverAlone {
+		return true
+	}
+	err := w.p.cmd.Process.Signal(sig)
+	if err != nil && !errors.Is(err, os.ErrProcessDone) {
+		w.tb.Fatalf("signal %v: %v", sig, err)
+	}
+	return err == nil
 }
 
 // mustReach awaits a point without which the test makes no sense.
@@ -495,7 +509,9 @@ func TestPaused(t *testing.T) {
 			c.r.Base = append(c.r.Base, "--lock-duration", lockDuration.String())
 			first := c.watch(c.r.Start(t, "run"))
 			first.mustReach(tc.at)
-			first.signal(tc.who, syscall.SIGSTOP)
+			if !first.signal(tc.who, syscall.SIGSTOP) {
+				t.Fatal("the run ended before it could be stopped")
+			}
 
 			second := c.another()
 			second.Run(t, "run").MustExit(t, exitDone)
