@@ -231,6 +231,9 @@ func (e *Engine) blockedBy(b *budget, p *model.Pod) string {
 	if bad := e.w.unhealthyUnder(b); len(bad) > 0 {
 		s += "; not ready: " + strings.Join(bad, ", ")
 	}
+	if cut := e.w.chargedFor(b); len(cut) > 0 {
+		s += fmt.Sprintf("; charged for the eviction of %s, which was cut off: Kubernetes forgets it after two minutes", strings.Join(cut, ", "))
+	}
 	return s
 }
 

@@ -29,7 +29,7 @@ func (e *Engine) giveBack(g *group) bool {
 		return false
 	}
 	late := !g.heldSince.IsZero() && e.after(g.heldSince, timeout)
-	victims := e.victims(g)
+	victims, surplus := e.victims(g), e.surplus(g)
 	usable := g.count(e.usable)
 	taken := 0
 	for _, m := range victims {
@@ -38,7 +38,13 @@ func (e *Engine) giveBack(g *group) bool {
 		}
 		switch {
 		case e.usable(m) && usable <= g.base-g.Unavailable:
-			continue // the others are not up
+			// The others are not up. One of another zone in its place would leave the
+			// zones uneven, and a provider that evens them out drains nothing: rather
+			// wait for those that boot.
+			if surplus[m.inst.Zone] > 0 && !late {
+				extra = taken
+			}
+			continue
 		case e.usable(m):
 			usable--
 		case !m.ours && m.phase == memberBooting && !late:
@@ -52,7 +58,7 @@ func (e *Engine) giveBack(g *group) bool {
 		g.heldSince = time.Time{}
 		return false
 	}
-	if extra > 0 && !late { // the nodes that it would leave may come up yet
+	if len(victims) > 0 && e.live(g) > g.base && !late { // the nodes that it would leave may come up yet
 		if g.heldSince.IsZero() {
 			g.heldSince = e.now
 			e.wake(e.now.Add(timeout))

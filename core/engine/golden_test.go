@@ -157,6 +157,10 @@ func (s *script) command(words []string, input []string) {
 		toy.minimum[model.BudgetKey{Namespace: "default", Name: arg(0)}] = number(arg(1))
 		toy.count()
 		s.step(engine.Input{})
+	case "charge": // charge BUDGET [POD...]
+		toy.budgets[model.BudgetKey{Namespace: "default", Name: arg(0)}].Charged = words[2:]
+		toy.count()
+		s.step(engine.Input{})
 	case "person": // person cordon|uncordon NODE
 		toy.changeNode(arg(1), func(n *model.Node) { n.Unschedulable = arg(0) == "cordon" })
 		s.check.person[arg(1)] = arg(0) == "cordon"

@@ -331,6 +331,9 @@ func (e *Engine) checkReplacements(g *group) {
 			code = "never-joined"
 		}
 		m.trouble = fmt.Sprintf("%s of group %s was not Ready within %s: %s", m.label(), g.Name, timeout, v.Evidence)
+		if m.flapped {
+			m.trouble = fmt.Sprintf("%s of group %s was Ready, and has not been for %s: %s", m.label(), g.Name, timeout, v.Evidence)
+		}
 		e.record(event.Event{Kind: event.ReplacementBad, Group: g.Name, Instance: m.inst.ID, Node: m.node, Code: code, Message: m.trouble})
 		if m.flapped {
 			// It was Ready and is no good: the next ones may be the same.

@@ -240,7 +240,7 @@ func (t *toy) count() {
 		now := *b
 		now.CurrentHealthy, now.Expected = 0, 0
 		for _, p := range t.pods {
-			if p.Namespace == k.Namespace && b.Matches(p.Labels) && p.Ready && !p.Terminating {
+			if p.Namespace == k.Namespace && b.Matches(p.Labels) && p.Ready && !p.Terminating && !slices.Contains(b.Charged, p.Name) {
 				now.CurrentHealthy++
 			}
 		}

@@ -183,6 +183,26 @@ func (w *world) podsOnNode(node string) []*model.Pod {
 	return out
 }
 
+// chargedFor names the pods, at most three, whose eviction the budget counts
+// although nobody is deleting them: it was cut off between the API server's two
+// steps, by the end of whoever asked.
+func (w *world) chargedFor(b *budget) []string {
+	var out []string
+	for _, name := range b.Charged {
+		p := w.pods[model.PodKey{Namespace: b.Namespace, Name: name}]
+		if p == nil || p.Terminating {
+			continue
+		}
+		if _, ours := b.asked[p.UID]; ours {
+			continue // on its way
+		}
+		if out = append(out, name); len(out) == 3 {
+			break
+		}
+	}
+	return out
+}
+
 // unhealthyUnder names the pods under a budget that are not healthy, at most
 // three, for a person.
 func (w *world) unhealthyUnder(b *budget) []string {

@@ -225,6 +225,7 @@ func (s *sharer) budget(b *policyv1.PodDisruptionBudget) *budget {
 			DesiredHealthy:       int(st.DesiredHealthy),
 			Expected:             int(st.ExpectedPods),
 			Observed:             st.ObservedGeneration >= b.Generation,
+			Charged:              slices.Sorted(maps.Keys(st.DisruptedPods)),
 			AlwaysEvictUnhealthy: b.Spec.UnhealthyPodEvictionPolicy != nil && *b.Spec.UnhealthyPodEvictionPolicy == policyv1.AlwaysAllow,
 		},
 	}
@@ -233,5 +234,5 @@ func (s *sharer) budget(b *policyv1.PodDisruptionBudget) *budget {
 func sameBudget(a, b *budget) bool {
 	return a.selector == b.selector && a.Allowed == b.Allowed && a.CurrentHealthy == b.CurrentHealthy &&
 		a.DesiredHealthy == b.DesiredHealthy && a.Expected == b.Expected && a.Observed == b.Observed &&
-		a.AlwaysEvictUnhealthy == b.AlwaysEvictUnhealthy
+		a.AlwaysEvictUnhealthy == b.AlwaysEvictUnhealthy && slices.Equal(a.Charged, b.Charged)
 }

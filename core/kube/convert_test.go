@@ -133,10 +133,12 @@ func TestBudget(t *testing.T) {
 		ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "b", UID: "u", Generation: 2},
 		Spec: policyv1.PodDisruptionBudgetSpec{MinAvailable: ptr(intstr.FromInt32(2)),
 			UnhealthyPodEvictionPolicy: ptr(policyv1.AlwaysAllow), Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": "web"}}},
-		Status: policyv1.PodDisruptionBudgetStatus{ObservedGeneration: 2, DisruptionsAllowed: 1, CurrentHealthy: 3, DesiredHealthy: 2, ExpectedPods: 4},
+		Status: policyv1.PodDisruptionBudgetStatus{ObservedGeneration: 2, DisruptionsAllowed: 1, CurrentHealthy: 3, DesiredHealthy: 2, ExpectedPods: 4,
+			DisruptedPods: map[string]metav1.Time{"web-2": {}, "web-1": {}}},
 	}
 	want := model.Budget{BudgetKey: model.BudgetKey{Namespace: "ns", Name: "b"}, UID: "u",
-		Allowed: 1, CurrentHealthy: 3, DesiredHealthy: 2, Expected: 4, Observed: true, AlwaysEvictUnhealthy: true}
+		Allowed: 1, CurrentHealthy: 3, DesiredHealthy: 2, Expected: 4, Observed: true, AlwaysEvictUnhealthy: true,
+		Charged: []string{"web-1", "web-2"}}
 	got := newSharer().budget(in)
 	if diff := cmp.Diff(want, got.Budget, cmpopts.IgnoreFields(model.Budget{}, "Matches")); diff != "" {
 		t.Error(diff)
@@ -146,6 +148,11 @@ func TestBudget(t *testing.T) {
 	stale.Spec.UnhealthyPodEvictionPolicy = ptr(policyv1.IfHealthyBudget)
 	if b := newSharer().budget(stale); b.Observed || b.AlwaysEvictUnhealthy {
 		t.Errorf("%+v", b)
+	}
+	charged := in.DeepCopy()
+	delete(charged.Status.DisruptedPods, "web-1")
+	if sameBudget(got, newSharer().budget(charged)) {
+		t.Error("a budget that is no longer charged is taken for the same")
 	}
 	if !sameBudget(got, newSharer().budget(in)) || sameBudget(got, newSharer().budget(stale)) {
 		t.Error("sameBudget is wrong")

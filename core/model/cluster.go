@@ -98,6 +98,11 @@ type Budget struct {
 	// Observed is false until the disruption controller has seen the latest
 	// spec: until then evictions are refused.
 	Observed bool
+	// Charged are the pods, by name and sorted, whose evictions the status counts
+	// already while the pods may be there yet (disruptedPods). A pod stays in it for
+	// milliseconds, or for two minutes where the eviction was cut off after the
+	// budget was charged, before the pod was deleted.
+	Charged []string
 	// AlwaysEvictUnhealthy is spec.unhealthyPodEvictionPolicy AlwaysAllow.
 	AlwaysEvictUnhealthy bool
 }
