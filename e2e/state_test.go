@@ -71,8 +71,42 @@ type NodeState struct {
 	Marks         []string // annotations and labels under rotator's prefix
 }
 
-// State reads both worlds.
+// State reads both worlds. An instance that has just ended leaves its node
+// behind for a moment, until the cloud controller removes it: State waits for
+// that, within bounds.
 func (s *Sandbox) State(tb testing.TB) State {
+	tb.Helper()
+	const within = 5 * time.Second
+	deadline := time.Now().Add(within)
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		st := s.look(tb)
+		if !st.leftNodes() || time.Now().After(deadline) {
+			return st
+		}
+		<-tick.C
+	}
+}
+
+// leftNodes tells whether there is a node whose instance no group has.
+func (st State) leftNodes() bool {
+	live := map[string]bool{"": true} // a node without a provider id has none
+	for _, g := range st.Groups {
+		for _, in := range g.Instances {
+			live[in] = true
+		}
+	}
+	for _, n := range st.Nodes {
+		if !live[instanceOf(n.ProviderID)] {
+			return true
+		}
+	}
+	return false
+}
+
+// look reads both worlds as they are at this moment.
+func (s *Sandbox) look(tb testing.TB) State {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()

@@ -31,7 +31,7 @@ func (e *Engine) giveBack(g *group) bool {
 	late := !g.heldSince.IsZero() && e.after(g.heldSince, timeout)
 	victims, surplus := e.victims(g), e.surplus(g)
 	usable := g.count(e.usable)
-	taken := 0
+	taken, owed := 0, extra > 0
 	for _, m := range victims {
 		if taken >= extra {
 			break
@@ -58,7 +58,7 @@ func (e *Engine) giveBack(g *group) bool {
 		g.heldSince = time.Time{}
 		return false
 	}
-	if len(victims) > 0 && e.live(g) > g.base && !late { // the nodes that it would leave may come up yet
+	if owed && !late { // the nodes that it would leave may come up yet
 		if g.heldSince.IsZero() {
 			g.heldSince = e.now
 			e.wake(e.now.Add(timeout))
