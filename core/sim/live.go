@@ -31,7 +31,6 @@ type Live struct {
 	kick    chan struct{} // something was planned: look at the queue again
 	visible chan struct{} // the watches have something to tell
 	changes chan engine.Input
-	lives   int
 }
 
 // NewLive makes the world of a seed's shape, with the faults of calls and of
