@@ -576,7 +576,7 @@ func TestReplacementDies(t *testing.T) {
 	born := w.mustReach(ready)
 	w.mustReach(canaryPassed)
 	s.Fault(t, "node-dead", "--node", born.Node)
-	w.p.Wait().MustExit(t, exitGate, born.Node)
+	w.p.Wait().MustExit(t, exitGate, born.Node, "was Ready, and has not been for")
 	var gone []string
 	for _, e := range c.r.Events(t, "node-draining") {
 		gone = append(gone, e.Instance)
