@@ -199,6 +199,7 @@ func number(s string) int {
 func defaults() plan.Spec {
 	return plan.Spec{
 		Cluster:  "demo",
+		Lock:     plan.Lock{Duration: 2 * time.Minute},
 		Strategy: plan.Strategy{Mode: plan.ModeRolling, MaxSurge: "1", MaxUnavailable: "0", GroupsAtOnce: 1},
 		Drain:    plan.Drain{Deadline: 15 * time.Minute, OnDeadline: plan.DeadlineFail, UnmanagedPods: plan.UnmanagedRefuse, MaxEvictions: 50},
 		Gates: plan.Gates{NodeReady: plan.NodeReadyGate{Timeout: 15 * time.Minute},

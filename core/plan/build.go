@@ -88,6 +88,7 @@ func (b *builder) group(g model.NodeGroup) {
 		Size: g.Desired - g.Surge, HeldBy: g.HeldBy, LeftSurge: g.Surge, Current: current, Nodes: old}
 	if len(old) > 0 {
 		b.checkGroup(g)
+		b.checkControlPlane(g)
 		b.size(&pg)
 		b.checkShrink(pg)
 	}

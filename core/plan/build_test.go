@@ -450,3 +450,33 @@ func TestSamePlanTwice(t *testing.T) {
 		}
 	}
 }
+
+// What runs the API server needs a lock that outlives the end of one.
+func TestControlPlaneNeedsALongLock(t *testing.T) {
+	for _, tc := range []struct {
+		name     string
+		role     model.Role
+		lock     time.Duration
+		refusals int
+	}{
+		{"30 s and a control plane", model.RoleControlPlane, 30 * time.Second, 1},
+		{"120 s and a control plane", model.RoleControlPlane, 120 * time.Second, 0},
+		{"30 s and workers", model.RoleNode, 30 * time.Second, 0},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			s := &stock{}
+			s.group("g", tc.role, 1)
+			s.instance("g", "i-1", 1, "revision")
+			asked := plan.Spec{Cluster: "demo", Select: plan.Select{Roles: []string{string(tc.role)}},
+				Strategy: plan.Strategy{MaxSurge: "1"}, Lock: plan.Lock{Duration: tc.lock}}
+			p, err := plan.Build(asked, s.Inventory, time.Now())
+			if err != nil {
+				t.Fatal(err)
+			}
+			found := slices.DeleteFunc(p.Refusals, func(f plan.Finding) bool { return f.Code != "lock-too-short" })
+			if len(found) != tc.refusals {
+				t.Errorf("refusals %+v", p.Refusals)
+			}
+		})
+	}
+}

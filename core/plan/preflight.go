@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/rotatord/rotator/core/drain"
 	"github.com/rotatord/rotator/core/model"
@@ -70,6 +71,29 @@ func (b *builder) checkShrink(g Group) {
 		b.refuse(Finding{Code: "cannot-shrink", Object: g.Name,
 			Message: fmt.Sprintf("the driver can add instances to group %s and cannot take them back", g.Name),
 			Fix:     "set strategy.maxSurge to 0"})
+	}
+}
+
+// controlPlaneLock is the shortest lock for a rotation of the machines that the
+// API server runs on: HTTP/2 needs up to 45 s to notice a connection that is
+// dead, and the lock must outlive that more than once.
+const controlPlaneLock = 120 * time.Second
+
+// checkControlPlane refuses a lock that the end of an API server would cost the
+// rotation.
+func (b *builder) checkControlPlane(g model.NodeGroup) {
+	if g.Role != model.RoleControlPlane {
+		return
+	}
+	if b.spec.Lock.Duration < controlPlaneLock {
+		b.refuse(Finding{Code: "lock-too-short", Object: g.Name,
+			Message: fmt.Sprintf("group %s runs the API server, which keeps the rotation's lock, and a lock of %s does not outlive the end of one", g.Name, b.spec.Lock.Duration),
+			Fix:     fmt.Sprintf("set lock.duration (--lock-duration) to %s or more", controlPlaneLock)})
+	}
+	if b.spec.Journal.Store != StoreFolder && b.spec.Journal.Dir == "" {
+		b.warn(Finding{Code: "no-local-journal", Object: g.Name,
+			Message: fmt.Sprintf("group %s runs the API server, which keeps the journal: while it is away nothing new starts", g.Name),
+			Fix:     "set journal.store to cluster and journal.dir to a folder: a copy is then written there first"})
 	}
 }
 

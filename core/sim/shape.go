@@ -56,6 +56,7 @@ func Spec() plan.Spec {
 		Cluster:  "sim",
 		Select:   plan.Select{Roles: []string{string(model.RoleControlPlane), string(model.RoleNode)}},
 		Strategy: plan.Strategy{Mode: plan.ModeRolling, MaxSurge: "1", MaxUnavailable: "0", GroupsAtOnce: 1, OnFailure: plan.FailureAbort, MaxFailed: 3, Canary: plan.Canary{Enabled: true}},
+		Lock:     plan.Lock{Duration: 2 * time.Minute},
 		Drain:    plan.Drain{Deadline: 15 * time.Minute, OnDeadline: plan.DeadlineFail, UnmanagedPods: plan.UnmanagedRefuse, MaxEvictions: 50},
 		Gates: plan.Gates{NodeReady: plan.NodeReadyGate{Timeout: 15 * time.Minute},
 			Workloads: plan.WorkloadsGate{Enabled: true, Timeout: 10 * time.Minute}},
@@ -119,8 +120,8 @@ func RandomShape(seed uint64) *Shape {
 	s.Spec.Drain.MaxEvictions = pick(&d, 1, 50)
 	s.Spec.Drain.Deadline = pick(&d, 5*time.Minute, 15*time.Minute)
 	room /= 2 // the other half lets pods move
-	for i := range d.n(6) {
-		wl := WorkloadShape{Kind: pick(&d, "ReplicaSet", "ReplicaSet", "StatefulSet"), Name: fmt.Sprintf("w%d", i), Pods: 1 + d.n(8), Request: 1 + d.n(4),
+	for i := range d.n(10) {
+		wl := WorkloadShape{Kind: pick(&d, "ReplicaSet", "ReplicaSet", "StatefulSet"), Name: fmt.Sprintf("w%d", i), Pods: 1 + d.n(12), Request: 1 + d.n(3),
 			Start: pick(&d, 2*time.Second, 30*time.Second), Stop: pick(&d, time.Second, 20*time.Second)}
 		if room -= wl.Pods * wl.Request; room < 0 {
 			break
