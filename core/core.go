@@ -15,6 +15,7 @@ package core
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -243,12 +244,18 @@ func (r *Rotator) run(ctx context.Context, p *plan.Plan, lock runtime.Lock, drai
 	// earlier rotation.
 	e := engine.New(engine.Config{Rotation: id, OpPrefix: fresh, Memory: engine.Restore(log.Past()), Plan: p, Spec: r.opts.Spec,
 		SpecID: spec, DrainOnly: drainOnly, UndoOnStop: r.opts.Spec.Strategy.OnSignal == plan.SignalUndo})
-	return runtime.Run(ctx, runtime.Options{Rotation: id, Engine: e, Provider: r.provider, Cluster: r.cluster, Journal: log, Lock: lock,
+	result, err := runtime.Run(ctx, runtime.Options{Rotation: id, Engine: e, Provider: r.provider, Cluster: r.cluster, Journal: log, Lock: lock,
 		Sinks: r.opts.Sinks, Stop: r.opts.Stop, Abort: abort, Log: r.opts.Log,
 		Initial: engine.Input{
 			Snapshot: &engine.Snapshot{Groups: r.inventory.Groups, Instances: r.inventory.Instances},
 			Nodes:    r.inventory.Nodes, Pods: r.inventory.Pods, Workloads: r.inventory.Workloads, Budgets: r.inventory.Budgets,
 		}})
+	if errors.Is(err, journal.ErrTakenOver) {
+		// A run that stood still may learn it from the journal before its lock says
+		// so: whoever writes the journal now has the lock.
+		err = fmt.Errorf("%w: %w", runtime.ErrLockLost, err)
+	}
+	return result, err
 }
 
 // Close ends the driver and the watches. It may be called more than once.

@@ -89,10 +89,10 @@ func (coreBackend) Explain(err error) *failure {
 			fix: fmt.Sprintf("wait until it has ended (`rotatord status` shows how far it is), or stop it; if it must not go on and cannot be stopped, run this again with --take-over, which begins %s after it took the lock", le.Wait), err: err}
 	case errors.Is(err, journal.ErrInUse):
 		return &failure{code: exitLocked, message: err.Error(), fix: "wait for the other rotatord to end, or stop it; another --journal-dir would not make two rotations of one cluster safe", err: err}
-	case errors.Is(err, journal.ErrTakenOver):
-		return &failure{code: exitLocked, message: err.Error(), fix: "`rotatord status` shows who goes on with the rotation", err: err}
 	case errors.Is(err, runtime.ErrLockLost):
 		return &failure{code: exitStopped, message: err.Error(), fix: "run the same command again: it goes on where this one ended, unless somebody else has the lock now (`rotatord status`)", err: err}
+	case errors.Is(err, journal.ErrTakenOver):
+		return &failure{code: exitLocked, message: err.Error(), fix: "`rotatord status` shows who goes on with the rotation", err: err}
 	case errors.As(err, &ce):
 		return &failure{code: exitFailed, message: ce.Error(), err: err}
 	case errors.Is(err, runtime.ErrJournal) && journal.Transient(err):

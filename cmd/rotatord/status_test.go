@@ -165,13 +165,14 @@ func TestExplainLockAndJournal(t *testing.T) {
 		code int
 		want string
 	}{
-		"held":            {held, exitLocked, "--take-over"},
-		"taken over":      {errors.Join(runtime.ErrJournal, journal.ErrTakenOver), exitLocked, "rotatord status"},
-		"lost":            {errors.Join(runtime.ErrLockLost, errors.New("x")), exitStopped, "same command again"},
-		"journal away":    {errors.Join(runtime.ErrJournal, &journal.TransientError{Err: errors.New("x")}), exitStopped, "API server"},
-		"journal damaged": {errors.Join(runtime.ErrJournal, &journal.CorruptError{Path: "p", Reason: "r"}), exitFailed, ""},
-		"no permission":   {errors.Join(runtime.ErrJournal, &kube.Error{Code: kube.CodeForbidden, Message: "m", Fix: "grant it"}), exitFailed, "grant it"},
-		"refused":         {&core.RefusedError{Plan: refusedPlan()}, exitRefused, ""},
+		"held":             {held, exitLocked, "--take-over"},
+		"taken over":       {errors.Join(runtime.ErrJournal, journal.ErrTakenOver), exitLocked, "rotatord status"},
+		"taken in mid-run": {errors.Join(runtime.ErrLockLost, runtime.ErrJournal, journal.ErrTakenOver), exitStopped, "same command again"},
+		"lost":             {errors.Join(runtime.ErrLockLost, errors.New("x")), exitStopped, "same command again"},
+		"journal away":     {errors.Join(runtime.ErrJournal, &journal.TransientError{Err: errors.New("x")}), exitStopped, "API server"},
+		"journal damaged":  {errors.Join(runtime.ErrJournal, &journal.CorruptError{Path: "p", Reason: "r"}), exitFailed, ""},
+		"no permission":    {errors.Join(runtime.ErrJournal, &kube.Error{Code: kube.CodeForbidden, Message: "m", Fix: "grant it"}), exitFailed, "grant it"},
+		"refused":          {&core.RefusedError{Plan: refusedPlan()}, exitRefused, ""},
 	}
 	for name, tc := range tests {
 		f := coreBackend{}.Explain(tc.err)
