@@ -145,12 +145,7 @@ func (e *Engine) Step(now time.Time, in Input) Ready {
 func (e *Engine) start() {
 	e.started = true
 	unhealthy := e.baseline()
-	for name, n := range e.w.nodes {
-		// The drain of one node leaves alone what was drained before.
-		if n.Marked() && !e.cfg.DrainOnly {
-			e.marked[name] = true
-		}
-	}
+	e.findMarks()
 	e.record(event.Event{Kind: event.RotationStarted, Message: fmt.Sprintf("rotation of %d node(s) in %d group(s) of cluster %s",
 		e.cfg.Plan.Nodes(), len(e.groups), e.cfg.Plan.Cluster),
 		Data: map[string]string{"nodes": fmt.Sprint(e.cfg.Plan.Nodes()), "groups": fmt.Sprint(len(e.groups)), "mode": string(e.cfg.Plan.Mode),
@@ -172,6 +167,20 @@ func (e *Engine) releaseNew() {
 	}
 	if len(early) > 0 {
 		e.unmark(func(node string) bool { return !early[node] })
+	}
+}
+
+// findMarks takes note of the nodes that carry a mark of ours: those of an
+// earlier run, whose last patch may even land when this one has begun. The
+// drain of one node leaves alone what was drained before.
+func (e *Engine) findMarks() {
+	if e.cfg.DrainOnly {
+		return
+	}
+	for name, n := range e.w.nodes {
+		if n.Marked() {
+			e.marked[name] = true
+		}
 	}
 }
 

@@ -330,7 +330,10 @@ func (e *Engine) endDrains(g *group) {
 	for _, m := range g.members {
 		if m.phase == memberDraining {
 			// A pod that was bound just before the cordon may not show yet.
-			if e.empty(m) && e.after(m.drain.began, cordonSettles) {
+			// One that a person opened meanwhile, before our cordon was ever seen, is
+			// not empty for long.
+			closed := m.n == nil || m.n.Unschedulable
+			if e.empty(m) && e.after(m.drain.began, cordonSettles) && closed {
 				e.drained(g, m)
 			} else if e.after(m.drain.deadline, 0) {
 				e.deadline(g, m)

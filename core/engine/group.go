@@ -261,6 +261,7 @@ func (g *group) count(f func(*member) bool) int {
 // conclude begins the end: all groups have ended by themselves.
 func (e *Engine) conclude() {
 	e.phase = phaseTidying
+	e.findMarks()
 	replaced, left, bad := 0, 0, 0
 	var trouble, kept []string
 	for _, g := range e.groups {

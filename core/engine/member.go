@@ -281,9 +281,9 @@ func (e *Engine) joinMember(g *group, m *member) {
 		if n := e.w.nodes[m.node]; n == nil || !n.Ready {
 			m.phase, m.firstSeen, m.flapped = memberBooting, e.now, m.ours
 		}
-	case memberDraining:
+	case memberCordoning, memberDraining:
 		e.watchCordon(g, m)
-	case memberWaiting, memberCordoning, memberGone, memberQuarantined, memberDrainedOnly:
+	case memberWaiting, memberGone, memberQuarantined, memberDrainedOnly:
 	}
 }
 
@@ -296,9 +296,28 @@ func (e *Engine) watchCordon(g *group, m *member) {
 	case n.Unschedulable:
 		m.drain.cordonSeen = true
 	case m.drain.cordonSeen:
-		m.drain.cordonedByUs = false
+		// A cordon that is still on its way would undo what the person did, and is
+		// taken off again.
+		e.dropCordon(m)
+		m.drain.cordonedByUs = e.patching[m.node] > 0
 		e.quarantine(g, m, "uncordoned", fmt.Sprintf("somebody uncordoned %s while it was drained: it is left alone", m.label()))
 	}
+}
+
+// dropCordon calls off a cordon that waits to be tried again.
+func (e *Engine) dropCordon(m *member) {
+	e.ops = slices.DeleteFunc(e.ops, func(o *op) bool {
+		if o.purpose != forCordon || o.member != m || o.inFlight {
+			return false
+		}
+		e.forget(o)
+		if o.attempts > 0 {
+			ev := o.event(event.OpFailed)
+			ev.Code, ev.Message = "superseded", fmt.Sprintf("somebody uncordoned node %s meanwhile", o.Node)
+			e.record(ev)
+		}
+		return true
+	})
 }
 
 func (e *Engine) initialized(g *group, m *member) gate.Verdict {

@@ -78,6 +78,7 @@ func (e *Engine) beginStop(s stopping) {
 	s.since = e.now
 	e.stop = &s
 	e.phase = phaseStopping
+	e.findMarks()
 	e.finish = Result{Status: s.status, Message: s.message}
 	e.record(event.Event{Kind: event.RotationStopping, Code: string(s.status), Message: s.message})
 	e.freeze()
@@ -147,10 +148,10 @@ func (e *Engine) stopped() bool {
 	}
 	var left []string
 	for _, g := range e.groups {
-		switch {
-		case g.trouble != "":
+		if g.trouble != "" {
 			left = append(left, g.trouble)
-		case g.surge > 0:
+		}
+		if g.surge > 0 && !strings.Contains(g.trouble, "extra instance") {
 			left = append(left, fmt.Sprintf("group %s keeps %d extra instance(s), recorded at the provider", g.Name, g.surge))
 		}
 		if g.prepared && !g.restored {
