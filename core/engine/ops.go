@@ -172,6 +172,15 @@ func (e *Engine) outcome(o Outcome) {
 		if p.capacity() {
 			p.group.resizedStep = e.step
 		}
+		if o.Err != nil && o.Err.Code == ErrTransient && p.purpose == forCordon && p.member.phase != memberCordoning {
+			// It was called off meanwhile: sent again, it would take the node once more.
+			e.ops = slices.Delete(e.ops, i, i+1)
+			e.forget(p)
+			ev := p.event(event.OpFailed)
+			ev.Code, ev.Message = "superseded", o.Err.Message
+			e.record(ev)
+			return
+		}
 		if o.Err != nil && o.Err.Code == ErrTransient && p.attempts < maxAttempts {
 			p.notUntil = e.now.Add(max(o.Err.RetryAfter, backoff(p.ID, p.attempts)))
 			ev := p.event(event.OpRetried)

@@ -63,7 +63,7 @@ const (
 	// complete the rotation in so many runs.
 	maxRunsHealed = 4
 	maxVirtual    = horizon + 72*time.Hour
-	maxTurns      = 20_000_000
+	maxTurns      = 3_000_000
 	maxKills      = 12
 )
 
@@ -169,6 +169,7 @@ func (r *runner) between() {
 		for _, c := range r.flying {
 			c.delay, c.dropped = d.between(time.Second, 30*time.Second), len(c.acts) > 1
 		}
+		r.flying = slices.DeleteFunc(r.flying, func(c *call) bool { return c.dropped })
 		pause, wait = time.Second, false
 	}
 	r.pass(pause, wait)
@@ -178,6 +179,9 @@ func (r *runner) between() {
 	}
 }
 
+// longest is how long a call can take, with every fault that delays it.
+const longest = 10 * time.Minute
+
 // pass lets time pass, and if asked to, until all calls have landed: a takeover
 // waits for them.
 func (r *runner) pass(d time.Duration, land bool) {
@@ -185,7 +189,7 @@ func (r *runner) pass(d time.Duration, land bool) {
 	r.w.after(d, func() {})
 	for {
 		at, ok := r.w.next()
-		if !ok || at > until && !(land && len(r.flying) > 0) {
+		if late := land && len(r.flying) > 0 && at <= until+longest; !ok || at > until && !late {
 			return
 		}
 		r.w.turn()
