@@ -242,6 +242,9 @@ func (e *Engine) join(in *Input) {
 			continue
 		}
 		for _, m := range g.members {
+			if m.phase == memberGone {
+				continue
+			}
 			// One that boots waits for pods of its node as well.
 			if nodes || m.phase == memberBooting || m.phase == memberBad {
 				e.joinMember(g, m)
