@@ -154,13 +154,17 @@ func (e *Engine) start() {
 	e.releaseNew()
 }
 
-// releaseNew takes our marks off new nodes of groups that are to be rotated: an
-// earlier run was cut off while it gave them back, and they are needed again.
+// releaseNew takes our marks off nodes that an earlier run was cut off at and
+// that are needed: new nodes of groups that are to be rotated, which it gave
+// back; and where a rotation is only taken back, nodes that it drained in zones
+// that have none too many.
 func (e *Engine) releaseNew() {
 	early := make(map[string]bool)
 	for _, g := range e.groups {
+		surplus := e.surplus(g)
 		for _, m := range g.members {
-			if len(g.Nodes) > 0 && !m.old && e.marked[m.node] {
+			needed := len(g.Nodes) > 0 || cordonLeft(e.w.nodes[m.node]) && surplus[m.inst.Zone] == 0
+			if needed && !m.old && e.marked[m.node] {
 				early[m.node] = true
 			}
 		}

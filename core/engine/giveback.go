@@ -85,9 +85,9 @@ func (e *Engine) confirmed(g *group) bool {
 	return false
 }
 
-// victims lists what may be given back: bad instances first, and what an earlier
-// run was about to give back, then those of zones that have too many, then those
-// still booting, then the ones with the fewest pods. What was there before the
+// victims lists what may be given back: bad instances first, then those of zones
+// that have too many, and in each of these first what an earlier run was about to
+// give back, then those still booting, then the ones with the fewest pods. What was there before the
 // rotation is spared where possible.
 func (e *Engine) victims(g *group) []*member {
 	var victims []*member
@@ -107,8 +107,9 @@ func (e *Engine) victims(g *group) []*member {
 		}
 		return 2
 	}
+	going := func(m *member) bool { return cordonLeft(e.w.nodes[m.node]) }
 	slices.SortStableFunc(victims, func(a, b *member) int {
-		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(bit(b.ours), bit(a.ours)),
+		return cmp.Or(cmp.Compare(bit(going(b)), bit(going(a))), cmp.Compare(rank(a), rank(b)), cmp.Compare(bit(b.ours), bit(a.ours)),
 			cmp.Compare(len(e.w.podsOn[a.node]), len(e.w.podsOn[b.node])))
 	})
 	surplus, even := e.surplus(g), make(map[*member]bool)
@@ -118,9 +119,8 @@ func (e *Engine) victims(g *group) []*member {
 			even[m] = true
 		}
 	}
-	going := func(m *member) bool { return m.phase == memberBad || cordonLeft(e.w.nodes[m.node]) }
 	slices.SortStableFunc(victims, func(a, b *member) int {
-		return cmp.Or(cmp.Compare(bit(going(b)), bit(going(a))), cmp.Compare(bit(even[b]), bit(even[a])))
+		return cmp.Or(cmp.Compare(bit(b.phase == memberBad), bit(a.phase == memberBad)), cmp.Compare(bit(even[b]), bit(even[a])))
 	})
 	return victims
 }
