@@ -26,7 +26,9 @@ func TestAbort(t *testing.T) {
 	p.Wait().MustExit(t, exitStopped, "aborted")
 	s.State(t).MustBeTidy(t, before)
 
-	p = r.Start(t, "run", "--group", group)
+	// Slowly, so that the kill does not fall into an eviction: Kubernetes leaves the
+	// budget charged for two minutes then.
+	p = r.Start(t, "run", "--group", group, "--wait-between-evictions", "300ms")
 	p.Await("node-draining")
 	p.Signal(syscall.SIGKILL)
 	p.Wait()
