@@ -40,7 +40,8 @@ type Options struct {
 	Log *slog.Logger
 	// DriverLog receives the driver's own log. Default: none.
 	DriverLog hclog.Logger
-	// Sinks receive every event once it is durable.
+	// Sinks receive every event once it is durable; a runtime.Recaller is told first
+	// what earlier runs of the rotation did.
 	Sinks []runtime.Sink
 	// Stop, once closed, starts nothing new, tidies the cluster and ends the
 	// rotation, which can be resumed. Nil: never.
@@ -232,6 +233,11 @@ func (r *Rotator) run(ctx context.Context, p *plan.Plan, lock runtime.Lock, drai
 		return nil, err
 	}
 	defer log.Close(context.WithoutCancel(ctx))
+	for _, s := range r.opts.Sinks {
+		if s, ok := s.(runtime.Recaller); ok && len(log.Past()) > 0 {
+			s.Recall(log.Past())
+		}
+	}
 	spec := fingerprint(r.opts.Spec)
 	if drainOnly {
 		spec = "drain" // nothing goes on with it

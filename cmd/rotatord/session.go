@@ -14,7 +14,7 @@ import (
 	"github.com/rotatord/rotator/core/runtime"
 )
 
-var _ runtime.Sink = (*session)(nil)
+var _ runtime.Recaller = (*session)(nil)
 
 // session is one opened rotation with what its events are folded into.
 type session struct {
@@ -36,6 +36,10 @@ func (s *session) Publish(events []event.Event) {
 		s.files.Publish(events)
 	}
 }
+
+// Recall counts what earlier runs of the rotation did; the progress and the
+// report's events are this run's own.
+func (s *session) Recall(past []event.Event) { s.fold.Publish(past) }
 
 // newSession reads the configuration and makes everything that a rotation is
 // given. close must be called.

@@ -17,6 +17,9 @@ type Fold struct {
 	s    Summary
 	seq  uint64
 	last time.Time
+	// begun is when the newest run began, spent the time of those before it.
+	begun time.Time
+	spent time.Duration
 
 	groups     map[string]*Group
 	order      []*Group
@@ -55,14 +58,14 @@ func (f *Fold) Summary() Summary {
 		end = s.Finished
 	}
 	if !s.Started.IsZero() {
-		s.Seconds = end.Sub(s.Started).Seconds()
+		s.Seconds = (f.spent + end.Sub(cmp.Or(f.begun, s.Started))).Seconds()
 	}
 	// Lists are never nil, so that their JSON is [] and not null.
 	s.Groups, s.Blocked = []Group{}, []Blocked{}
 	for _, g := range f.order {
 		c := *g
-		if c.Status == "running" && !c.started.IsZero() {
-			c.Seconds = end.Sub(c.started).Seconds()
+		if c.Status == "running" {
+			c.Seconds = c.seconds(end)
 		}
 		s.Groups = append(s.Groups, c)
 	}
@@ -109,6 +112,9 @@ func (f *Fold) group(name string) *Group {
 }
 
 func (f *Fold) apply(e event.Event) {
+	if e.Kind == event.RotationStarted {
+		f.begin(e)
+	}
 	f.last = e.Time
 	if f.s.Rotation == "" {
 		f.s.Rotation = e.Rotation
@@ -119,27 +125,23 @@ func (f *Fold) apply(e event.Event) {
 	g := f.group(e.Group)
 	switch e.Kind {
 	case event.RotationStarted:
-		// A run that goes on with the rotation plans what is left of it.
-		f.s.Planned, f.s.Mode = f.s.Replaced+number(e, "nodes"), e.Data["mode"]
-		f.s.Cluster = e.Data["cluster"]
+		f.s.Cluster, f.s.Mode = e.Data["cluster"], e.Data["mode"]
 	case event.RotationFinished:
 		f.s.Status, f.s.Message, f.s.Finished = e.Code, e.Message, e.Time
 	case event.RotationStopping:
 		f.s.Message = e.Message
 	case event.GroupStarted:
-		if g.started.IsZero() { // a resumed rotation starts its group again
-			g.started = e.Time
-			g.Planned = number(e, "nodes")
-		}
+		g.started, g.Status, g.Message = e.Time, "running", ""
+		g.Planned = g.Replaced + number(e, "nodes")
 	case event.GroupHalted:
 		g.Status, g.Message = "halted", e.Message
-		g.Seconds = e.Time.Sub(g.started).Seconds()
+		g.Seconds = g.seconds(e.Time)
 		f.trouble(&f.s.Failures, e)
 	case event.GroupFinished:
 		if g.Status != "halted" {
 			g.Status = "done"
 		}
-		g.Seconds = e.Time.Sub(g.started).Seconds()
+		g.Seconds = g.seconds(e.Time)
 	case event.GroupResized:
 		g.Resized++
 	case event.OpIntended, event.OpSucceeded, event.OpFailed, event.OpRetried:
@@ -204,6 +206,22 @@ func (f *Fold) apply(e event.Event) {
 		f.trouble(&f.s.Failures, e)
 	case event.GroupPlanned, event.CanaryPassed, event.Waiting:
 		// Nothing to count: progress lines tell them.
+	}
+}
+
+// begin takes the start of a run. One that goes on with the rotation plans what
+// is left of it, the nodes that an earlier run gave up included.
+func (f *Fold) begin(e event.Event) {
+	if !f.begun.IsZero() {
+		f.spent += f.last.Sub(f.begun)
+	}
+	f.begun = e.Time
+	f.s.Planned = f.s.Replaced + number(e, "nodes")
+	f.s.Status, f.s.Message, f.s.Finished = "", "", time.Time{}
+	f.s.Quarantined, f.s.Quarantines = 0, nil
+	for _, g := range f.order {
+		g.spent = g.seconds(f.last)
+		g.started, g.Quarantined = time.Time{}, 0
 	}
 }
 

@@ -191,6 +191,41 @@ func TestDurationsFromTimes(t *testing.T) {
 	}
 }
 
+func TestResumedRotation(t *testing.T) {
+	const g = "workers"
+	started := func(s *story, nodes string) {
+		s.add(event.Event{Kind: event.RotationStarted}, "nodes", nodes, "mode", "rolling")
+		s.add(event.Event{Kind: event.GroupStarted, Group: g}, "nodes", nodes)
+	}
+	s := (&story{}).at(0)
+	started(s, "3")
+	s.at(10 * time.Second).add(event.Event{Kind: event.NodeReplaced, Group: g, Instance: "i-1"})
+	s.add(event.Event{Kind: event.NodeQuarantined, Group: g, Instance: "i-2", Message: "its drain took too long"})
+	s.at(20 * time.Second).add(event.Event{Kind: event.GroupHalted, Group: g, Message: "i-2"})
+	s.add(event.Event{Kind: event.RotationFinished, Code: "stopped", Message: "i-2"})
+	s.at(time.Hour)
+	started(s, "2")
+	var f Fold
+	f.Publish(s.events)
+	if got := f.Summary(); got.Status != "running" || got.Groups[0].Status != "running" || got.Quarantined != 0 || got.Seconds != 20 {
+		t.Errorf("once it has begun again: status %s, group %s, %d quarantined, %v s; want running, running, 0, 20",
+			got.Status, got.Groups[0].Status, got.Quarantined, got.Seconds)
+	}
+	for _, id := range []string{"i-2", "i-3"} {
+		s.at(time.Hour + 5*time.Second).add(event.Event{Kind: event.NodeReplaced, Group: g, Instance: id})
+	}
+	s.add(event.Event{Kind: event.GroupFinished, Group: g})
+	s.add(event.Event{Kind: event.RotationFinished, Code: "done"})
+	f.Publish(s.events)
+	got := f.Summary()
+	if got.Replaced != 3 || got.Planned != 3 || got.Seconds != 25 || got.Status != "done" {
+		t.Errorf("%d of %d replaced in %v s, %s; want 3 of 3 in 25 s, done", got.Replaced, got.Planned, got.Seconds, got.Status)
+	}
+	if r := got.Groups[0]; r.Replaced != 3 || r.Planned != 3 || r.Seconds != 25 || r.Status != "done" || r.Quarantined != 0 {
+		t.Errorf("group: %d of %d replaced in %v s, %s, %d quarantined; want 3 of 3 in 25 s, done, none", r.Replaced, r.Planned, r.Seconds, r.Status, r.Quarantined)
+	}
+}
+
 func TestEmptySummary(t *testing.T) {
 	var f Fold
 	s := f.Summary()

@@ -20,7 +20,9 @@ type Summary struct {
 	Message  string    `json:"message,omitempty"`
 	Started  time.Time `json:"started,omitzero"`
 	Finished time.Time `json:"finished,omitzero"`
-	Seconds  float64   `json:"seconds"`
+	// Seconds is the time of all runs together: what passed between the end of one
+	// and the start of the next does not count.
+	Seconds float64 `json:"seconds"`
 	// Planned counts the nodes that the plan replaces, Replaced those whose old
 	// instance is gone, ByOthers those of them that somebody else ended.
 	Planned     int `json:"planned"`
@@ -89,8 +91,17 @@ type Group struct {
 	Boot        Stats   `json:"boot"`
 	Drain       Stats   `json:"drain"`
 	// Resized counts how often somebody else changed the group's size meanwhile.
-	Resized int `json:"resized"`
-	started time.Time
+	Resized int       `json:"resized"`
+	started time.Time // zero: this run has not come to it
+	spent   float64   // seconds of earlier runs
+}
+
+// seconds is the group's time in all runs until now.
+func (g *Group) seconds(now time.Time) float64 {
+	if g.started.IsZero() {
+		return g.spent
+	}
+	return g.spent + now.Sub(g.started).Seconds()
 }
 
 // Operations counts the changes of one verb.

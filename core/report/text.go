@@ -38,6 +38,9 @@ func (s Summary) WriteText(w io.Writer) error {
 	nodes := fmt.Sprintf("%d of %d replaced", s.Replaced, s.Planned)
 	if s.Replaced == 0 && s.Drained > 0 { // a drain without an end of the instance
 		nodes = fmt.Sprintf("%d of %d drained", s.Drained, s.Planned)
+		if s.Planned == 0 { // extra instances that were taken back
+			nodes = fmt.Sprintf("none to replace, %d drained", s.Drained)
+		}
 	}
 	if s.ByOthers > 0 {
 		nodes += fmt.Sprintf(", %d of them ended by somebody else", s.ByOthers)

@@ -62,3 +62,11 @@ type Journal interface {
 type Sink interface {
 	Publish(events []event.Event)
 }
+
+// Recaller is a Sink that wants to know what the earlier runs of a resumed
+// rotation did. Recall gets their durable events, in order, once, before the
+// first Publish; it must not block for long.
+type Recaller interface {
+	Sink
+	Recall(past []event.Event)
+}
