@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -161,6 +162,13 @@ func (s *stream) do(e engine.Effect) {
 			delete(s.live, e.InstanceID)
 			s.in.NodesGone = append(s.in.NodesGone, "node-"+e.InstanceID)
 		})
+	case engine.VerbPatchNode:
+		if u := e.Patch.Unschedulable; u != nil && *u {
+			s.fresh = slices.DeleteFunc(s.fresh, func(n string) bool { return n == e.Node })
+			n := s.node(s.live[e.Patch.UID])
+			n.Unschedulable = true
+			s.in.Nodes = append(s.in.Nodes, n)
+		}
 	case engine.VerbEvict:
 		p := s.pods[e.Pod.PodKey]
 		app := p.Owner.Name

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -14,7 +13,7 @@ import (
 
 // usable tells whether a member carries its share: its node is Ready and it is
 // not about to go.
-func (e *Engine) usable(m *member) bool {
+func (m *member) usable() bool {
 	n := m.n
 	switch m.phase {
 	case memberReady:
@@ -23,7 +22,7 @@ func (e *Engine) usable(m *member) bool {
 		return n != nil && n.Ready && !cordonLeft(n)
 	case memberBad:
 		// One that is outdated itself carries pods all the same.
-		return !m.leaving && m.inst.Outdated() && n != nil && gate.NodeReady(n, nil, nil, e.cfg.Spec.Gates.NodeReady.StartupTaints).OK
+		return !m.leaving && m.inst.Outdated() && n != nil && gate.NodeReady(n, nil, nil, m.g.startupTaints).OK
 	case memberCordoning, memberDraining, memberTerminating, memberGone, memberDrainedOnly, memberBooting:
 	}
 	return false
@@ -37,7 +36,7 @@ func cordonLeft(n *model.Node) bool {
 
 // live counts the instances that the group has, dying ones aside.
 func (e *Engine) live(g *group) int {
-	return g.count(func(m *member) bool { return m.phase != memberGone && m.phase != memberTerminating })
+	return len(g.members) - g.census.in[memberGone] - g.census.in[memberTerminating]
 }
 
 // admit starts the drain of old nodes while the budgets allow: never more at
@@ -48,7 +47,7 @@ func (e *Engine) live(g *group) int {
 // It tells whether the group starves: nothing keeps the next node back but
 // nodes that are missing or not Ready.
 func (e *Engine) admit(g *group) (starved bool) {
-	if slices.ContainsFunc(g.members, func(m *member) bool { return m.flapped && m.phase == memberBooting }) {
+	if slices.ContainsFunc(g.census.busy, func(m *member) bool { return m.flapped && m.phase == memberBooting }) {
 		return false // new nodes may be no good: nothing more goes until that is known
 	}
 	limit := max(g.Surge, min(g.surge, len(g.Nodes))) + g.Unavailable
@@ -64,19 +63,20 @@ func (e *Engine) admit(g *group) (starved bool) {
 		limit = 1
 	}
 	pool := e.pool(g, canary)
-	busy := g.count(func(m *member) bool {
-		return m.phase == memberCordoning || m.phase == memberDraining || m.verify.open ||
-			canary && m.old && m.phase == memberTerminating
-	})
+	busy := 0
+	for _, m := range g.census.busy {
+		busy += bit(m.phase == memberCordoning || m.phase == memberDraining || m.verify.open ||
+			canary && m.old && m.phase == memberTerminating)
+	}
 	if canary && !g.canaryAt.IsZero() || canary && busy == 0 && g.canaryStarted() {
 		return false // it bakes, or its end is being verified
 	}
 	if busy >= limit {
 		return false
 	}
-	usable := g.count(e.usable)
+	usable := g.census.usable
 	for busy < limit && e.globalRoom() {
-		if usable <= g.base-g.Unavailable && e.allCount(pool) {
+		if usable <= g.base-g.Unavailable && e.allCount(g, pool) {
 			return busy == 0 // whichever it is, one too many would be missing
 		}
 		m := e.pick(g, pool)
@@ -85,7 +85,7 @@ func (e *Engine) admit(g *group) (starved bool) {
 			return busy == 0 && (e.pick(g, g.members) == nil || !e.arrived(g))
 		}
 		left := usable
-		if e.usable(m) {
+		if m.usable() {
 			left--
 		}
 		if left < g.base-g.Unavailable {
@@ -99,11 +99,14 @@ func (e *Engine) admit(g *group) (starved bool) {
 }
 
 // allCount tells whether there are old nodes that wait, and all of them usable.
-func (e *Engine) allCount(pool []*member) bool {
+func (e *Engine) allCount(g *group, pool []*member) bool {
+	if len(pool) == len(g.members) {
+		return g.census.light == 0 && g.census.old[memberWaiting] > 0
+	}
 	waits := false
 	for _, m := range pool {
 		if m.old && m.phase == memberWaiting {
-			if waits = true; !e.usable(m) {
+			if waits = true; !m.usable() {
 				return false
 			}
 		}
@@ -119,8 +122,10 @@ func (e *Engine) canary(g *group) bool {
 		return false
 	}
 	if g.canaryAt.IsZero() {
-		done := slices.ContainsFunc(g.members, func(m *member) bool { return m.old && m.phase == memberGone && !m.verify.open && !m.startedAt.IsZero() })
-		if !done {
+		done := g.census.in[memberGone] > 0 && slices.ContainsFunc(g.members, func(m *member) bool {
+			return m.old && m.phase == memberGone && !m.verify.open && !m.startedAt.IsZero()
+		})
+		if !done && !g.firstThrough {
 			return true
 		}
 		g.canaryAt = e.now
@@ -131,7 +136,7 @@ func (e *Engine) canary(g *group) bool {
 
 // canaryStarted tells whether a first node is on its way.
 func (g *group) canaryStarted() bool {
-	return slices.ContainsFunc(g.members, func(m *member) bool {
+	return slices.ContainsFunc(g.census.busy, func(m *member) bool {
 		return m.old && !m.startedAt.IsZero() && m.phase != memberQuarantined && m.phase != memberGone && m.phase != memberWaiting
 	})
 }
@@ -154,7 +159,7 @@ func (e *Engine) pool(g *group, canary bool) []*member {
 // waveOver tells whether the wave has ended in every respect: its nodes gone,
 // their pods healthy, the replacements up, and the pause over.
 func (e *Engine) waveOver(g *group) bool {
-	for _, m := range g.members {
+	for _, m := range g.census.busy {
 		if m.verify.open || m.old && (m.phase == memberCordoning || m.phase == memberDraining || m.phase == memberTerminating) {
 			g.waveEnded = time.Time{}
 			return false
@@ -202,11 +207,12 @@ func without(all, some []*member) []*member {
 // surge (see surplus), then from the zone with the most usable nodes, because
 // that is where a replacement came up; then in the plan's order.
 func (e *Engine) pick(g *group, from []*member) *member {
+	if g.census.old[memberWaiting] == 0 {
+		return nil
+	}
 	usable, spare := make(map[string]int), make(map[string]int)
-	for _, m := range g.members {
-		if e.usable(m) {
-			usable[m.inst.Zone]++
-		}
+	for _, z := range g.census.zones {
+		usable[z.zone] = z.usable
 	}
 	for _, m := range from {
 		if m.old && m.phase == memberWaiting {
@@ -217,9 +223,12 @@ func (e *Engine) pick(g *group, from []*member) *member {
 		spare[zone] -= n
 	}
 	better := func(a, b *member) bool {
-		ua, ub := e.usable(a), e.usable(b)
+		ua, ub := a.counted.usable, b.counted.usable
 		if ua != ub {
 			return !ua
+		}
+		if a.inst.Zone == b.inst.Zone {
+			return false
 		}
 		sa, sb := spare[a.inst.Zone] > 0, spare[b.inst.Zone] > 0
 		if sa != sb {
@@ -243,50 +252,46 @@ func (e *Engine) pick(g *group, from []*member) *member {
 // What the provider still owes is expected in the emptiest zones. Bad
 // instances do not count: they go in any case.
 func (e *Engine) surplus(g *group) map[string]int {
-	type count struct {
-		zone           string
-		live, old, out int
+	zones := make([]zoneCensus, len(g.census.zones))
+	total, bad := 0, g.census.in[memberBad]
+	for i, z := range g.census.zones {
+		zones[i] = *z
+		total += z.live
 	}
-	var zones []*count // few: a search is faster than a map
-	total, bad := 0, 0
-	for _, m := range g.members {
-		i := slices.IndexFunc(zones, func(z *count) bool { return z.zone == m.inst.Zone })
-		if i < 0 { // the group has this zone, even when it is empty
-			i, zones = len(zones), append(zones, &count{zone: m.inst.Zone})
-		}
-		switch m.phase {
-		case memberGone, memberTerminating:
-		case memberBad:
-			bad++
-		case memberWaiting, memberCordoning, memberDraining, memberQuarantined, memberDrainedOnly, memberBooting, memberReady:
+	if g.slowestBoot > 0 {
+		for _, m := range g.census.busy {
 			if e.suspect(g, m) {
+				i := slices.IndexFunc(zones, func(z zoneCensus) bool { return z.zone == m.inst.Zone })
+				zones[i].live--
+				total--
 				bad++
-				continue
 			}
-			zones[i].live++
-			zones[i].old += bit(m.old)
-			total++
 		}
 	}
 	if len(zones) == 0 {
 		return nil
 	}
-	slices.SortFunc(zones, func(a, b *count) int { return cmp.Compare(a.zone, b.zone) })
+	out := make(map[string]int, len(zones))
 	for ; total < g.base+g.surge-bad; total++ {
-		slices.MinFunc(zones, func(a, b *count) int { return cmp.Compare(a.live, b.live) }).live++
+		emptiest := 0
+		for i := range zones {
+			if zones[i].live < zones[emptiest].live {
+				emptiest = i
+			}
+		}
+		zones[emptiest].live++
 	}
 	for range g.surge - bad {
-		fullest := slices.MaxFunc(zones, func(a, b *count) int {
-			return cmp.Or(cmp.Compare(a.live, b.live), cmp.Compare(a.old-a.out, b.old-b.out))
-		})
-		fullest.live--
-		fullest.out++
-	}
-	out := make(map[string]int, len(zones))
-	for _, z := range zones {
-		if z.out > 0 {
-			out[z.zone] = z.out
+		fullest := 0
+		for i := range zones {
+			if z, f := &zones[i], &zones[fullest]; z.live > f.live || z.live == f.live && z.old > f.old {
+				fullest = i
+			}
 		}
+		z := &zones[fullest]
+		z.live--
+		z.old--
+		out[z.zone]++
 	}
 	return out
 }
@@ -306,9 +311,9 @@ func (e *Engine) globalRoom() bool {
 	}
 	n := 0
 	for _, g := range e.groups {
-		n += g.count(func(m *member) bool {
-			return m.phase == memberCordoning || m.phase == memberDraining || m.old && m.phase == memberTerminating || m.verify.open
-		})
+		for _, m := range g.census.busy {
+			n += bit(m.phase == memberCordoning || m.phase == memberDraining || m.old && m.phase == memberTerminating || m.verify.open)
+		}
 	}
 	return n < most
 }
@@ -321,12 +326,15 @@ func (e *Engine) shrinks(g *group, m *member) bool {
 	if m.leaving {
 		return true
 	}
-	left, others, bad := 0, 0, 0
-	for _, o := range g.members {
+	left, others, bad := g.census.zone(m.inst.Zone).waiting, g.census.old[memberWaiting], 0
+	if m.old && m.phase == memberWaiting {
+		others--
+	}
+	for _, o := range g.census.busy {
 		switch {
 		case o.phase == memberBad || e.suspect(g, o):
 			bad++
-		case o.old && (o.phase == memberWaiting || o.phase == memberCordoning || o.phase == memberDraining || o.triedAgain()):
+		case o.old && (o.phase == memberCordoning || o.phase == memberDraining || o.triedAgain()):
 			left += bit(o.inst.Zone == m.inst.Zone)
 			others += bit(o != m)
 		}
@@ -340,13 +348,13 @@ func (e *Engine) shrinks(g *group, m *member) bool {
 // checkStuck ends a group that can go no further: nothing is under way, and
 // what is missing did not come within the time that a replacement has.
 func (e *Engine) checkStuck(g *group) {
-	if g.surging || g.count(func(m *member) bool {
-		return m.phase == memberCordoning || m.phase == memberDraining || m.phase == memberTerminating ||
-			m.ours && m.phase == memberBooting || m.verify.open
-	}) > 0 {
+	in := &g.census.in
+	if g.surging || in[memberCordoning]+in[memberDraining]+in[memberTerminating] > 0 || slices.ContainsFunc(g.census.busy, func(m *member) bool {
+		return m.ours && m.phase == memberBooting || m.verify.open
+	}) {
 		return
 	}
-	bad := g.count(func(m *member) bool { return m.phase == memberBad })
+	bad := in[memberBad]
 	live := e.live(g)
 	if bad == 0 || live < g.base+g.surge {
 		since := g.lastProgress
@@ -368,7 +376,7 @@ func (e *Engine) checkStuck(g *group) {
 	case live < g.base+g.surge:
 		why = fmt.Sprintf("group %s has %d of %d instances: the provider did not launch the rest", g.Name, live, g.base+g.surge)
 	default:
-		why = fmt.Sprintf("group %s: %d nodes are Ready, and none of them may be drained before there are %d", g.Name, g.count(e.usable), g.base-g.Unavailable+1)
+		why = fmt.Sprintf("group %s: %d nodes are Ready, and none of them may be drained before there are %d", g.Name, g.census.usable, g.base-g.Unavailable+1)
 		if bad := e.notReady(g); bad != "" {
 			why += "; not Ready: " + bad
 		}
@@ -401,23 +409,25 @@ func (e *Engine) markOutdated() {
 		return
 	}
 	for _, g := range e.groups {
-		for _, m := range g.members {
-			if !m.old || m.tainted || m.phase != memberWaiting {
-				continue
-			}
-			n := e.w.nodes[m.node]
-			if n == nil {
-				continue
-			}
-			m.tainted = true
-			e.marked[m.node] = true
-			e.addOp(&op{purpose: forTaint, group: g, member: m, Effect: Effect{Verb: VerbPatchNode, Node: n.Name, Patch: &NodePatch{
-				UID:            n.UID,
-				AddTaint:       &model.Taint{Key: model.TaintOutdated, Effect: "PreferNoSchedule"},
-				SetAnnotations: map[string]string{model.AnnotationRotation: e.cfg.Rotation},
-			}}})
+		if len(g.untainted) > 0 {
+			g.untainted = slices.DeleteFunc(g.untainted, func(m *member) bool { return e.taint(g, m) })
 		}
 	}
+}
+
+// taint marks one outdated node; false: it is to be tried in a later Step.
+func (e *Engine) taint(g *group, m *member) bool {
+	n := e.w.nodes[m.node]
+	if m.phase != memberWaiting || n == nil {
+		return m.phase == memberGone
+	}
+	e.marked[m.node] = true
+	e.addOp(&op{purpose: forTaint, group: g, member: m, Effect: Effect{Verb: VerbPatchNode, Node: n.Name, Patch: &NodePatch{
+		UID:            n.UID,
+		AddTaint:       &model.Taint{Key: model.TaintOutdated, Effect: "PreferNoSchedule"},
+		SetAnnotations: map[string]string{model.AnnotationRotation: e.cfg.Rotation},
+	}}})
+	return true
 }
 
 // unmark takes our marks off the nodes that still carry them (only those that

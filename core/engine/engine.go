@@ -72,8 +72,9 @@ type Engine struct {
 	phase phase
 
 	groups     []*group
-	byInst     map[string]*member // members of all groups, by instance id
-	byProvider map[string]*member // the same, by provider id
+	byInst     map[string]*member   // members of all groups, by instance id
+	byProvider map[string]*member   // the same, by provider id
+	byNode     map[string][]*member // the same, by the name of their node
 	healthy    map[model.WorkloadKey]bool
 	started    bool
 	step       int // counts Steps: tells what came before what at one moment
@@ -97,14 +98,14 @@ type Engine struct {
 // whole cluster.
 func New(cfg Config) *Engine {
 	e := &Engine{cfg: cfg, w: newWorld(), byInst: make(map[string]*member),
-		byProvider: make(map[string]*member), marked: make(map[string]bool), patching: make(map[string]int),
+		byProvider: make(map[string]*member), byNode: make(map[string][]*member), marked: make(map[string]bool), patching: make(map[string]int),
 		pods: make(map[string]*podState), healthy: make(map[model.WorkloadKey]bool)}
 	e.mem, e.seq = cfg.Memory, cfg.Memory.LastSeq
 	if e.cfg.OpPrefix == "" {
 		e.cfg.OpPrefix = cfg.Rotation
 	}
 	for _, g := range cfg.Plan.Groups {
-		e.groups = append(e.groups, newGroup(g))
+		e.groups = append(e.groups, newGroup(g, cfg.Spec.Gates.NodeReady.StartupTaints))
 	}
 	return e
 }
@@ -138,6 +139,9 @@ func (e *Engine) Step(now time.Time, in Input) Ready {
 	e.sendOps()
 	e.planObserve()
 	e.tell()
+	for _, g := range e.groups {
+		g.sweep()
+	}
 	e.settle()
 	return e.out
 }

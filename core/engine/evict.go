@@ -59,13 +59,13 @@ func (e *Engine) startDrain(g *group, m *member) {
 	n := e.w.nodes[m.node]
 	if n == nil {
 		if e.cfg.DrainOnly {
-			m.phase = memberDrainedOnly
+			m.become(memberDrainedOnly)
 			return
 		}
 		e.terminate(g, m)
 		return
 	}
-	m.phase = memberCordoning
+	m.become(memberCordoning)
 	m.drain = drainState{}
 	p := &NodePatch{UID: n.UID}
 	if !e.cfg.DrainOnly {
@@ -91,7 +91,7 @@ func (e *Engine) cordoned(m *member) {
 	if m.phase != memberCordoning {
 		return
 	}
-	m.phase = memberDraining
+	m.become(memberDraining)
 	m.drain.began = e.now
 	m.drain.deadline = e.now.Add(e.cfg.Spec.Drain.Deadline)
 	m.drain.touched = make(map[model.WorkloadKey]bool)
@@ -108,7 +108,7 @@ func (e *Engine) dropDrain(m *member) {
 // evict asks for the evictions that are due on all nodes being drained.
 func (e *Engine) evict() {
 	for _, g := range e.groups {
-		for _, m := range g.members {
+		for _, m := range g.census.busy {
 			if m.phase == memberDraining {
 				e.evictNode(g, m)
 			}
@@ -327,7 +327,7 @@ func (e *Engine) blockedText(d *drainState) string {
 
 // endDrains sees which nodes are empty, and which took too long.
 func (e *Engine) endDrains(g *group) {
-	for _, m := range g.members {
+	for _, m := range g.census.busy {
 		if m.phase == memberDraining {
 			// A pod that was bound just before the cordon may not show yet.
 			// One that a person opened meanwhile, before our cordon was ever seen, is
@@ -360,7 +360,8 @@ func (e *Engine) drained(g *group, m *member) {
 	e.verifyLater(m)
 	if e.cfg.DrainOnly {
 		// The cordon is a person's from now on: no later run takes it off.
-		m.phase, m.drain.cordonedByUs = memberDrainedOnly, false
+		m.drain.cordonedByUs = false
+		m.become(memberDrainedOnly)
 		e.addOp(&op{purpose: forUnmark, group: g, member: m, Effect: Effect{Verb: VerbPatchNode, Node: m.node, Patch: &NodePatch{
 			UID: e.uid(m.node), DropAnnotations: []string{model.AnnotationRotation, model.AnnotationCordoned}}}})
 		return
@@ -379,6 +380,7 @@ func (e *Engine) verifyLater(m *member) {
 	}
 	slices.SortFunc(m.verify.touched, func(a, b model.WorkloadKey) int { return strings.Compare(a.String(), b.String()) })
 	m.drain.touched = nil
+	m.recount()
 }
 
 func (e *Engine) checkVerification(g *group, m *member) {
@@ -397,6 +399,7 @@ func (e *Engine) checkVerification(g *group, m *member) {
 	})
 	if v.OK {
 		m.verify.open = false
+		m.recount()
 		g.lastProgress = e.now
 		return
 	}
@@ -404,6 +407,7 @@ func (e *Engine) checkVerification(g *group, m *member) {
 		return
 	}
 	m.verify.open = false
+	m.recount()
 	msg := fmt.Sprintf("after the drain of %s, not healthy within %s: %s", m.label(), timeout, v.Evidence)
 	e.record(event.Event{Kind: event.GateFailed, Group: g.Name, Node: m.node, Code: "workloads", Message: msg})
 	e.halt(g, StatusGateFailed, "workloads", msg)
@@ -411,7 +415,7 @@ func (e *Engine) checkVerification(g *group, m *member) {
 
 // verified tells whether the workloads of all drained nodes are healthy.
 func (e *Engine) verified(g *group) bool {
-	for _, m := range g.members {
+	for _, m := range g.census.busy {
 		e.checkVerification(g, m)
 		if m.verify.open {
 			return false
@@ -472,7 +476,7 @@ func (e *Engine) nodeFailed(g *group, m *member, msg string) {
 func (e *Engine) failedNodes() int {
 	n := 0
 	for _, g := range e.groups {
-		n += g.count(func(m *member) bool { return m.old && m.phase == memberQuarantined })
+		n += g.census.old[memberQuarantined]
 	}
 	return n
 }
@@ -487,14 +491,15 @@ func (m *member) triedAgain() bool {
 // others are through: what blocked them may have passed.
 func (e *Engine) retryLast(g *group) bool {
 	found := false
-	for _, m := range g.members {
+	for _, m := range g.census.busy {
 		if !m.triedAgain() {
 			continue
 		}
 		if found = true; e.patching[m.node] > 0 || cordonLeft(m.n) {
 			continue // the cordon of its first try is still on its way off
 		}
-		m.retried, m.phase = true, memberWaiting
+		m.retried = true
+		m.become(memberWaiting)
 		e.record(event.Event{Kind: event.Waiting, Group: g.Name, Node: m.node, Instance: m.inst.ID, Code: "retry-last",
 			Message: fmt.Sprintf("%s is tried once more", m.label())})
 	}
@@ -516,7 +521,8 @@ func (e *Engine) quarantine(g *group, m *member, code, why string) {
 	e.dropDrain(m)
 	m.trouble = why
 	e.record(event.Event{Kind: event.NodeQuarantined, Group: g.Name, Node: m.node, Instance: m.inst.ID, Code: code, Message: why})
-	m.phase, m.retryable = memberQuarantined, code == "drain-deadline"
+	m.retryable = code == "drain-deadline"
+	m.become(memberQuarantined)
 	if m.leaving {
 		e.keepsSurge(g, why)
 	}
@@ -539,10 +545,10 @@ func (e *Engine) quarantine(g *group, m *member, code, why string) {
 // being patched, or many others are), where the room that they were to take is
 // gone meanwhile: somebody ended an instance, or a node went dark.
 func (e *Engine) callOff(g *group) {
-	if g.count(func(m *member) bool { return m.phase == memberCordoning }) == 0 {
+	if g.census.in[memberCordoning] == 0 {
 		return
 	}
-	usable := g.count(e.usable)
+	usable := g.census.usable
 	kept := e.ops[:0]
 	for _, o := range e.ops {
 		m := o.member
@@ -554,10 +560,8 @@ func (e *Engine) callOff(g *group) {
 		}
 		usable++
 		e.forget(o)
-		m.phase, m.leaving, m.startedAt, m.drain = memberReady, false, time.Time{}, drainState{}
-		if m.old {
-			m.phase = memberWaiting
-		}
+		m.leaving, m.startedAt, m.drain = false, time.Time{}, drainState{}
+		m.rest()
 		e.record(event.Event{Kind: event.Waiting, Group: g.Name, Node: m.node, Instance: m.inst.ID, Code: "postponed",
 			Message: fmt.Sprintf("%s is not drained yet: others went missing before it was cordoned", m.label())})
 	}
@@ -568,7 +572,7 @@ func (e *Engine) callOff(g *group) {
 // terminate ends a drained instance.
 func (e *Engine) terminate(g *group, m *member) {
 	shrink := e.shrinks(g, m)
-	m.phase = memberTerminating
+	m.become(memberTerminating)
 	surge := g.surge
 	if shrink {
 		g.surge--

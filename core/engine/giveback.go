@@ -10,7 +10,7 @@ import (
 // giveBack takes surge back that no old instance took with it. True once none
 // is left or nothing more can be done.
 func (e *Engine) giveBack(g *group) bool {
-	if g.surging || slices.ContainsFunc(g.members, func(m *member) bool {
+	if g.surging || slices.ContainsFunc(g.census.busy, func(m *member) bool {
 		return m.leaving && m.phase != memberGone && m.phase != memberQuarantined
 	}) {
 		return false
@@ -30,14 +30,14 @@ func (e *Engine) giveBack(g *group) bool {
 	}
 	late := !g.heldSince.IsZero() && e.after(g.heldSince, timeout)
 	victims, surplus := e.victims(g), e.surplus(g)
-	usable := g.count(e.usable)
+	usable := g.census.usable
 	taken, owed := 0, extra > 0
 	for _, m := range victims {
 		if taken >= extra {
 			break
 		}
 		switch {
-		case e.usable(m) && usable <= g.base-g.Unavailable:
+		case m.usable() && usable <= g.base-g.Unavailable:
 			// The others are not up. One of another zone in its place would leave the
 			// zones uneven, and a provider that evens them out drains nothing: rather
 			// wait for those that boot.
@@ -45,7 +45,7 @@ func (e *Engine) giveBack(g *group) bool {
 				extra = taken
 			}
 			continue
-		case e.usable(m):
+		case m.usable():
 			usable--
 		case !m.ours && m.phase == memberBooting && !late:
 			continue // it was there before, and may come back

@@ -367,7 +367,7 @@ func (s *script) step(in engine.Input) {
 		in = d
 	}
 	r := s.eng.Step(s.toy.now, in)
-	for _, problem := range s.check.after(in, r) {
+	for _, problem := range append(s.check.after(in, r), s.eng.Audit()...) {
 		s.t.Errorf("at %s: %s", s.toy.now.Sub(epoch), problem)
 	}
 	s.print(r)

@@ -26,7 +26,9 @@ const (
 type group struct {
 	plan.Group
 	phase   groupPhase
-	members []*member      // all instances, in the order of the plan, then of their launch
+	members []*member // the instances that there are, in the order of the plan, then of their launch
+	places  int       // members that there ever were
+	census  census
 	planned map[string]int // instance id -> its place in Nodes
 	base    int            // the group's own size, as the last snapshot shows it
 	surge   int            // extra instances in force, as the provider confirmed
@@ -35,23 +37,31 @@ type group struct {
 	surging             bool // a SetSurge is on its way
 	restoring, restored bool
 
-	canaryAt      time.Time // when the canary was through; zero: not yet
-	wave          []*member // batch mode: the nodes of this wave
-	waveEnded     time.Time // when it was first seen to be over; zero: it is not
-	starvedSince  time.Time // since when nothing but missing nodes holds it up; zero: it is not so
-	heldSince     time.Time // since when surge could not be given back for want of usable nodes
-	slowestBoot   time.Duration
-	resizedStep   int // the Step in which the last change of its capacity was answered
-	waves         int
-	lastDrainEnd  time.Time
-	lastProgress  time.Time
-	daemonSets    []model.WorkloadKey // expected on every node of the group
+	canaryAt     time.Time // when the canary was through; zero: not yet
+	wave         []*member // batch mode: the nodes of this wave
+	waveEnded    time.Time // when it was first seen to be over; zero: it is not
+	starvedSince time.Time // since when nothing but missing nodes holds it up; zero: it is not so
+	heldSince    time.Time // since when surge could not be given back for want of usable nodes
+	slowestBoot  time.Duration
+	resizedStep  int // the Step in which the last change of its capacity was answered
+	waves        int
+	lastDrainEnd time.Time
+	lastProgress time.Time
+	daemonSets   []model.WorkloadKey // expected on every node of the group
+	// replaced and fallen are what is asked of members that were dropped: how many
+	// old ones, and which replacements that had been no good. firstThrough: one of
+	// the former was ended by us.
+	replaced      int
+	fallen        []*member
+	firstThrough  bool
+	untainted     []*member // old members that may need the taint
+	startupTaints []string
 	giveBackStuck bool
 	trouble       string // why something was left behind; for the summary
 }
 
-func newGroup(p plan.Group) *group {
-	g := &group{Group: p, base: p.Size, prepared: p.HeldBy != "", planned: make(map[string]int, len(p.Nodes))}
+func newGroup(p plan.Group, startupTaints []string) *group {
+	g := &group{Group: p, startupTaints: startupTaints, base: p.Size, prepared: p.HeldBy != "", planned: make(map[string]int, len(p.Nodes))}
 	for i, n := range p.Nodes {
 		g.planned[n.Instance] = i
 	}
@@ -158,8 +168,7 @@ func (e *Engine) stepGroup(g *group) {
 			return
 		}
 		g.phase = groupFinished
-		replaced, quarantined := g.count(func(m *member) bool { return m.old && m.phase == memberGone }),
-			g.count(func(m *member) bool { return m.phase == memberQuarantined || m.phase == memberBad })
+		replaced, quarantined := g.replaced+g.census.old[memberGone], g.census.in[memberQuarantined]+g.census.in[memberBad]
 		e.record(event.Event{Kind: event.GroupFinished, Group: g.Name,
 			Message: fmt.Sprintf("%d node(s) replaced", replaced),
 			Data:    map[string]string{"replaced": fmt.Sprint(replaced), "quarantined": fmt.Sprint(quarantined)}})
@@ -170,7 +179,7 @@ func (e *Engine) stepGroup(g *group) {
 // wantSurge asks for the extra instances once. A surge that an earlier run
 // left is in force already and is used.
 func (e *Engine) wantSurge(g *group) {
-	want := min(g.Surge, g.count(func(m *member) bool { return m.old && m.phase == memberWaiting }))
+	want := min(g.Surge, g.census.old[memberWaiting])
 	if g.surging || g.surge >= want || g.waves > 0 || g.begun() || e.cfg.DrainOnly {
 		return
 	}
@@ -186,15 +195,12 @@ func (e *Engine) wantSurge(g *group) {
 
 // begun tells whether we have begun to replace an old instance: from then on
 // the surge only shrinks. What others ended does not count.
-func (g *group) begun() bool {
-	return slices.ContainsFunc(g.members, func(m *member) bool { return m.old && !m.startedAt.IsZero() })
-}
+func (g *group) begun() bool { return g.census.started > 0 }
 
 // through tells whether no old instance is left to replace.
 func (e *Engine) through(g *group) bool {
-	return !g.surging && !slices.ContainsFunc(g.members, func(m *member) bool {
-		return m.old && m.phase != memberGone && m.phase != memberQuarantined && m.phase != memberDrainedOnly
-	}) && e.arrived(g)
+	old := &g.census.old
+	return !g.surging && old[memberWaiting]+old[memberCordoning]+old[memberDraining]+old[memberTerminating] == 0 && e.arrived(g)
 }
 
 // arrived tells whether every replacement has come up or been given up.
@@ -202,8 +208,8 @@ func (e *Engine) arrived(g *group) bool {
 	if e.cfg.DrainOnly {
 		return true
 	}
-	return !slices.ContainsFunc(g.members, func(m *member) bool { return m.ours && m.phase == memberBooting }) &&
-		e.live(g) >= g.base+g.surge
+	return e.live(g) >= g.base+g.surge && (g.census.in[memberBooting] == 0 ||
+		!slices.ContainsFunc(g.census.busy, func(m *member) bool { return m.ours && m.phase == memberBooting }))
 }
 
 // restore puts the group's own settings back.
@@ -248,16 +254,6 @@ func (e *Engine) expectedDaemonSets(g *group) []model.WorkloadKey {
 	return out
 }
 
-func (g *group) count(f func(*member) bool) int {
-	n := 0
-	for _, m := range g.members {
-		if f(m) {
-			n++
-		}
-	}
-	return n
-}
-
 // conclude begins the end: all groups have ended by themselves.
 func (e *Engine) conclude() {
 	e.phase = phaseTidying
@@ -265,6 +261,11 @@ func (e *Engine) conclude() {
 	replaced, left, bad := 0, 0, 0
 	var trouble, kept []string
 	for _, g := range e.groups {
+		replaced += g.replaced
+		for _, m := range g.fallen {
+			bad++
+			trouble = append(trouble, m.trouble)
+		}
 		for _, m := range g.members {
 			switch {
 			case m.phase == memberQuarantined:

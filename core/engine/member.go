@@ -24,19 +24,22 @@ const (
 	memberBooting                        // new: not Ready yet
 	memberReady                          // new: Ready and initialized
 	memberBad                            // new: never joined, never Ready, or outdated
+	memberPhases                         // how many there are
 )
 
 // member is one instance of a group.
 type member struct {
-	inst model.Instance
-	node string // its node's name; empty: not joined
+	g       *group
+	place   int      // in the order of the group's members
+	counted standing // what the group's census holds of it
+	inst    model.Instance
+	node    string // its node's name; empty: not joined
 	// n is the node as it is, nil where there is none; join keeps it current.
 	n     *model.Node
 	old   bool // the plan replaces it
 	ours  bool // it came up during the rotation
 	phase memberPhase
 
-	tainted bool // the taint was asked for
 	leaving bool // new, and given back: drained, then terminated with shrink
 	drain   drainState
 	verify  verification
@@ -99,7 +102,8 @@ func (e *Engine) takeSnapshot(s *Snapshot) {
 func (e *Engine) groupGone(g *group) {
 	e.halt(g, StatusStopped, "group-gone", fmt.Sprintf("group %s no longer exists at the provider: somebody deleted it", g.Name))
 	for _, m := range g.members {
-		m.phase, m.leaving = memberGone, false
+		m.leaving = false
+		m.become(memberGone)
 	}
 	g.phase, g.surge, g.prepared = groupFinished, 0, false
 }
@@ -137,6 +141,7 @@ func (e *Engine) takeInstances(g *group, now []model.Instance, first bool) {
 		}
 		wasOutdated := m.inst.Outdated()
 		m.inst = in
+		m.recount()
 		e.byProvider[in.ProviderID] = m
 		switch {
 		case in.State == model.InstanceTerminating && m.phase != memberTerminating && m.phase != memberGone:
@@ -147,7 +152,7 @@ func (e *Engine) takeInstances(g *group, now []model.Instance, first bool) {
 		}
 	}
 	if first {
-		slices.SortFunc(g.members, func(a, b *member) int {
+		g.rearrange(func(a, b *member) int {
 			return cmp.Or(cmp.Compare(g.order(a), g.order(b)), cmp.Compare(a.inst.ID, b.inst.ID))
 		})
 	}
@@ -187,7 +192,11 @@ func (e *Engine) adopt(g *group, in model.Instance, first bool) *member {
 	}
 	e.byInst[in.ID] = m
 	e.byProvider[in.ProviderID] = m
-	g.members = append(g.members, m)
+	g.enlist(m)
+	if m.old && !first {
+		g.untainted = append(g.untainted, m)
+	}
+	e.bind(m, m.node)
 	if m.ours && m.phase == memberBooting && !first {
 		g.lastProgress = e.now
 		e.record(event.Event{Kind: event.ReplacementLaunched, Group: g.Name, Instance: in.ID,
@@ -201,7 +210,8 @@ func (e *Engine) adopt(g *group, in model.Instance, first bool) *member {
 
 // outdatedReplacement halts: every further replacement would be outdated too.
 func (e *Engine) outdatedReplacement(g *group, m *member) {
-	m.phase, m.wasBad = memberBad, true
+	m.wasBad = true
+	m.become(memberBad)
 	m.trouble = fmt.Sprintf("replacement %s of group %s is itself outdated: %s", m.inst.ID, g.Name, m.inst.Reasons[0].Message)
 	e.record(event.Event{Kind: event.ReplacementBad, Group: g.Name, Instance: m.inst.ID, Code: "outdated", Message: m.trouble})
 	e.halt(g, StatusStopped, "outdated-replacement", m.trouble+"; correct the group's template first")
@@ -210,7 +220,7 @@ func (e *Engine) outdatedReplacement(g *group, m *member) {
 // endedByOthers takes note of an instance that somebody else terminates.
 func (e *Engine) endedByOthers(g *group, m *member) {
 	e.dropDrain(m)
-	m.phase = memberTerminating
+	m.become(memberTerminating)
 	m.trouble = fmt.Sprintf("%s is being terminated by somebody else", m.label())
 }
 
@@ -227,38 +237,96 @@ func (e *Engine) gone(g *group, m *member) {
 		}
 		e.record(ev)
 	}
-	m.phase = memberGone
+	m.become(memberGone)
+	e.unbind(m)
 	g.lastProgress = e.now
 }
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%.1f", d.Seconds()) }
 
-// join binds nodes to members, and sees which are Ready.
+// join binds nodes to members, and sees which are Ready. It looks at those whose
+// node has changed, and at those that boot: they wait for pods of their node as
+// well. After a look at the provider it goes through all of them.
 func (e *Engine) join(in *Input) {
 	e.strangers(in.Nodes)
-	nodes := len(in.Nodes)+len(in.NodesGone) > 0 || in.Snapshot != nil
+	var look []*member
+	for i := range in.Nodes {
+		look = append(look, e.byNode[in.Nodes[i].Name]...)
+		if m := e.byProvider[in.Nodes[i].ProviderID]; m != nil {
+			look = append(look, m)
+		}
+	}
+	for _, name := range in.NodesGone {
+		look = append(look, e.byNode[name]...)
+	}
+	slices.SortFunc(look, func(a, b *member) int { return cmp.Compare(a.place, b.place) })
 	for _, g := range e.groups {
-		if g.phase == groupFinished {
-			continue
-		}
-		for _, m := range g.members {
-			if m.phase == memberGone {
-				continue
+		switch {
+		case g.phase == groupFinished:
+		case in.Snapshot != nil:
+			for _, m := range g.members {
+				if m.phase != memberGone {
+					e.joinMember(g, m)
+				}
 			}
-			// One that boots waits for pods of its node as well.
-			if nodes || m.phase == memberBooting || m.phase == memberBad {
-				e.joinMember(g, m)
+		default:
+			e.joinSome(g, look)
+		}
+	}
+}
+
+// joinSome goes through the members that boot, and those of look that are the
+// group's, in the order of the group's members.
+func (e *Engine) joinSome(g *group, look []*member) {
+	var due []*member
+	for _, m := range look {
+		if m.g == g {
+			due = append(due, m)
+		}
+	}
+	changed := len(due)
+	if g.census.in[memberBooting]+g.census.in[memberBad] > 0 {
+		for _, m := range g.census.busy {
+			if m.phase == memberBooting || m.phase == memberBad {
+				due = append(due, m)
 			}
 		}
+	}
+	if changed > 0 && changed < len(due) {
+		slices.SortFunc(due, func(a, b *member) int { return cmp.Compare(a.place, b.place) })
+	}
+	for _, m := range slices.Compact(due) {
+		if m.phase != memberGone {
+			e.joinMember(g, m)
+		}
+	}
+}
+
+// bind takes note of which node is the member's.
+func (e *Engine) bind(m *member, node string) {
+	if m.node != "" {
+		e.unbind(m)
+	}
+	if m.node = node; node != "" {
+		e.byNode[node] = append(e.byNode[node], m)
+	}
+}
+
+// unbind forgets it: the node is of no interest to the member any more.
+func (e *Engine) unbind(m *member) {
+	of := slices.DeleteFunc(e.byNode[m.node], func(o *member) bool { return o == m })
+	if e.byNode[m.node] = of; len(of) == 0 {
+		delete(e.byNode, m.node)
 	}
 }
 
 func (e *Engine) joinMember(g *group, m *member) {
 	name, joined := e.w.nodeOf[m.inst.ProviderID]
-	if joined {
-		m.node = name
+	if joined && name != m.node {
+		e.bind(m, name)
 	}
 	m.n = e.w.nodes[m.node]
+	m.recount()
 	switch m.phase {
 	case memberTerminating:
 		// The cloud controller removes the node once the instance is gone.
@@ -270,7 +338,8 @@ func (e *Engine) joinMember(g *group, m *member) {
 		if !joined || m.ours && m.inst.Outdated() || !e.initialized(g, m).OK {
 			return
 		}
-		m.phase, m.wasBad, m.flapped = memberReady, false, false
+		m.wasBad, m.flapped = false, false
+		m.become(memberReady)
 		g.lastProgress = e.now
 		if m.ours && !m.booted { // one that comes back is no replacement more
 			m.booted = true
@@ -282,7 +351,8 @@ func (e *Engine) joinMember(g *group, m *member) {
 	case memberReady:
 		// A node that stops being Ready no longer counts, and has as long as a new one.
 		if n := e.w.nodes[m.node]; n == nil || !n.Ready {
-			m.phase, m.firstSeen, m.flapped = memberBooting, e.now, m.ours
+			m.firstSeen, m.flapped = e.now, m.ours
+			m.become(memberBooting)
 		}
 	case memberCordoning, memberDraining:
 		e.watchCordon(g, m)
@@ -342,12 +412,13 @@ func (m *member) launched() time.Time {
 // checkReplacements gives up new instances that did not become Ready in time.
 func (e *Engine) checkReplacements(g *group) {
 	timeout := e.cfg.Spec.Gates.NodeReady.Timeout
-	for _, m := range g.members {
+	for _, m := range g.census.busy {
 		if !m.ours || m.phase != memberBooting || !e.after(m.firstSeen, timeout) {
 			continue
 		}
 		v := e.initialized(g, m)
-		m.phase, m.wasBad = memberBad, true
+		m.wasBad = true
+		m.become(memberBad)
 		code := "never-ready"
 		if e.w.nodes[m.node] == nil {
 			code = "never-joined"

@@ -86,7 +86,7 @@ func (e *Engine) expecting() bool {
 		if g.surging {
 			return true
 		}
-		for _, m := range g.members {
+		for _, m := range g.census.busy {
 			if m.ours && m.phase == memberBooting || m.phase == memberTerminating {
 				return true
 			}

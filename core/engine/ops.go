@@ -242,7 +242,7 @@ func (e *Engine) failed(o *op, err *Error) {
 		}
 		o.member.trouble = err.Message
 		if o.member.phase == memberTerminating {
-			o.member.phase = memberQuarantined
+			o.member.become(memberQuarantined)
 			if o.Shrink {
 				o.group.surge++
 			}
@@ -271,10 +271,11 @@ func (e *Engine) failed(o *op, err *Error) {
 		switch {
 		case o.member.phase != memberCordoning: // it has been called off meanwhile
 		case o.member.leaving:
-			o.member.phase, o.member.trouble = memberQuarantined, err.Message
+			o.member.trouble = err.Message
+			o.member.become(memberQuarantined)
 			e.keepsSurge(o.group, err.Message)
 		default:
-			o.member.phase = memberWaiting
+			o.member.become(memberWaiting)
 		}
 	case forRestore:
 		o.group.restored = true

@@ -338,7 +338,7 @@ func (s *sim) step(in engine.Input) {
 			s.journal = append(s.journal, ev)
 		}
 	}
-	for _, p := range s.check.after(in, r) {
+	for _, p := range append(s.check.after(in, r), s.eng.Audit()...) {
 		s.bad("%s", p)
 	}
 	s.wake, s.result = r.WakeAt, r.Done

@@ -88,15 +88,13 @@ func (e *Engine) beginStop(s stopping) {
 func (e *Engine) freeze() {
 	e.dropUnsent()
 	for _, g := range e.groups {
-		for _, m := range g.members {
+		for _, m := range g.census.busy {
 			if m.phase != memberCordoning && m.phase != memberDraining {
 				continue
 			}
 			e.dropDrain(m)
-			m.phase, m.leaving = memberReady, false
-			if m.old {
-				m.phase = memberWaiting
-			}
+			m.leaving = false
+			m.rest()
 		}
 		if g.phase == groupWaiting {
 			g.phase = groupFinished

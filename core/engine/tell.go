@@ -32,7 +32,7 @@ func (e *Engine) waitsFor(g *group) string {
 	var parts []string
 	add := func(what string, in func(*member) bool) {
 		var names []string
-		for _, m := range g.members {
+		for _, m := range g.census.busy {
 			if in(m) {
 				names = append(names, m.label())
 			}
