@@ -31,6 +31,7 @@ type layer struct {
 // test: a new package takes its place in the order on purpose.
 var layers = []layer{
 	{dir: "core/model"},
+	{dir: "core/bound"},
 	{dir: "core/event", own: []string{"core/model"}},
 	{dir: "core/drain", own: []string{"core/model", "core/event"}},
 	{dir: "core/gate", own: []string{"core/model", "core/event"}},
@@ -41,12 +42,12 @@ var layers = []layer{
 	{dir: "core/config", own: []string{"core/model", "core/plan"},
 		third: []string{"github.com/spf13/", "go.yaml.in/yaml/"}},
 	{dir: "core/runtime", own: []string{"core/model", "core/event", "core/plan", "core/engine"}},
-	{dir: "core/sim", own: []string{"core/model", "core/event", "core/plan", "core/drain", "core/gate", "core/engine", "core/runtime"}},
+	{dir: "core/sim", own: []string{"core/model", "core/bound", "core/event", "core/plan", "core/drain", "core/gate", "core/engine", "core/runtime"}},
 	{dir: "core/kube", own: []string{"core/model", "core/event", "core/plan", "core/engine", "core/runtime", "core/journal"},
 		third: []string{"k8s.io/", "sigs.k8s.io/", "github.com/go-logr/logr"}},
 	{dir: "core/host", own: []string{"core/model", "core/event", "core/plan", "core/engine", "core/runtime", "drivers/sdk/..."},
 		third: []string{"github.com/hashicorp/", "google.golang.org/"}},
-	{dir: "core", own: []string{"core/model", "core/event", "core/plan", "core/drain", "core/gate", "core/engine",
+	{dir: "core", own: []string{"core/model", "core/bound", "core/event", "core/plan", "core/drain", "core/gate", "core/engine",
 		"core/journal", "core/runtime", "core/kube", "core/host"},
 		third: []string{"github.com/hashicorp/go-hclog"}},
 	{dir: "drivers/sdk", own: []string{"drivers/sdk/..."},
