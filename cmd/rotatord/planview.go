@@ -69,6 +69,7 @@ func writePlan(w io.Writer, p *plan.Plan, diagnostics []model.Diagnostic) error 
 			}
 		}
 	}
+	findings(&b, "Notes", p.Notes)
 	findings(&b, "Warnings", p.Warnings)
 	findings(&b, "Refused", p.Refusals)
 	_, err := io.WriteString(w, b.String())

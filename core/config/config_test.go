@@ -84,10 +84,11 @@ func TestDefaults(t *testing.T) {
 		Driver: plan.Driver{Timeout: 2 * time.Minute},
 		Select: plan.Select{Roles: []string{"node"}},
 		Strategy: plan.Strategy{
-			Mode: "rolling", MaxSurge: "1", MaxUnavailable: "0", GroupsAtOnce: 1, OnFailure: plan.FailureAbort, MaxFailed: 3, OnSignal: plan.SignalKeep,
+			Mode: "rolling", MaxSurge: "1", MaxUnavailable: "0", GroupsAtOnce: 1, OnFailure: plan.FailureAbort, MaxFailed: 3, OnSignal: plan.SignalKeep, AutoscalerShield: true,
 			Canary: plan.Canary{Enabled: true},
 		},
-		Drain: plan.Drain{Deadline: 15 * time.Minute, OnDeadline: "fail", UnmanagedPods: "refuse", MaxEvictions: 50},
+		Drain: plan.Drain{Deadline: 15 * time.Minute, OnDeadline: "fail", UnmanagedPods: "refuse", MaxEvictions: 50, ExcludeFromLoadBalancers: true,
+			QuiesceTimeout: 10 * time.Minute, OnQuiesceTimeout: plan.QuiesceContinue},
 		Gates: plan.Gates{
 			NodeReady: plan.NodeReadyGate{Timeout: 15 * time.Minute},
 			Workloads: plan.WorkloadsGate{Enabled: true, Timeout: 10 * time.Minute},
@@ -134,9 +135,10 @@ strategy:
   maxInFlight: 7
   groupsAtOnce: 3
   batchSize: 4
+  autoscalerShield: false
   canary: {enabled: true, bake: 5m}
   waits: {betweenBatches: 1m, betweenDrains: 2m, betweenEvictions: 1500ms}
-drain: {deadline: 20m, retries: 3, onDeadline: skip, gracePeriod: 90s, unmanagedPods: evict, maxEvictions: 9}
+drain: {deadline: 20m, retries: 3, onDeadline: skip, gracePeriod: 90s, unmanagedPods: evict, maxEvictions: 9, excludeFromLoadBalancers: false, quiesceTimeout: 7m, onQuiesceTimeout: fail}
 gates:
   nodeReady: {timeout: 7m, startupTaints: [node.example.com/wait]}
   workloads: {enabled: false, timeout: 1h}
@@ -160,7 +162,8 @@ report: {dir: r}
 		Strategy: plan.Strategy{Mode: plan.ModeBatch, MaxSurge: "25%", MaxUnavailable: "2", MaxInFlight: 7, GroupsAtOnce: 3, BatchSize: 4, OnFailure: plan.FailureAbort, MaxFailed: 3, OnSignal: plan.SignalKeep,
 			Canary: plan.Canary{Enabled: true, Bake: 5 * time.Minute},
 			Waits:  plan.Waits{BetweenBatches: time.Minute, BetweenDrains: 2 * time.Minute, BetweenEvictions: 1500 * time.Millisecond}},
-		Drain: plan.Drain{Deadline: 20 * time.Minute, Retries: 3, OnDeadline: plan.DeadlineSkip, GracePeriod: 90 * time.Second, UnmanagedPods: plan.UnmanagedEvict, MaxEvictions: 9},
+		Drain: plan.Drain{Deadline: 20 * time.Minute, Retries: 3, OnDeadline: plan.DeadlineSkip, GracePeriod: 90 * time.Second, UnmanagedPods: plan.UnmanagedEvict, MaxEvictions: 9,
+			QuiesceTimeout: 7 * time.Minute, OnQuiesceTimeout: plan.QuiesceFail},
 		Gates: plan.Gates{
 			NodeReady: plan.NodeReadyGate{Timeout: 7 * time.Minute, StartupTaints: []string{"node.example.com/wait"}},
 			Workloads: plan.WorkloadsGate{Enabled: false, Timeout: time.Hour}},
@@ -206,7 +209,7 @@ func TestParseRefuses(t *testing.T) {
 		"a list for a text": {header + "cluster: [demo]\ndriver: {name: eks}\n", []string{
 			"f.yaml:3:10: cluster: a list, where a string is needed"}},
 		"a text for a section": {minimal + "drain: 15m\n", []string{
-			`f.yaml:5:8: drain: "15m", where a mapping with deadline, gracePeriod, maxEvictions, onDeadline, retries or unmanagedPods is needed`}},
+			`f.yaml:5:8: drain: "15m", where a mapping with deadline, excludeFromLoadBalancers, gracePeriod, maxEvictions, onDeadline, onQuiesceTimeout, quiesceTimeout, retries or unmanagedPods is needed`}},
 		"a text for a list": {minimal + "select: {groups: workers}\n", []string{
 			`f.yaml:5:18: select.groups: "workers", where a list is needed: write [workers]`}},
 		"a text for a number": {minimal + "strategy: {groupsAtOnce: two}\n", []string{

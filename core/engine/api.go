@@ -103,6 +103,11 @@ type NodePatch struct {
 	Unschedulable   *bool             // cordon or uncordon
 	SetAnnotations  map[string]string // under model.Prefix only
 	DropAnnotations []string
+	// Shield keeps the cluster autoscaler from removing the node, or takes that
+	// back; Exclude takes it out of the load balancers of Services, or takes that
+	// back. What somebody else set, or changes meanwhile, is left as it is: see
+	// Metadata.
+	Shield, Exclude *bool
 }
 
 // Outcome of one effect.

@@ -426,6 +426,7 @@ func (e *Engine) taint(g *group, m *member) bool {
 		UID:            n.UID,
 		AddTaint:       &model.Taint{Key: model.TaintOutdated, Effect: "PreferNoSchedule"},
 		SetAnnotations: map[string]string{model.AnnotationRotation: e.cfg.Rotation},
+		Shield:         e.shield(),
 	}}})
 	return true
 }
@@ -453,6 +454,7 @@ func (e *Engine) unmark(keep func(node string) bool) bool {
 			continue
 		}
 		p := &NodePatch{UID: n.UID, RemoveTaint: model.TaintOutdated, DropAnnotations: []string{model.AnnotationRotation}}
+		e.takeBack(p, n)
 		// A cordon that a person set stays: only ours carries the annotation. The two
 		// go together or not at all: this patch may land late, on a node that a later
 		// run has cordoned.

@@ -30,6 +30,7 @@ type checker struct {
 	asked     map[string]model.BudgetKey // evictions not answered, by pod UID
 	leaving   map[string]bool            // nodes that we cordoned
 	person    map[string]bool            // nodes that a person cordoned
+	theirs    map[string]string          // nodes' marks that others set, by name
 	base      map[string]int             // the smallest size that each group had
 	groupOf   map[string]string          // provider id -> group
 	surge     map[string]int             // the largest allowed
@@ -40,12 +41,15 @@ type checker struct {
 func newChecker(t *toy, p *plan.Plan) *checker {
 	c := &checker{toy: t, plan: p, intents: map[string]bool{}, ended: map[string]string{}, nodes: map[string]model.Node{},
 		budgets: map[model.BudgetKey]model.Budget{}, asked: map[string]model.BudgetKey{}, leaving: map[string]bool{},
-		person: map[string]bool{}, base: map[string]int{}, groupOf: map[string]string{}, surge: map[string]int{}, available: map[string]int{}}
+		person: map[string]bool{}, theirs: map[string]string{}, base: map[string]int{}, groupOf: map[string]string{}, surge: map[string]int{}, available: map[string]int{}}
 	for _, g := range p.Groups {
 		c.surge[g.ID], c.available[g.ID] = max(g.Surge, g.LeftSurge), g.Unavailable
 	}
 	for name, n := range t.nodes {
 		c.person[name] = n.Unschedulable && n.Annotations[model.AnnotationCordoned] == ""
+		if n.Annotations[model.AnnotationShielded] == "" {
+			c.theirs[name] = theirMarks(n)
+		}
 	}
 	return c
 }
@@ -244,5 +248,20 @@ func (c *checker) end(r *engine.Result, bad func(string, ...any)) {
 		if n.Unschedulable != c.person[name] && !c.drainOnly {
 			bad("node %s: cordoned %v, by a person %v", name, n.Unschedulable, c.person[name])
 		}
+		if now := theirMarks(n); now != c.theirs[name] {
+			bad("node %s has the marks %q of others, and had %q", name, now, c.theirs[name])
+		}
 	}
+}
+
+// theirMarks are the marks for others that the node carries, whoever set them.
+func theirMarks(n *model.Node) string {
+	var marks []string
+	if v, ok := n.Annotations[model.AnnotationScaleDownDisabled]; ok {
+		marks = append(marks, "scale-down-disabled="+v)
+	}
+	if v, ok := n.Labels[model.LabelExcludeFromLoadBalancers]; ok {
+		marks = append(marks, "excluded="+v)
+	}
+	return strings.Join(marks, ",")
 }

@@ -168,7 +168,7 @@ func (e *Engine) releaseNew() {
 		surplus := e.surplus(g)
 		for _, m := range g.members {
 			needed := len(g.Nodes) > 0 || cordonLeft(e.w.nodes[m.node]) && surplus[m.inst.Zone] == 0
-			if needed && !m.old && e.marked[m.node] {
+			if needed && !m.old && e.marked[m.node] && !onlyShielded(e.w.nodes[m.node]) {
 				early[m.node] = true
 			}
 		}

@@ -80,6 +80,9 @@ func (e *Engine) startDrain(g *group, m *member) {
 			p.SetAnnotations[model.AnnotationCordoned] = "true"
 		}
 	}
+	if e.excludes() {
+		p.Exclude = goal(true)
+	}
 	e.marked[n.Name] = true
 	e.record(event.Event{Kind: event.NodeDraining, Group: g.Name, Instance: m.inst.ID, Node: m.node,
 		Data: map[string]string{"cordoned-before": fmt.Sprint(n.Unschedulable && !m.drain.cordonedByUs)}})
@@ -527,12 +530,20 @@ func (e *Engine) quarantine(g *group, m *member, code, why string) {
 		e.keepsSurge(g, why)
 	}
 	n := e.w.nodes[m.node]
-	if n == nil || !m.drain.cordonedByUs && n.Annotations[model.AnnotationCordoned] == "" {
+	if n == nil {
+		return
+	}
+	p := &NodePatch{UID: n.UID}
+	e.takeBackExclusion(p, n)
+	ours := m.drain.cordonedByUs || n.Annotations[model.AnnotationCordoned] != ""
+	if !ours && p.Exclude == nil {
 		return
 	}
 	// Where a person has taken the cordon off, the annotation goes all the same:
 	// the next cordon may be that person's.
-	p := &NodePatch{UID: n.UID, DropAnnotations: []string{model.AnnotationCordoned}}
+	if ours {
+		p.DropAnnotations = []string{model.AnnotationCordoned}
+	}
 	if m.drain.cordonedByUs {
 		schedulable := false
 		p.Unschedulable = &schedulable

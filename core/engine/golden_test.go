@@ -317,6 +317,12 @@ func (s *script) mark(n *model.Node, how []string) {
 		case "ours": // cordoned by an earlier run
 			n.Unschedulable = true
 			n.Annotations = map[string]string{model.AnnotationRotation: "r0", model.AnnotationCordoned: "true"}
+		case "kept": // from the cluster autoscaler, by a person
+			n.Annotations = merged(n.Annotations, map[string]*string{model.AnnotationScaleDownDisabled: new("true")})
+		case "shielded": // by an earlier run
+			n.Annotations = merged(n.Annotations, map[string]*string{model.AnnotationScaleDownDisabled: new("true"), model.AnnotationShielded: new(model.Absent)})
+		case "excluded": // by a person, from load balancers
+			n.Labels = merged(n.Labels, map[string]*string{model.LabelExcludeFromLoadBalancers: new("")})
 		default:
 			s.t.Fatalf("node: unknown word %q", h)
 		}
@@ -345,6 +351,8 @@ func (s *script) set(o optionMap, cfg *engine.Config) {
 		"workloadTimeout": func(v string) { ga.Workloads.Timeout = duration(v) },
 		"nodes":           func(v string) { s.spec.Select.Nodes = strings.Split(v, ",") },
 		"roles":           func(v string) { s.spec.Select.Roles = strings.Split(v, ",") },
+		"shield":          func(v string) { st.AutoscalerShield = v == "yes" },
+		"exclude":         func(v string) { dr.ExcludeFromLoadBalancers = v == "yes" },
 		"drainOnly":       func(v string) { cfg.DrainOnly, s.spec.Select.Nodes = true, []string{v} },
 	}
 	for _, k := range slices.Sorted(maps.Keys(o)) {
@@ -450,6 +458,14 @@ func patchText(p *engine.NodePatch) string {
 	}
 	if p.Unschedulable != nil {
 		words = append(words, map[bool]string{true: "cordon", false: "uncordon"}[*p.Unschedulable])
+	}
+	for _, m := range []struct {
+		goal *bool
+		name string
+	}{{p.Shield, "shield"}, {p.Exclude, "exclude"}} {
+		if m.goal != nil {
+			words = append(words, map[bool]string{true: "+", false: "-"}[*m.goal]+m.name)
+		}
 	}
 	for _, k := range slices.Sorted(maps.Keys(p.SetAnnotations)) {
 		words = append(words, "+"+strings.TrimPrefix(k, model.Prefix))
@@ -606,6 +622,9 @@ func (s *script) world() {
 				}
 			}
 			fmt.Fprintf(&s.out, " ready=%v cordoned=%v marked=%v pods=%s", n.Ready, n.Unschedulable, n.Marked(), strings.Join(pods, ","))
+			if v := theirMarks(n); v != "" {
+				fmt.Fprintf(&s.out, " others=%s", v)
+			}
 		}
 		s.out.WriteString("\n")
 	}

@@ -40,9 +40,11 @@ type member struct {
 	ours  bool // it came up during the rotation
 	phase memberPhase
 
-	leaving bool // new, and given back: drained, then terminated with shrink
-	drain   drainState
-	verify  verification
+	// shielded: new, and the cluster autoscaler was asked to leave it alone.
+	shielded bool
+	leaving  bool // new, and given back: drained, then terminated with shrink
+	drain    drainState
+	verify   verification
 
 	firstSeen time.Time
 	booted    bool      // new: it has been Ready
@@ -327,6 +329,9 @@ func (e *Engine) joinMember(g *group, m *member) {
 	}
 	m.n = e.w.nodes[m.node]
 	m.recount()
+	if joined {
+		e.shieldNew(g, m)
+	}
 	switch m.phase {
 	case memberTerminating:
 		// The cloud controller removes the node once the instance is gone.

@@ -150,6 +150,12 @@ func (p *NodePatch) data() map[string]string {
 	if p.Unschedulable != nil {
 		d["unschedulable"] = fmt.Sprint(*p.Unschedulable)
 	}
+	if p.Shield != nil {
+		d["autoscaler-shield"] = fmt.Sprint(*p.Shield)
+	}
+	if p.Exclude != nil {
+		d["exclude-from-load-balancers"] = fmt.Sprint(*p.Exclude)
+	}
 	return d
 }
 
@@ -314,7 +320,7 @@ func (e *Engine) keepsSurge(g *group, why string) {
 func (e *Engine) dropUnsent() {
 	kept := e.ops[:0]
 	for _, o := range e.ops {
-		undoes := o.purpose == forUnmark || o.Patch != nil && o.Patch.Unschedulable != nil && !*o.Patch.Unschedulable
+		undoes := o.purpose == forUnmark || o.Patch != nil && o.Patch.undoes()
 		if o.attempts > 0 || o.purpose == forTerminate || undoes {
 			kept = append(kept, o)
 			continue

@@ -371,13 +371,23 @@ func patch(n *model.Node, p *engine.NodePatch) {
 	if p.Unschedulable != nil {
 		n.Unschedulable = *p.Unschedulable
 	}
-	if n.Annotations == nil {
-		n.Annotations = map[string]string{}
+	labels, annotations := p.Metadata(n.Labels, n.Annotations)
+	n.Labels, n.Annotations = merged(n.Labels, labels), merged(n.Annotations, annotations)
+}
+
+func merged(m map[string]string, changes map[string]*string) map[string]string {
+	out := maps.Clone(m)
+	if out == nil {
+		out = map[string]string{}
 	}
-	maps.Copy(n.Annotations, p.SetAnnotations)
-	for _, k := range p.DropAnnotations {
-		delete(n.Annotations, k)
+	for k, v := range changes {
+		if v == nil {
+			delete(out, k)
+		} else {
+			out[k] = *v
+		}
 	}
+	return out
 }
 
 func (t *toy) evict(e engine.Effect) *engine.Error {

@@ -106,27 +106,21 @@ func ourAnnotations(node string, p engine.NodePatch) error {
 // under the resourceVersion that the list was read with. A typed update would
 // instead drop every field that this program's version of the API lacks.
 func mergePatch(n *corev1.Node, p engine.NodePatch) ([]byte, error) {
-	spec, annotations := map[string]any{}, map[string]any{}
+	spec := map[string]any{}
 	if taints, changed := goalTaints(n.Spec.Taints, p); changed {
 		spec["taints"] = taints
 	}
 	if p.Unschedulable != nil && *p.Unschedulable != n.Spec.Unschedulable {
 		spec["unschedulable"] = *p.Unschedulable
 	}
-	for k, v := range p.SetAnnotations {
-		if old, ok := n.Annotations[k]; !ok || old != v {
-			annotations[k] = v
-		}
-	}
-	for _, k := range p.DropAnnotations {
-		if _, ok := n.Annotations[k]; ok {
-			annotations[k] = nil
-		}
-	}
-	if len(spec) == 0 && len(annotations) == 0 {
+	labels, annotations := p.Metadata(n.Labels, n.Annotations)
+	if len(spec) == 0 && len(labels) == 0 && len(annotations) == 0 {
 		return nil, nil
 	}
 	metadata := map[string]any{"resourceVersion": n.ResourceVersion}
+	if len(labels) > 0 {
+		metadata["labels"] = labels
+	}
 	if len(annotations) > 0 {
 		metadata["annotations"] = annotations
 	}

@@ -24,6 +24,7 @@ const nodePath = "/api/v1/nodes/n1"
 
 func workedNode() *corev1.Node {
 	n := newNode("n1", "u1")
+	n.Labels = map[string]string{"theirs": "kept"}
 	n.Annotations = map[string]string{"other.io/a": "kept", model.AnnotationRotation: "r0"}
 	n.Spec.Taints = []corev1.Taint{{Key: "dedicated", Value: "gpu", Effect: corev1.TaintEffectNoExecute, TimeAdded: ptr(metav1.Unix(1e9, 0))}}
 	return n
@@ -67,6 +68,23 @@ func TestPatchNode(t *testing.T) {
 		"drop annotations": {patch: engine.NodePatch{DropAnnotations: []string{model.AnnotationRotation, model.AnnotationCordoned}},
 			after: func(n *corev1.Node) { delete(n.Annotations, model.AnnotationRotation) }},
 		"no such annotation": {patch: engine.NodePatch{DropAnnotations: []string{model.AnnotationCordoned}}},
+		"shield, exclude": {patch: engine.NodePatch{Shield: ptr(true), Exclude: ptr(true)}, after: func(n *corev1.Node) {
+			n.Annotations[model.AnnotationScaleDownDisabled], n.Annotations[model.AnnotationShielded] = "true", model.Absent
+			n.Annotations[model.AnnotationExcluded] = "true"
+			n.Labels[model.LabelExcludeFromLoadBalancers] = "true"
+		}},
+		"unshield, include": {
+			before: func(n *corev1.Node) {
+				n.Annotations[model.AnnotationScaleDownDisabled], n.Annotations[model.AnnotationShielded] = "true", "false"
+				n.Annotations[model.AnnotationExcluded] = "true"
+				n.Labels[model.LabelExcludeFromLoadBalancers] = "true"
+			},
+			patch: engine.NodePatch{Shield: ptr(false), Exclude: ptr(false)}, after: func(n *corev1.Node) {
+				n.Annotations[model.AnnotationScaleDownDisabled] = "false"
+				delete(n.Annotations, model.AnnotationShielded)
+				delete(n.Annotations, model.AnnotationExcluded)
+				delete(n.Labels, model.LabelExcludeFromLoadBalancers)
+			}},
 		"all at once": {patch: engine.NodePatch{UID: "u1", AddTaint: taint, RemoveTaint: "dedicated", Unschedulable: ptr(true), DropAnnotations: []string{model.AnnotationRotation}},
 			after: func(n *corev1.Node) {
 				n.Spec.Taints, n.Spec.Unschedulable = []corev1.Taint{ours}, true
@@ -97,6 +115,9 @@ func TestPatchNode(t *testing.T) {
 				t.Error(diff)
 			}
 			if diff := cmp.Diff(want.Annotations, got.Annotations); diff != "" {
+				t.Error(diff)
+			}
+			if diff := cmp.Diff(want.Labels, got.Labels); diff != "" {
 				t.Error(diff)
 			}
 			if n := api.count("PATCH", nodePath); n != writes {

@@ -24,7 +24,12 @@ func (n *Node) Marked() bool {
 			return true
 		}
 	}
-	return n.Annotations[AnnotationRotation] != "" || n.Annotations[AnnotationCordoned] != ""
+	for _, k := range []string{AnnotationRotation, AnnotationCordoned, AnnotationShielded, AnnotationExcluded} {
+		if n.Annotations[k] != "" {
+			return true
+		}
+	}
+	return false
 }
 
 // Taint is a taint of a node.

@@ -13,4 +13,28 @@ const (
 	// AnnotationCordoned says that rotator cordoned the node ("true"), and not a
 	// person: only then is it uncordoned on undo.
 	AnnotationCordoned = Prefix + "cordoned"
+	// AnnotationShielded says that rotator keeps the cluster autoscaler from the
+	// node. Its value is what the autoscaler's own annotation was before; Absent:
+	// there was none.
+	AnnotationShielded = Prefix + "shielded"
+	// AnnotationExcluded says that rotator put LabelExcludeFromLoadBalancers on
+	// the node, and not a person ("true").
+	AnnotationExcluded = Prefix + "excluded-from-load-balancers"
+	// Absent is the value of a record of ours for something that was not there.
+	Absent = "-"
+)
+
+// Names of others that a rotation reads or sets.
+const (
+	// AnnotationScaleDownDisabled, "true", keeps the cluster autoscaler from
+	// removing the node: a node with room for all its pods elsewhere looks
+	// superfluous to it, and in a rotation most do.
+	AnnotationScaleDownDisabled = "cluster-autoscaler.kubernetes.io/scale-down-disabled"
+	// LabelExcludeFromLoadBalancers takes the node out of the load balancers of
+	// Services, whatever its value: the service controllers look at its presence.
+	LabelExcludeFromLoadBalancers = "node.kubernetes.io/exclude-from-external-load-balancers"
+	// LabelKarpenterNodePool and LabelKarpenterProvisioner (before Karpenter 0.32)
+	// name the pool of a node that Karpenter launched and ends by itself.
+	LabelKarpenterNodePool    = "karpenter.sh/nodepool"
+	LabelKarpenterProvisioner = "karpenter.sh/provisioner-name"
 )

@@ -404,6 +404,8 @@ func TestLeftovers(t *testing.T) {
 		{"a hold", func(s *stock) { s.Groups[0].HeldBy = "r1" }, true},
 		{"a taint", func(s *stock) { s.Nodes[2].Taints = []model.Taint{{Key: model.TaintOutdated}} }, true},
 		{"a cordon of ours", func(s *stock) { s.Nodes[2].Annotations = map[string]string{model.AnnotationCordoned: "true"} }, true},
+		{"a shield from the autoscaler", func(s *stock) { s.Nodes[2].Annotations = map[string]string{model.AnnotationShielded: model.Absent} }, true},
+		{"an exclusion from load balancers", func(s *stock) { s.Nodes[2].Annotations = map[string]string{model.AnnotationExcluded: "true"} }, true},
 		{"a cordon of a person", func(s *stock) { s.Nodes[2].Unschedulable = true }, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -12,6 +12,8 @@ type Plan struct {
 	Groups []Group `json:"groups"`
 	// Warnings do not stop the rotation; a person should read them.
 	Warnings []Finding `json:"warnings,omitempty"`
+	// Notes are worth knowing, and ask for nothing.
+	Notes []Finding `json:"notes,omitempty"`
 	// Refusals stop it before anything is touched.
 	Refusals []Finding `json:"refusals,omitempty"`
 }

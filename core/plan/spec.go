@@ -84,8 +84,11 @@ type Strategy struct {
 	MaxFailed int `yaml:"maxFailed" json:"maxFailed"`
 	// OnSignal says what the first SIGINT or SIGTERM does. Default keep.
 	OnSignal OnSignal `yaml:"onSignal" json:"onSignal"`
-	Canary   Canary   `yaml:"canary" json:"canary"`
-	Waits    Waits    `yaml:"waits" json:"waits"`
+	// AutoscalerShield keeps the cluster autoscaler from removing old nodes that
+	// wait and new ones. Default true.
+	AutoscalerShield bool   `yaml:"autoscalerShield" json:"autoscalerShield"`
+	Canary           Canary `yaml:"canary" json:"canary"`
+	Waits            Waits  `yaml:"waits" json:"waits"`
 }
 
 // OnFailure is a policy for nodes that cannot be drained.
@@ -142,6 +145,15 @@ const (
 	UnmanagedEvict  Unmanaged = "evict"
 )
 
+// OnQuiesceTimeout is a policy for nodes that do not leave their load balancers.
+type OnQuiesceTimeout string
+
+// Policies.
+const (
+	QuiesceContinue OnQuiesceTimeout = "continue" // drain it all the same, and say so
+	QuiesceFail     OnQuiesceTimeout = "fail"     // as a drain that failed
+)
+
 // Drain says how pods leave a node.
 type Drain struct {
 	Deadline   time.Duration `yaml:"deadline" json:"deadline"` // default 15m
@@ -153,6 +165,15 @@ type Drain struct {
 	UnmanagedPods Unmanaged     `yaml:"unmanagedPods" json:"unmanagedPods"`
 	// MaxEvictions bounds the evictions asked for at once over all nodes. Default 50.
 	MaxEvictions int `yaml:"maxEvictions" json:"maxEvictions"`
+	// ExcludeFromLoadBalancers labels a node before its drain, so that the load
+	// balancers of Services leave it out. Default true.
+	ExcludeFromLoadBalancers bool `yaml:"excludeFromLoadBalancers" json:"excludeFromLoadBalancers"`
+	// QuiesceTimeout bounds the wait for a node to leave its provider's load
+	// balancers; 0: it is not taken out of them. Default 10m.
+	QuiesceTimeout time.Duration `yaml:"quiesceTimeout" json:"quiesceTimeout"`
+	// OnQuiesceTimeout says what a node does that does not leave in time. Default
+	// continue.
+	OnQuiesceTimeout OnQuiesceTimeout `yaml:"onQuiesceTimeout" json:"onQuiesceTimeout"`
 }
 
 // Gates are health checks between steps.

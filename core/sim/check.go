@@ -36,7 +36,9 @@ const (
 	Disruption Invariant = "disruption"
 	// Marks: taints and cordons of ours come off in the end.
 	Marks Invariant = "marks"
-	// Persons: a cordon that a person set, or took off, stays so.
+	// Excluded: no pod is evicted before its node has left the load balancers.
+	Excluded Invariant = "excluded"
+	// Persons: a cordon or mark that a person set, or took off, stays so.
 	Persons Invariant = "persons"
 	// Settings of the provider are as they were in the end.
 	Settings Invariant = "settings"
@@ -51,7 +53,7 @@ const (
 )
 
 // Invariants are all of them.
-var Invariants = []Invariant{RecordFirst, Unavailable, Capacity, Empty, Once, OnlyOld, Disruption, Marks, Persons, Settings, Ends, Complete, Orderly}
+var Invariants = []Invariant{RecordFirst, Unavailable, Capacity, Empty, Once, OnlyOld, Disruption, Marks, Excluded, Persons, Settings, Ends, Complete, Orderly}
 
 // Violation is an invariant that did not hold.
 type Violation struct {
@@ -77,6 +79,7 @@ type checker struct {
 	surge   map[string]int    // by group id: the largest surge that any plan allowed
 	settled map[string]bool   // groups' own suspension, by id
 	patches map[string]string // by node: the op of its latest patch
+	late    map[string]bool   // nodes whose marks for others an earlier run's patch has changed
 
 	// Of this run.
 	plan     *plan.Plan
@@ -104,7 +107,7 @@ type viewed struct {
 
 func newChecker(w *World, spec plan.Spec) *checker {
 	c := &checker{w: w, spec: spec, checks: make(map[Invariant]int), durable: make(map[string]bool), target: make(map[string]bool),
-		surge: make(map[string]int), settled: make(map[string]bool), patches: make(map[string]string)}
+		late: make(map[string]bool), surge: make(map[string]int), settled: make(map[string]bool), patches: make(map[string]string)}
 	for _, g := range w.groups {
 		c.settled[g.ID] = g.suspended
 	}
@@ -233,7 +236,9 @@ func (c *checker) effect(e engine.Effect) {
 		}
 	case engine.VerbDeletePod:
 		c.hold(Disruption, c.spec.Drain.OnDeadline == plan.DeadlineForce, "pod %s is deleted, and nobody asked for that", e.Pod)
-	case engine.VerbObserve, engine.VerbPrepare, engine.VerbRestore, engine.VerbSetSurge, engine.VerbEvict:
+	case engine.VerbEvict:
+		c.excluded(e)
+	case engine.VerbObserve, engine.VerbPrepare, engine.VerbRestore, engine.VerbSetSurge:
 	}
 }
 
@@ -315,6 +320,7 @@ func (c *checker) before(k *call) {
 		}
 	case engine.VerbPatchNode:
 		n := c.w.nodes[k.Node]
+		c.lateMarks(k)
 		if n == nil || k.Patch.Unschedulable == nil {
 			return
 		}
@@ -417,7 +423,11 @@ func (c *checker) clean() {
 		if n.inst.State == model.InstanceTerminating {
 			continue
 		}
+		if c.late[n.Name] {
+			continue
+		}
 		c.hold(Marks, !n.Marked(), "node %s keeps our marks: %v %v", n.Name, n.Taints, n.Annotations)
+		c.hold(Persons, n.marks() == n.theirs, "node %s has the marks %q, and people want %q", n.Name, n.marks(), n.theirs)
 		switch {
 		case n.unsure:
 		case n.person:

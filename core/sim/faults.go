@@ -31,6 +31,7 @@ const (
 	ScaleDown   Kind = "scale-down"    // smaller: the group picks the victim
 	Autoscaler  Kind = "autoscaler"    // an autoscaler ends an instance with its capacity
 	Retemplate  Kind = "retemplate"    // somebody gives the group another revision
+	Relabel     Kind = "relabel"       // somebody sets marks for the autoscaler and load balancers
 	Signal      Kind = "signal"        // SIGTERM
 
 	// The process is killed, before a Step's records are durable, when some of
@@ -51,7 +52,7 @@ const (
 // Kinds are all of them.
 var Kinds = []Kind{FailBefore, Lost, Late, DriverDies, Storm, NoCapacity, NeverJoins, JoinsLate, NodeDies, SlowPods,
 	Closes, Uncordon, Cordon, EndInstance, DeletePod, ScaleUp, ScaleDown, Autoscaler, Retemplate, Signal,
-	KillUnrecorded, KillTorn, KillRecorded, KillActing, LoseLease, LoseJournal}
+	KillUnrecorded, KillTorn, KillRecorded, KillActing, LoseLease, LoseJournal, Relabel}
 
 // Rates are how often each kind strikes, as the chance at each occasion; a
 // kind without one never does.

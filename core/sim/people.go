@@ -73,6 +73,19 @@ func (w *World) interfere() {
 		}
 		w.says("somebody cordons %s", n.Name)
 		n.Unschedulable, n.person, n.personAt = true, true, w.now
+		// A cordon of ours that somebody took off between two runs left its record on
+		// the node, which says that this one is ours as well.
+		n.unsure = n.unsure || n.Annotations[model.AnnotationCordoned] != ""
+		w.tellNode(n, false)
+		return true
+	})
+	plan(Relabel, func(d *dice) bool {
+		n := choose(d, w.nodeList, func(n *node) bool { return n.inst.State != model.InstanceTerminating })
+		if n == nil {
+			return false
+		}
+		w.says("somebody marks %s", n.Name)
+		w.markFor(n, pick(d, "false", "never"), "by-hand")
 		w.tellNode(n, false)
 		return true
 	})
@@ -86,7 +99,7 @@ func (w *World) interfere() {
 	})
 	plan(Autoscaler, func(d *dice) bool {
 		in := choose(d, w.order, func(in *instance) bool {
-			return in.State != model.InstanceTerminating && w.spare(in.g)
+			return in.State != model.InstanceTerminating && w.spare(in.g) && !in.node.kept()
 		})
 		if in == nil {
 			return false

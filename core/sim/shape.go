@@ -16,6 +16,9 @@ type Shape struct {
 	Budgets   []BudgetShape
 	// Cordoned is how many nodes a person has cordoned before the start.
 	Cordoned int
+	// Marked is how many nodes a person has marked for the autoscaler and for load
+	// balancers before the start.
+	Marked int
 	// Stuck names a budget that never opens; the rotation is to end and say so.
 	Stuck string
 }
@@ -55,9 +58,9 @@ func Spec() plan.Spec {
 	return plan.Spec{
 		Cluster:  "sim",
 		Select:   plan.Select{Roles: []string{string(model.RoleControlPlane), string(model.RoleNode)}},
-		Strategy: plan.Strategy{Mode: plan.ModeRolling, MaxSurge: "1", MaxUnavailable: "0", GroupsAtOnce: 1, OnFailure: plan.FailureAbort, MaxFailed: 3, Canary: plan.Canary{Enabled: true}},
+		Strategy: plan.Strategy{Mode: plan.ModeRolling, MaxSurge: "1", MaxUnavailable: "0", GroupsAtOnce: 1, OnFailure: plan.FailureAbort, MaxFailed: 3, AutoscalerShield: true, Canary: plan.Canary{Enabled: true}},
 		Lock:     plan.Lock{Duration: 2 * time.Minute},
-		Drain:    plan.Drain{Deadline: 15 * time.Minute, OnDeadline: plan.DeadlineFail, UnmanagedPods: plan.UnmanagedRefuse, MaxEvictions: 50},
+		Drain:    plan.Drain{Deadline: 15 * time.Minute, OnDeadline: plan.DeadlineFail, UnmanagedPods: plan.UnmanagedRefuse, MaxEvictions: 50, ExcludeFromLoadBalancers: true},
 		Gates: plan.Gates{NodeReady: plan.NodeReadyGate{Timeout: 15 * time.Minute},
 			Workloads: plan.WorkloadsGate{Enabled: true, Timeout: 10 * time.Minute}},
 	}
@@ -152,6 +155,10 @@ func RandomShape(seed uint64) *Shape {
 	if nodes > 3 && d.chance(0.2) {
 		s.Cordoned = 1
 	}
+	s.Spec.Strategy.AutoscalerShield, s.Spec.Drain.ExcludeFromLoadBalancers = d.chance(0.7), d.chance(0.7)
+	if d.chance(0.3) {
+		s.Marked = 1
+	}
 	if d.chance(0.05) { // one budget never opens: one pod too few is ever Ready
 		s.Stuck = "pdb-stuck"
 		s.Workloads = append(s.Workloads, WorkloadShape{Kind: "ReplicaSet", Name: "stuck", Pods: 3, Start: time.Second, Stop: time.Second, Broken: 1})
@@ -207,6 +214,10 @@ func (s *Shape) build(seed uint64, in *injector, now time.Time) *World {
 			break
 		}
 		w.turn()
+	}
+	for i := range s.Marked {
+		d := w.dice("marked", fmt.Sprint(i))
+		w.markFor(w.nodeList[d.n(len(w.nodeList))], pick(&d, "true", "false"), "")
 	}
 	for i := range s.Cordoned {
 		d := w.dice("cordoned", fmt.Sprint(i))

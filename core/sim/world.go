@@ -60,6 +60,8 @@ type node struct {
 	// person says that a person wants the node cordoned. What we do to it does
 	// not change that.
 	person bool
+	// theirs are the marks that people want on it: see marks.
+	theirs string
 	// unsure: a person and we changed the cordon at the same moment, so that
 	// nobody can tell whose it is.
 	unsure     bool
@@ -220,19 +222,29 @@ func (w *World) patch(name string, p *engine.NodePatch) *engine.Error {
 	if p.Unschedulable != nil {
 		n.Unschedulable = *p.Unschedulable
 	}
-	if len(p.SetAnnotations)+len(p.DropAnnotations) > 0 {
-		n.Annotations = maps.Clone(n.Annotations)
-		if n.Annotations == nil {
-			n.Annotations = make(map[string]string)
-		}
-		maps.Copy(n.Annotations, p.SetAnnotations)
-		for _, k := range p.DropAnnotations {
-			delete(n.Annotations, k)
-		}
-	}
+	labels, annotations := p.Metadata(n.Labels, n.Annotations)
+	n.Labels, n.Annotations = merged(n.Labels, labels), merged(n.Annotations, annotations)
 	w.tellNode(n, false)
 	w.schedule()
 	return nil
+}
+
+// merged is a map with some keys set and those with nil removed, as a JSON merge
+// patch has it. The map itself, which watches show, stays as it is.
+func merged(m map[string]string, changes map[string]*string) map[string]string {
+	if len(changes) == 0 {
+		return m
+	}
+	out := make(map[string]string, len(m)+len(changes))
+	maps.Copy(out, m)
+	for k, v := range changes {
+		if v == nil {
+			delete(out, k)
+		} else {
+			out[k] = *v
+		}
+	}
+	return out
 }
 
 func notFound(what, name string) *engine.Error {
