@@ -133,7 +133,7 @@ func (c *Cloud) ec2Instance(i *instance) ec2Instance {
 	// A terminated instance has lost its network interface and with it addresses, names and security groups.
 	if i.state != stateTerminated {
 		out.PrivateDNSName, out.PrivateIPAddress = &i.privateDNSName, i.privateIP
-		out.SubnetID, out.VpcID, out.SourceDestCheck = c.SubnetID(i.zone), c.vpcID(), ptr(true)
+		out.SubnetID, out.VpcID, out.SourceDestCheck = c.SubnetID(i.zone), c.VPCID(), ptr(true)
 		hostnames := "ip-name"
 		if c.cfg.ResourceNames {
 			hostnames = "resource-name"
@@ -191,7 +191,7 @@ func (c *Cloud) instanceFilters() fields[*instance] {
 		"key-name":            one(func(i *instance) string { return deref(i.data.KeyName) }),
 		"launch-time":         one(func(i *instance) string { return i.launchTime.UTC().Format("2006-01-02T15:04:05.000Z") }),
 		"subnet-id":           ifThere(func(i *instance) string { return c.SubnetID(i.zone) }),
-		"vpc-id":              ifThere(func(*instance) string { return c.vpcID() }),
+		"vpc-id":              ifThere(func(*instance) string { return c.VPCID() }),
 		"private-dns-name":    ifThere(func(i *instance) string { return i.privateDNSName }),
 		"private-ip-address":  ifThere(func(i *instance) string { return i.privateIP }),
 		"instance-lifecycle": one(func(i *instance) string {

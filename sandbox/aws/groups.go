@@ -99,6 +99,16 @@ type member struct {
 // terminating says that the member is on its way out and does not count toward the group's capacity.
 func (m *member) terminating() bool { return strings.HasPrefix(m.state, "Terminat") }
 
+// fillsCapacity says that the member counts toward the group's desired capacity, and so can be chosen to shrink it. One
+// that terminates, is detached or stands by does not, and Auto Scaling checks its health no more.
+func (m *member) fillsCapacity() bool {
+	switch m.state {
+	case lifecycleDetaching, lifecycleDetached, lifecycleEnteringStandby, lifecycleStandby:
+		return false
+	}
+	return !m.terminating()
+}
+
 // MixedInstancesPolicy is a group's choice of instance types and purchase options.
 type MixedInstancesPolicy struct {
 	LaunchTemplate        *MixedLaunchTemplate

@@ -38,7 +38,8 @@ func (c *Cloud) zoneOfSubnet(id string) (string, bool) {
 	return "", false
 }
 
-func (c *Cloud) vpcID() string { return fmt.Sprintf("vpc-0%016x", c.cfg.Seed<<8) }
+// VPCID is the id of the account's one VPC.
+func (c *Cloud) VPCID() string { return fmt.Sprintf("vpc-0%016x", c.cfg.Seed<<8) }
 
 // nextAddress hands out the addresses of a zone's /19 in turn; the first four belong to AWS, as in every VPC subnet.
 // After 8,000 launches in a zone the addresses come round again, long after their first holders went.

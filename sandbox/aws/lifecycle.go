@@ -16,6 +16,10 @@ const (
 	lifecycleTerminatingWait    = "Terminating:Wait"
 	lifecycleTerminatingProceed = "Terminating:Proceed"
 	lifecycleTerminated         = "Terminated"
+	lifecycleDetaching          = "Detaching"
+	lifecycleDetached           = "Detached"
+	lifecycleEnteringStandby    = "EnteringStandby"
+	lifecycleStandby            = "Standby"
 )
 
 // The transitions that a lifecycle hook can be put on.
@@ -68,6 +72,8 @@ func (c *Cloud) advanceMember(g *group, m *member, now time.Time) {
 		c.terminateInstance(m.inst, m.inst.endedBy, "User initiated", now)
 		m.state = lifecycleTerminating
 		c.advanceMember(g, m, now) // an instance that was gone before has nothing left to wait for
+	case lifecycleDetaching, lifecycleEnteringStandby:
+		c.advanceLeaving(m, now)
 	case lifecycleTerminating:
 		if m.inst.state == stateTerminated {
 			m.state = lifecycleTerminated

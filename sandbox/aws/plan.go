@@ -2,6 +2,9 @@ package aws
 
 import "cmp"
 
+// tagGroupName is the tag that Auto Scaling puts on its instances.
+const tagGroupName = "aws:autoscaling:groupName"
+
 // resolveSource says what a group would launch from now; a mixed group's overrides aside.
 func (c *Cloud) resolveSource(s source) (resolved, error) {
 	if s.launchConfig == "" {
@@ -43,7 +46,7 @@ func (c *Cloud) planLaunch(g *group, zone string) (launch, *LaunchTemplateOverri
 			own[t.Key] = t.Value
 		}
 	}
-	own["aws:autoscaling:groupName"] = g.name
+	own[tagGroupName] = g.name
 	if g.source.mixed != nil {
 		own["aws:ec2:fleet-id"] = "fleet-" + c.newUUID() // mixed groups launch through an instant fleet each time
 	}
@@ -66,7 +69,7 @@ func nextIsSpot(g *group) bool {
 	}
 	onDemand, total := 0, 0
 	for _, m := range g.members {
-		if !m.terminating() {
+		if m.fillsCapacity() {
 			total++
 			if !m.inst.spot {
 				onDemand++

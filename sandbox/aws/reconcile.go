@@ -13,7 +13,7 @@ func (c *Cloud) reconcile(g *group, now time.Time) {
 	for _, m := range g.members {
 		c.advanceMember(g, m, now)
 	}
-	g.members = slices.DeleteFunc(g.members, func(m *member) bool { return m.state == lifecycleTerminated })
+	g.members = slices.DeleteFunc(g.members, func(m *member) bool { return m.state == lifecycleTerminated || m.state == lifecycleDetached })
 	if g.deleting && len(g.members) == 0 {
 		c.removeGroup(g)
 		return
@@ -30,11 +30,11 @@ func (c *Cloud) reconcile(g *group, now time.Time) {
 	}
 }
 
-// capacity counts the members that fill the desired capacity: all but those on their way out.
+// capacity counts the members that fill the desired capacity.
 func (g *group) capacity() int {
 	n := 0
 	for _, m := range g.members {
-		if !m.terminating() {
+		if m.fillsCapacity() {
 			n++
 		}
 	}
@@ -45,7 +45,7 @@ func (g *group) capacity() int {
 // they are replaced. The two are processes of their own and can be suspended each.
 func (c *Cloud) checkHealth(g *group, now time.Time) {
 	for _, m := range g.members {
-		if m.terminating() {
+		if !m.fillsCapacity() {
 			continue
 		}
 		if m.inst.gone() && !g.isSuspended(processHealthCheck) {
@@ -87,7 +87,7 @@ func (c *Cloud) scaleOut(g *group, count int, now time.Time) {
 func (g *group) perZone() map[string]int {
 	n := map[string]int{}
 	for _, m := range g.members {
-		if !m.terminating() {
+		if m.fillsCapacity() {
 			n[m.inst.zone]++
 		}
 	}
@@ -165,7 +165,7 @@ func (c *Cloud) rebalance(g *group, count int, now time.Time) {
 		return
 	}
 	for _, m := range g.members {
-		if m.state != lifecycleInService {
+		if m.state != lifecycleInService && m.state != lifecycleStandby {
 			return // it waits until the group has settled
 		}
 	}
@@ -175,7 +175,7 @@ func (c *Cloud) rebalance(g *group, count int, now time.Time) {
 		return
 	}
 	high := slices.MaxFunc(g.zones, func(a, b string) int { return cmp.Compare(perZone[a], perZone[b]) })
-	movable := slices.ContainsFunc(g.members, func(m *member) bool { return m.inst.zone == high && !m.protected })
+	movable := slices.ContainsFunc(g.members, func(m *member) bool { return m.inst.zone == high && !m.protected && m.fillsCapacity() })
 	if perZone[high]-perZone[low] < 2 || !movable {
 		return
 	}

@@ -76,11 +76,16 @@ func (c *Cloud) findTemplate(id, name string) (*launchTemplate, error) {
 	return c.templateNames[name], nil
 }
 
-// CreateLaunchTemplate adds a launch template with version 1, which is its default, and answers its id.
-func (c *Cloud) CreateLaunchTemplate(name string, data LaunchTemplateData) (string, error) {
+// CreateLaunchTemplate adds a launch template with version 1, which is its default, and answers its id. The tags are
+// the template's own; those of what it launches are in its data.
+func (c *Cloud) CreateLaunchTemplate(name string, data LaunchTemplateData, tags ...Tag) (string, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	t, err := c.createTemplate(name, "", data, nil)
+	own := map[string]string{}
+	for _, t := range tags {
+		own[t.Key] = t.Value
+	}
+	t, err := c.createTemplate(name, "", data, own)
 	if err != nil {
 		return "", err
 	}

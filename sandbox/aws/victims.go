@@ -44,7 +44,7 @@ func (c *Cloud) victim(g *group, perZone map[string]int, now time.Time) *member 
 	var candidates []*member
 	most := 0
 	for _, m := range g.members {
-		if m.terminating() || m.protected {
+		if !m.fillsCapacity() || m.protected {
 			continue
 		}
 		switch n := perZone[m.inst.zone]; {
