@@ -32,6 +32,7 @@ type Clients struct {
 // before Run: what they start waits for it, while the machines boot.
 type Controller struct {
 	cluster string
+	profile func(aws.Machine) (p Profile, joins bool)
 
 	// Set by Run before it closes started.
 	ctx      context.Context
@@ -46,9 +47,10 @@ type Controller struct {
 }
 
 // New makes a Controller for the machines that carry the tag ClusterTag(cluster);
-// any other machine is another cluster's and joins no node here.
-func New(cluster string) *Controller {
-	return &Controller{cluster: cluster, started: make(chan struct{}), boots: map[string]context.CancelFunc{}}
+// any other machine is another cluster's and joins no node here. The profile, for
+// instance Plain, says as what a machine joins, and may say that it does not.
+func New(cluster string, profile func(aws.Machine) (p Profile, joins bool)) *Controller {
+	return &Controller{cluster: cluster, profile: profile, started: make(chan struct{}), boots: map[string]context.CancelFunc{}}
 }
 
 // ClusterTag is the tag that says which cluster a machine or a group belongs to.
@@ -79,6 +81,10 @@ func (c *Controller) running(m aws.Machine) {
 	if _, ours := m.Tags[ClusterTag(c.cluster)]; !ours || m.NeverJoins {
 		return
 	}
+	profile, joins := c.profile(m)
+	if !joins {
+		return
+	}
 	booted := time.Now().Add(m.BootDelay)
 	ctx, stop := context.WithCancel(context.Background())
 	c.mu.Lock()
@@ -89,8 +95,9 @@ func (c *Controller) running(m aws.Machine) {
 		if !sleep(ctx, time.Until(booted)) {
 			return
 		}
-		if retry(ctx, func() error { return register(ctx, c.clients.Kubelet, m) }) {
-			retry(ctx, func() error { return initialize(ctx, c.clients.CloudController, m) })
+		if retry(ctx, func() error { return register(ctx, c.clients.Kubelet, m, profile.Taints) }) &&
+			retry(ctx, func() error { return initialize(ctx, c.clients.CloudController, m, profile.Labels) }) {
+			retry(ctx, func() error { return runStaticPods(ctx, c.clients.Kubelet, m, profile.StaticPods) })
 		}
 	})
 }

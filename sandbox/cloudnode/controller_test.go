@@ -26,8 +26,14 @@ type lab struct {
 	*testing.T
 	client  *fake.Clientset
 	hooks   aws.Hooks
+	as      Profile // how machines join; those tagged "apart" do not
 	mu      sync.Mutex
 	stopped []string
+}
+
+func (l *lab) profile(m aws.Machine) (Profile, bool) {
+	_, apart := m.Tags["apart"]
+	return l.as, !apart
 }
 
 func (l *lab) StopMachine(providerID string) {
@@ -41,7 +47,7 @@ func inLab(t *testing.T, f func(l *lab, start func())) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		l := &lab{T: t, client: fake.NewClientset()}
-		c := New("demo")
+		c := New("demo", l.profile)
 		l.hooks = c.Hooks()
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan error, 1)
@@ -143,13 +149,44 @@ func TestMachinesThatDoNotJoin(t *testing.T) {
 		foreign := machine("i-foreign")
 		foreign.Tags = map[string]string{"kubernetes.io/cluster/demo-2": "owned"}
 		stopped := machine("i-stopped")
-		for _, m := range []aws.Machine{never, foreign, stopped} {
+		apart := machine("i-apart")
+		apart.Tags["apart"] = ""
+		for _, m := range []aws.Machine{never, foreign, stopped, apart} {
 			l.hooks.Running(m)
 		}
 		l.after(time.Second)
 		l.hooks.Stopping(stopped)
 		l.after(time.Minute)
 		l.wantNodes()
+	})
+}
+
+func TestProfile(t *testing.T) {
+	inLab(t, func(l *lab, start func()) {
+		taint := corev1.Taint{Key: "node-role.kubernetes.io/control-plane", Effect: corev1.TaintEffectNoSchedule}
+		l.as = Profile{Labels: map[string]string{taint.Key: ""}, Taints: []corev1.Taint{taint}, StaticPods: []string{"etcd", "kube-apiserver"}}
+		start()
+		l.hooks.Running(machine("i-1"))
+		l.after(time.Minute)
+		n := l.nodes()["aws:///eu-central-1a/i-1"]
+		if diff := cmp.Diff([]corev1.Taint{taint}, n.Spec.Taints); diff != "" {
+			t.Errorf("taints (-want +got):\n%s", diff)
+		}
+		if _, ok := n.Labels[taint.Key]; !ok || n.Labels[corev1.LabelTopologyZone] == "" {
+			t.Errorf("labels %v, want the profile's and the cloud's", n.Labels)
+		}
+		list, err := l.client.CoreV1().Pods("kube-system").List(t.Context(), metav1.ListOptions{})
+		if err != nil || len(list.Items) != 2 {
+			t.Fatalf("pods %+v, %v", list, err)
+		}
+		for i, app := range l.as.StaticPods {
+			p := list.Items[i]
+			_, mirror := p.Annotations[corev1.MirrorPodAnnotationKey]
+			owner := metav1.GetControllerOf(&p)
+			if p.Name != app+"-"+n.Name || p.Spec.NodeName != n.Name || p.Labels["k8s-app"] != app || !mirror || owner == nil || owner.UID != n.UID {
+				t.Errorf("static pod %s: %+v", app, p)
+			}
+		}
 	})
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -27,7 +28,7 @@ func ProviderID(m aws.Machine) string { return "aws:///" + m.Zone + "/" + m.ID }
 // register creates the Node as a kubelet on EKS does: with its provider id and
 // not yet initialised. The API server itself adds the not-ready taint. A node of
 // that name that another machine left is removed first.
-func register(ctx context.Context, client kubernetes.Interface, m aws.Machine) error {
+func register(ctx context.Context, client kubernetes.Interface, m aws.Machine, taints []corev1.Taint) error {
 	capacity, allocatable := Capacity(m.InstanceType)
 	n := &corev1.Node{
 		ObjectMeta: metav1.ObjectMeta{
@@ -40,7 +41,7 @@ func register(ctx context.Context, client kubernetes.Interface, m aws.Machine) e
 		},
 		Spec: corev1.NodeSpec{
 			ProviderID: ProviderID(m),
-			Taints:     []corev1.Taint{{Key: uninitialized, Value: "true", Effect: corev1.TaintEffectNoSchedule}},
+			Taints:     append([]corev1.Taint{{Key: uninitialized, Value: "true", Effect: corev1.TaintEffectNoSchedule}}, taints...),
 		},
 		Status: corev1.NodeStatus{
 			Capacity: capacity, Allocatable: allocatable,
@@ -77,8 +78,9 @@ func register(ctx context.Context, client kubernetes.Interface, m aws.Machine) e
 const kubeletVersion = "v1.37.2"
 
 // initialize does the cloud controller's part: the labels and addresses that
-// only the cloud knows, and then the node is open for pods.
-func initialize(ctx context.Context, client kubernetes.Interface, m aws.Machine) error {
+// only the cloud knows, and then the node is open for pods. The labels that the
+// provisioner's controller adds come with them.
+func initialize(ctx context.Context, client kubernetes.Interface, m aws.Machine, own map[string]string) error {
 	n, err := client.CoreV1().Nodes().Get(ctx, m.PrivateDNSName, metav1.GetOptions{})
 	if err != nil {
 		return err
@@ -89,14 +91,16 @@ func initialize(ctx context.Context, client kubernetes.Interface, m aws.Machine)
 			taints = append(taints, t)
 		}
 	}
+	labels := map[string]string{
+		corev1.LabelTopologyZone:       m.Zone,
+		corev1.LabelTopologyRegion:     m.Region,
+		corev1.LabelInstanceTypeStable: m.InstanceType,
+	}
+	maps.Copy(labels, own)
 	patch, err := json.Marshal(map[string]any{
 		"metadata": map[string]any{
 			"resourceVersion": n.ResourceVersion, // the list of taints is replaced as a whole
-			"labels": map[string]string{
-				corev1.LabelTopologyZone:       m.Zone,
-				corev1.LabelTopologyRegion:     m.Region,
-				corev1.LabelInstanceTypeStable: m.InstanceType,
-			},
+			"labels":          labels,
 		},
 		"spec": map[string]any{"taints": taints},
 	})

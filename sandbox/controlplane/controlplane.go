@@ -41,6 +41,11 @@ type Options struct {
 	// API server; empty: its own. It must lead there on loopback, for the serving
 	// certificate to fit. The components reach the API server directly.
 	Front string
+	// Name is the cluster's in the kubeconfigs, and their context's; empty:
+	// "sandbox".
+	Name string
+	// ServerNames are names by which the serving certificate goes beside its own.
+	ServerNames []string
 	// NodeMonitorGracePeriod is how long a node's lease may go without renewal
 	// before the node counts as dead; 0 means 50 s, Kubernetes' own default.
 	NodeMonitorGracePeriod time.Duration
@@ -92,7 +97,7 @@ func Start(ctx context.Context, opts Options) (_ *ControlPlane, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.files, err = writeCredentials(dir, port, opts.Front); err != nil {
+	if c.files, err = writeCredentials(dir, port, opts); err != nil {
 		_ = listener.Close()
 		return nil, err
 	}
@@ -184,6 +189,10 @@ func (c *ControlPlane) Kubeconfig() string { return c.files.kubeconfig(UserAdmin
 
 // Address is the API server's own host:port.
 func (c *ControlPlane) Address() string { return strings.TrimPrefix(c.files.server, "https://") }
+
+// CertificateAuthority is the one that the API server trusts its clients by, PEM:
+// whoever has the key can be anybody.
+func (c *ControlPlane) CertificateAuthority() (cert, key []byte) { return c.files.caPEM, c.files.caKey }
 
 // AuditLog is the absolute path of the API server's audit log, JSON lines.
 func (c *ControlPlane) AuditLog() string { return filepath.Join(c.dir, "audit.log") }

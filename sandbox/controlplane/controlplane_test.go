@@ -15,7 +15,7 @@ import (
 // workloads; a process can start only one.
 
 func TestCredentialsFitTogether(t *testing.T) {
-	c, err := writeCredentials(t.TempDir(), 12345, "127.0.0.1:54321")
+	c, err := writeCredentials(t.TempDir(), 12345, Options{Front: "127.0.0.1:54321"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package controlplane
 
 import (
+	"cmp"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -26,6 +27,8 @@ type credentials struct {
 	server string // https://127.0.0.1:PORT
 	front  string // the same, or where UserAdmin reaches it
 	caPEM  []byte
+	caKey  []byte // PEM; in no file of this package
+	name   string // of the cluster in the kubeconfigs
 	tokens map[User]string
 }
 
@@ -44,13 +47,13 @@ func (c *credentials) kubeconfig(u User) string {
 // loopback, a key for service accounts, and a static token and a kubeconfig for
 // each user. The keys are ECDSA: making one takes a millisecond, where RSA takes
 // up to a second.
-func writeCredentials(dir string, port int, front string) (*credentials, error) {
-	c := &credentials{dir: dir, server: fmt.Sprintf("https://127.0.0.1:%d", port), tokens: map[User]string{}}
+func writeCredentials(dir string, port int, opts Options) (*credentials, error) {
+	c := &credentials{dir: dir, server: fmt.Sprintf("https://127.0.0.1:%d", port), tokens: map[User]string{}, name: cmp.Or(opts.Name, "sandbox")}
 	c.front = c.server
-	if front != "" {
-		c.front = "https://" + front
+	if opts.Front != "" {
+		c.front = "https://" + opts.Front
 	}
-	if err := c.writeCertificates(); err != nil {
+	if err := c.writeCertificates(opts.ServerNames); err != nil {
 		return nil, fmt.Errorf("certificates of the control plane: %w", err)
 	}
 	var lines strings.Builder
@@ -73,14 +76,14 @@ func (c *credentials) writeKubeconfig(u User) error {
 	if u == UserAdmin {
 		server = c.front
 	}
-	config.Clusters["sandbox"] = &clientcmdapi.Cluster{Server: server, CertificateAuthorityData: c.caPEM}
+	config.Clusters[c.name] = &clientcmdapi.Cluster{Server: server, CertificateAuthorityData: c.caPEM}
 	config.AuthInfos[string(u)] = &clientcmdapi.AuthInfo{Token: c.tokens[u]}
-	config.Contexts["sandbox"] = &clientcmdapi.Context{Cluster: "sandbox", AuthInfo: string(u)}
-	config.CurrentContext = "sandbox"
+	config.Contexts[c.name] = &clientcmdapi.Context{Cluster: c.name, AuthInfo: string(u)}
+	config.CurrentContext = c.name
 	return clientcmd.WriteToFile(*config, c.kubeconfig(u))
 }
 
-func (c *credentials) writeCertificates() error {
+func (c *credentials) writeCertificates(serverNames []string) error {
 	caKey, err := newKey()
 	if err != nil {
 		return err
@@ -93,6 +96,9 @@ func (c *credentials) writeCertificates() error {
 	if c.caPEM, err = signCertificate(ca, ca, caKey, caKey); err != nil {
 		return err
 	}
+	if c.caKey, err = encodeKey(caKey); err != nil {
+		return err
+	}
 	key, err := newKey()
 	if err != nil {
 		return err
@@ -102,7 +108,7 @@ func (c *credentials) writeCertificates() error {
 		NotBefore: ca.NotBefore, NotAfter: ca.NotAfter,
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback, net.IPv4(172, 20, 0, 1)},
-		DNSNames:    []string{"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"},
+		DNSNames:    append([]string{"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"}, serverNames...),
 	}, ca, key, caKey)
 	if err != nil {
 		return err
@@ -117,15 +123,23 @@ func (c *credentials) writeCertificates() error {
 		}
 	}
 	for name, key := range map[string]*ecdsa.PrivateKey{"apiserver.key": key, "sa.key": saKey} {
-		der, err := x509.MarshalECPrivateKey(key)
+		encoded, err := encodeKey(key)
 		if err != nil {
 			return err
 		}
-		if err := os.WriteFile(c.file(name), pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der}), 0o600); err != nil {
+		if err := os.WriteFile(c.file(name), encoded, 0o600); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func encodeKey(key *ecdsa.PrivateKey) ([]byte, error) {
+	der, err := x509.MarshalECPrivateKey(key)
+	if err != nil {
+		return nil, err
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der}), nil
 }
 
 func newKey() (*ecdsa.PrivateKey, error) { return ecdsa.GenerateKey(elliptic.P256(), rand.Reader) }

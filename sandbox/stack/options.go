@@ -2,17 +2,22 @@ package stack
 
 import (
 	"fmt"
+	"strings"
 	"time"
+
+	"github.com/rotatord/rotator/sandbox/kops"
 )
 
 // Options say how large the sandbox is and how fast its parts are.
 type Options struct {
-	Dir     string // holds the kubeconfig, logs and credentials
-	Cluster string // its name, in the tags of its groups
-	Region  string
-	Nodes   int // together, spread over the groups
-	Groups  int
-	Zones   int
+	Dir string // holds the kubeconfig, logs and credentials
+	// Provider is how the cluster got its machines: ProviderEKS or ProviderKops.
+	Provider string
+	Cluster  string // its name, in the tags of its groups
+	Region   string
+	Nodes    int // together, spread over the groups
+	Groups   int
+	Zones    int
 
 	BootDelay    time.Duration // a machine, from running to registered
 	PodStart     time.Duration // a pod, from bound to Ready
@@ -28,6 +33,16 @@ type Options struct {
 	APIServerPort  int    // where the kubeconfig leads; 0: a free one
 }
 
+// The providers.
+const (
+	// ProviderEKS has groups of workers that somebody made by hand or with
+	// another tool, and no machine of the control plane, as on EKS.
+	ProviderEKS = "eks"
+	// ProviderKops has all that kops makes: control plane, bastions, workers and
+	// the state store.
+	ProviderKops = "kops"
+)
+
 // The workloads that are no file.
 const (
 	WorkloadDemo = "demo"
@@ -37,7 +52,7 @@ const (
 // Defaults are a cluster that is ready within ten seconds.
 func Defaults() Options {
 	return Options{
-		Cluster: "demo", Region: "eu-central-1", Nodes: 12, Groups: 1, Zones: 3,
+		Provider: ProviderEKS, Cluster: "demo", Region: "eu-central-1", Nodes: 12, Groups: 1, Zones: 3,
 		BootDelay: 2 * time.Second, PodStart: time.Second, PodStop: 500 * time.Millisecond, JobRun: 30 * time.Second,
 		// Kubernetes' 50 s have been too short for a loaded machine: nodes were
 		// called dead, and their pods not Ready, only because nothing got a CPU.
@@ -47,6 +62,9 @@ func Defaults() Options {
 	}
 }
 
+// KopsCluster is the name of a cluster of kops that was given none.
+const KopsCluster = "kops.example.com"
+
 // maxZones is how many zones the simulated region has at most.
 const maxZones = 8
 
@@ -55,6 +73,14 @@ func (o Options) Validate() error {
 	switch {
 	case o.Dir == "":
 		return fmt.Errorf("--dir: a folder is required")
+	case o.Provider != ProviderEKS && o.Provider != ProviderKops:
+		return fmt.Errorf("--provider %q: choose %s or %s", o.Provider, ProviderEKS, ProviderKops)
+	case o.Provider == ProviderKops && o.Zones < kops.MinZones:
+		return fmt.Errorf("--zones %d: the control plane of a kops cluster is in %d zones here", o.Zones, kops.MinZones)
+	case o.Provider == ProviderKops && !strings.Contains(o.Cluster, "."):
+		return fmt.Errorf("--cluster %q: kops names its clusters like domains, for instance %s", o.Cluster, KopsCluster)
+	case o.Provider == ProviderKops && o.MixedInstances:
+		return fmt.Errorf("--mixed-instances: the kops cluster has none")
 	case o.Cluster == "":
 		return fmt.Errorf("--cluster: a name is required")
 	case o.Region == "":

@@ -27,9 +27,18 @@ func zones(region string, n int) []string {
 	return names
 }
 
+// groupsProvider is a cluster of groups NAME-workers-1 and so on, which nothing
+// but their tags holds together.
+type groupsProvider struct{ opts Options }
+
+func (p *groupsProvider) profile(m aws.Machine) (cloudnode.Profile, bool) { return cloudnode.Plain(m) }
+
+func (p *groupsProvider) nodes() int { return p.opts.Nodes }
+
 // seed makes the account's first image and the groups, the cluster's own and a
 // foreign one.
-func seed(cloud *aws.Cloud, o Options) error {
+func (p *groupsProvider) seed(cloud *aws.Cloud) error {
+	o := p.opts
 	image := cloud.CreateImage(aws.ImageSpec{Name: "sandbox-node-1.37-v1"})
 	cloud.PutParameter(ImageParameter, image)
 	for i := range o.Groups {

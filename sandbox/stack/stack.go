@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -39,6 +40,7 @@ const progressInterval = 5 * time.Second
 // A Sandbox runs from Up to Down.
 type Sandbox struct {
 	opts     Options
+	kops     *kopsProvider // nil: another provider
 	plane    *controlplane.ControlPlane
 	cloud    *aws.Cloud
 	observer *observer.Observer
@@ -77,12 +79,21 @@ func Up(ctx context.Context, o Options, progress func(format string, args ...any
 	}()
 
 	// The machines boot while the control plane starts.
-	nodes := cloudnode.New(o.Cluster)
+	var from provider = &groupsProvider{o}
+	if o.Provider == ProviderKops {
+		s.kops = newKopsProvider(o)
+		from = s.kops
+	}
+	nodes := cloudnode.New(o.Cluster, from.profile)
+	hooks, cutter := nodes.Hooks(), &controlPlaneCutter{}
+	if s.kops != nil {
+		hooks.Stopping = cutter.hook(hooks.Stopping)
+	}
 	s.cloud = aws.New(aws.Config{
 		Region: o.Region, Zones: zones(o.Region, o.Zones), Seed: o.Seed, BootDelay: o.BootDelay,
-		ResourceNames: o.ResourceNames, Hooks: nodes.Hooks(),
+		ResourceNames: o.ResourceNames, Hooks: hooks,
 	})
-	if err := seed(s.cloud, o); err != nil {
+	if err := from.seed(s.cloud); err != nil {
 		return nil, err
 	}
 	s.start("simulated AWS", func() error { return s.cloud.Run(run) })
@@ -93,7 +104,11 @@ func Up(ctx context.Context, o Options, progress func(format string, args ...any
 	if s.proxy, err = proxy.Listen(o.APIServerPort); err != nil {
 		return nil, fmt.Errorf("--apiserver-port %d: %w", o.APIServerPort, err)
 	}
-	if s.plane, err = controlplane.Start(ctx, controlplane.Options{Dir: o.Dir, Front: s.proxy.Address(), NodeMonitorGracePeriod: o.NodeLostTime}); err != nil {
+	plane := controlplane.Options{Dir: o.Dir, Front: s.proxy.Address(), NodeMonitorGracePeriod: o.NodeLostTime}
+	if s.kops != nil {
+		plane.Name, plane.ServerNames = o.Cluster, []string{s.kops.cluster.InternalName()}
+	}
+	if s.plane, err = controlplane.Start(ctx, plane); err != nil {
 		return nil, err
 	}
 	s.start("way to the API server", func() error { return s.proxy.Serve(run, s.plane.Address()) })
@@ -114,14 +129,23 @@ func Up(ctx context.Context, o Options, progress func(format string, args ...any
 			Kubelet: clients[controlplane.UserKubelet], CloudController: clients[controlplane.UserCloudController], PodGC: clients[controlplane.UserPodGC],
 		}, kubelets)
 	})
-	s.faults = newFaults(s.cloud, s.proxy, kubelets)
+	var backend control.Backend = s.cloud
+	if s.kops != nil {
+		caCert, caKey := s.plane.CertificateAuthority()
+		if err := s.kops.writeStore(o.Dir, s.proxy.Address(), caCert, caKey); err != nil {
+			return nil, err
+		}
+		backend = kopsPublisher{s.cloud, s.kops.store}
+	}
+	s.faults = newFaults(backend, s.proxy, kubelets)
+	cutter.begin(s.faults)
 	if err := s.serve(); err != nil {
 		return nil, err
 	}
 
-	progress("waiting for %d nodes", o.Nodes)
+	progress("waiting for %d nodes", from.nodes())
 	setup := clients[controlplane.UserSetup]
-	if err := s.await(ctx, func(ctx context.Context) (string, error) { return nodesMissing(ctx, setup, o.Nodes) }); err != nil {
+	if err := s.await(ctx, func(ctx context.Context) (string, error) { return nodesMissing(ctx, setup, from.nodes()) }); err != nil {
 		return nil, err
 	}
 	select {
@@ -247,7 +271,7 @@ func nodesMissing(ctx context.Context, client kubernetes.Interface, want int) (s
 	ready := 0
 	for _, n := range list.Items {
 		for _, c := range n.Status.Conditions {
-			if c.Type == corev1.NodeReady && c.Status == corev1.ConditionTrue && len(n.Spec.Taints) == 0 {
+			if c.Type == corev1.NodeReady && c.Status == corev1.ConditionTrue && !slices.ContainsFunc(n.Spec.Taints, notYet) {
 				ready++
 			}
 		}
@@ -258,9 +282,15 @@ func nodesMissing(ctx context.Context, client kubernetes.Interface, want int) (s
 	return "", nil
 }
 
+// notYet tells the taints of a node that is not ready or not initialised from
+// those that it keeps.
+func notYet(t corev1.Taint) bool {
+	return strings.HasPrefix(t.Key, "node.kubernetes.io/") || strings.HasPrefix(t.Key, "node.cloudprovider.kubernetes.io/")
+}
+
 // Environment is what a client of the sandbox needs, as KEY=VALUE.
 func (s *Sandbox) Environment() []string {
-	return []string{
+	env := []string{
 		"KUBECONFIG=" + s.plane.Kubeconfig(),
 		"AWS_ENDPOINT_URL=" + s.url,
 		"AWS_REGION=" + s.opts.Region,
@@ -268,6 +298,10 @@ func (s *Sandbox) Environment() []string {
 		"AWS_SECRET_ACCESS_KEY=sandbox",
 		"SANDBOX_URL=" + s.url + "/_sandbox",
 	}
+	if s.kops != nil {
+		env = append(env, s.kops.environment()...)
+	}
+	return env
 }
 
 func (s *Sandbox) writeEnvironment() error {

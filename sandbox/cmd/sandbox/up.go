@@ -41,10 +41,21 @@ never-ready ("true") on pods, ready-delay and never-ready on nodes.`,
   sandbox up --dir ./sb --nodes 30 --groups 3 --zones 3 --seed 7
   sandbox up --workload my-app.yaml --pod-start-delay 3s`,
 		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return up(c, o, watchStdin) },
+		RunE: func(c *cobra.Command, _ []string) error {
+			if o.Provider == stack.ProviderKops {
+				if !c.Flags().Changed("cluster") {
+					o.Cluster = stack.KopsCluster
+				}
+				if !c.Flags().Changed("groups") {
+					o.Groups = 2
+				}
+			}
+			return up(c, o, watchStdin)
+		},
 	}
 	f := c.Flags()
 	f.StringVar(&o.Dir, "dir", "", "folder of kubeconfig, logs and credentials (default: a new one, removed at the end)")
+	f.StringVar(&o.Provider, "provider", o.Provider, "eks (groups of workers) or kops (control plane, bastion, workers and a state store)")
 	f.StringVar(&o.Cluster, "cluster", o.Cluster, "name of the cluster; its groups carry the tag kubernetes.io/cluster/NAME")
 	f.StringVar(&o.Region, "region", o.Region, "AWS region")
 	f.IntVar(&o.Nodes, "nodes", o.Nodes, "how many nodes, over all groups")

@@ -1,0 +1,112 @@
+package stack
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/rotatord/rotator/sandbox/aws"
+	"github.com/rotatord/rotator/sandbox/cloudnode"
+	"github.com/rotatord/rotator/sandbox/control"
+	"github.com/rotatord/rotator/sandbox/kops"
+)
+
+// A provider is how the cluster got its machines.
+type provider interface {
+	// seed makes the account's first image and the cluster's groups.
+	seed(cloud *aws.Cloud) error
+	// profile says as what a machine joins the cluster.
+	profile(aws.Machine) (p cloudnode.Profile, joins bool)
+	// nodes is how many nodes the cluster has.
+	nodes() int
+}
+
+// kopsProvider is a cluster of kops.
+type kopsProvider struct {
+	cluster *kops.Cluster
+	image   string
+	store   *kops.Store // from when the way to the API server is known
+}
+
+func newKopsProvider(o Options) *kopsProvider {
+	return &kopsProvider{cluster: kops.NewCluster(o.Cluster, o.Region, zones(o.Region, o.Zones), o.Nodes, o.Groups, instanceType)}
+}
+
+func (p *kopsProvider) profile(m aws.Machine) (cloudnode.Profile, bool) { return kops.Profile(m) }
+
+func (p *kopsProvider) nodes() int { return p.cluster.Nodes() }
+
+func (p *kopsProvider) seed(cloud *aws.Cloud) error {
+	p.image = cloud.CreateImage(aws.ImageSpec{Name: "sandbox-node-1.37-v1"})
+	cloud.PutParameter(ImageParameter, p.image)
+	if err := p.cluster.Seed(cloud, p.image); err != nil {
+		return err
+	}
+	return addGroup(cloud, "other", 1, 1, p.image, false) // another cluster's, in the same account
+}
+
+// writeStore makes the state store once it is known where the API server is.
+func (p *kopsProvider) writeStore(dir, address string, caCert, caKey []byte) (err error) {
+	p.store, err = kops.WriteStore(filepath.Join(dir, "state"), p.cluster, p.image, kops.Access{Address: address, CACert: caCert, CAKey: caKey}, time.Now())
+	return err
+}
+
+// environment is what kops itself reads.
+func (p *kopsProvider) environment() []string {
+	return []string{"KOPS_STATE_STORE=" + p.store.URL(), "KOPS_CLUSTER_NAME=" + p.cluster.Name}
+}
+
+// kopsPublisher lets the state store name each image that is published, so that it says what the account holds, as
+// after `kops edit instancegroup` and `kops update cluster --yes`.
+type kopsPublisher struct {
+	control.Backend
+	store *kops.Store
+}
+
+// PublishImage implements control.Backend.
+func (p kopsPublisher) PublishImage(ctx context.Context, r control.PublishImageRequest) (control.PublishedImage, error) {
+	out, err := p.Backend.PublishImage(ctx, r)
+	if err != nil {
+		return out, err
+	}
+	for _, g := range out.Groups {
+		if err := p.store.SetImage(g.Name, out.ImageID); err != nil {
+			return out, fmt.Errorf("image %s is published, and the state store does not name it: %w", out.ImageID, err)
+		}
+	}
+	return out, nil
+}
+
+// controlPlaneCut is how long the API server is out of reach once a machine of the control plane goes: what a load
+// balancer or a change of DNS takes at best. It is short against what clients wait before they try again.
+const controlPlaneCut = time.Second
+
+// controlPlaneCutter cuts the connections to the API server when a machine of the control plane goes. The control plane
+// of the sandbox runs on none of them: this is all that a client notices of the difference.
+type controlPlaneCutter struct {
+	mu     sync.Mutex
+	faults *faults // nil before the cluster is up, when nobody is connected
+}
+
+// begin is called when there is something to cut.
+func (c *controlPlaneCutter) begin(f *faults) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.faults = f
+}
+
+// hook cuts before it hands on to next.
+func (c *controlPlaneCutter) hook(next func(aws.Machine)) func(aws.Machine) {
+	return func(m aws.Machine) {
+		c.mu.Lock()
+		f := c.faults
+		c.mu.Unlock()
+		if f != nil && kops.IsControlPlane(m) {
+			// It fails only when the sandbox ends, and then all connections do.
+			_, _ = f.AddFault(control.Fault{Kind: control.APICut, For: control.Duration(controlPlaneCut)})
+		}
+		next(m)
+	}
+}
