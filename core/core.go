@@ -104,7 +104,8 @@ func openCluster(ctx context.Context, o Options) (*Rotator, error) {
 	}
 	r := &Rotator{opts: o, cluster: o.Cluster}
 	if r.cluster == nil {
-		c, err := kube.Connect(ctx, kube.Options{Kubeconfig: o.Spec.Kube.Kubeconfig, Context: o.Spec.Kube.Context, Log: o.Log})
+		c, err := kube.Connect(ctx, kube.Options{Kubeconfig: o.Spec.Kube.Kubeconfig, Context: o.Spec.Kube.Context, Log: o.Log,
+			Volumes: o.Spec.Drain.VolumeDetachTimeout > 0 || moves(o.Spec), Autoscalers: moves(o.Spec)})
 		if err != nil {
 			return nil, err
 		}
@@ -121,6 +122,12 @@ func openCluster(ctx context.Context, o Options) (*Rotator, error) {
 		return nil, err
 	}
 	return r, nil
+}
+
+// moves tells whether workloads are to be moved without downtime. What they own
+// decides whether they can be.
+func moves(s plan.Spec) bool {
+	return s.Drain.SingleReplica == plan.SingleRestart || s.Drain.SingleReplica == plan.SingleSurge
 }
 
 func (r *Rotator) openProvider(ctx context.Context) error {
@@ -250,12 +257,11 @@ func (r *Rotator) run(ctx context.Context, p *plan.Plan, lock runtime.Lock, drai
 	// earlier rotation.
 	e := engine.New(engine.Config{Rotation: id, OpPrefix: fresh, Memory: engine.Restore(log.Past()), Plan: p, Spec: r.opts.Spec,
 		SpecID: spec, DrainOnly: drainOnly, UndoOnStop: r.opts.Spec.Strategy.OnSignal == plan.SignalUndo})
+	first := engine.Cluster(&r.inventory)
+	first.Snapshot = &engine.Snapshot{Groups: r.inventory.Groups, Instances: r.inventory.Instances}
 	result, err := runtime.Run(ctx, runtime.Options{Rotation: id, Engine: e, Provider: r.provider, Cluster: r.cluster, Journal: log, Lock: lock,
 		Sinks: r.opts.Sinks, Stop: r.opts.Stop, Abort: abort, Log: r.opts.Log,
-		Initial: engine.Input{
-			Snapshot: &engine.Snapshot{Groups: r.inventory.Groups, Instances: r.inventory.Instances},
-			Nodes:    r.inventory.Nodes, Pods: r.inventory.Pods, Workloads: r.inventory.Workloads, Budgets: r.inventory.Budgets,
-		}})
+		Initial: first})
 	if errors.Is(err, journal.ErrTakenOver) {
 		// A run that stood still may learn it from the journal before its lock says
 		// so: whoever writes the journal now has the lock.

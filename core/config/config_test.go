@@ -88,7 +88,8 @@ func TestDefaults(t *testing.T) {
 			Canary: plan.Canary{Enabled: true},
 		},
 		Drain: plan.Drain{Deadline: 15 * time.Minute, OnDeadline: "fail", UnmanagedPods: "refuse", MaxEvictions: 50, ExcludeFromLoadBalancers: true,
-			QuiesceTimeout: 10 * time.Minute, OnQuiesceTimeout: plan.QuiesceContinue},
+			QuiesceTimeout: 10 * time.Minute, OnQuiesceTimeout: plan.QuiesceContinue,
+			VolumeDetachTimeout: 5 * time.Minute, SingleReplica: plan.SingleEvict},
 		Gates: plan.Gates{
 			NodeReady: plan.NodeReadyGate{Timeout: 15 * time.Minute},
 			Workloads: plan.WorkloadsGate{Enabled: true, Timeout: 10 * time.Minute},
@@ -138,7 +139,8 @@ strategy:
   autoscalerShield: false
   canary: {enabled: true, bake: 5m}
   waits: {betweenBatches: 1m, betweenDrains: 2m, betweenEvictions: 1500ms}
-drain: {deadline: 20m, retries: 3, onDeadline: skip, gracePeriod: 90s, unmanagedPods: evict, maxEvictions: 9, excludeFromLoadBalancers: false, quiesceTimeout: 7m, onQuiesceTimeout: fail}
+drain: {deadline: 20m, retries: 3, onDeadline: skip, gracePeriod: 90s, unmanagedPods: evict, maxEvictions: 9, excludeFromLoadBalancers: false, quiesceTimeout: 7m, onQuiesceTimeout: fail,
+  volumeDetachTimeout: 3m, singleReplica: surge}
 gates:
   nodeReady: {timeout: 7m, startupTaints: [node.example.com/wait]}
   workloads: {enabled: false, timeout: 1h}
@@ -163,7 +165,8 @@ report: {dir: r}
 			Canary: plan.Canary{Enabled: true, Bake: 5 * time.Minute},
 			Waits:  plan.Waits{BetweenBatches: time.Minute, BetweenDrains: 2 * time.Minute, BetweenEvictions: 1500 * time.Millisecond}},
 		Drain: plan.Drain{Deadline: 20 * time.Minute, Retries: 3, OnDeadline: plan.DeadlineSkip, GracePeriod: 90 * time.Second, UnmanagedPods: plan.UnmanagedEvict, MaxEvictions: 9,
-			QuiesceTimeout: 7 * time.Minute, OnQuiesceTimeout: plan.QuiesceFail},
+			QuiesceTimeout: 7 * time.Minute, OnQuiesceTimeout: plan.QuiesceFail,
+			VolumeDetachTimeout: 3 * time.Minute, SingleReplica: plan.SingleSurge},
 		Gates: plan.Gates{
 			NodeReady: plan.NodeReadyGate{Timeout: 7 * time.Minute, StartupTaints: []string{"node.example.com/wait"}},
 			Workloads: plan.WorkloadsGate{Enabled: false, Timeout: time.Hour}},
@@ -209,7 +212,7 @@ func TestParseRefuses(t *testing.T) {
 		"a list for a text": {header + "cluster: [demo]\ndriver: {name: eks}\n", []string{
 			"f.yaml:3:10: cluster: a list, where a string is needed"}},
 		"a text for a section": {minimal + "drain: 15m\n", []string{
-			`f.yaml:5:8: drain: "15m", where a mapping with deadline, excludeFromLoadBalancers, gracePeriod, maxEvictions, onDeadline, onQuiesceTimeout, quiesceTimeout, retries or unmanagedPods is needed`}},
+			`f.yaml:5:8: drain: "15m", where a mapping with deadline, excludeFromLoadBalancers, gracePeriod, maxEvictions, onDeadline, onQuiesceTimeout, quiesceTimeout, retries, singleReplica, unmanagedPods or volumeDetachTimeout is needed`}},
 		"a text for a list": {minimal + "select: {groups: workers}\n", []string{
 			`f.yaml:5:18: select.groups: "workers", where a list is needed: write [workers]`}},
 		"a text for a number": {minimal + "strategy: {groupsAtOnce: two}\n", []string{

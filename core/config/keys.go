@@ -204,6 +204,11 @@ var table = []Key{
 	{Path: "drain.onQuiesceTimeout", Flag: "on-quiesce-timeout", Topic: TopicDrain, Kind: Text, Default: plan.QuiesceContinue,
 		Enum: []string{string(plan.QuiesceContinue), string(plan.QuiesceFail)},
 		Doc:  "When a node has not left its load balancers in time: continue drains it all the same and says so; fail leaves it as a node that could not be drained."},
+	{Path: "drain.volumeDetachTimeout", Flag: "volume-detach-timeout", Topic: TopicDrain, Kind: Duration, Default: 5 * time.Minute, Min: 0, Max: maxWait,
+		Doc: "How long a drained node waits for the volumes of the pods that left it to be detached, before its instance ends. 0: not at all."},
+	{Path: "drain.singleReplica", Flag: "single-replica", Topic: TopicDrain, Kind: Text, Default: plan.SingleEvict,
+		Enum: []string{string(plan.SingleEvict), string(plan.SingleRefuse), string(plan.SingleRestart), string(plan.SingleSurge)},
+		Doc:  "How workloads of one replica move, and those whose budget never allows an eviction. With evict the former are down meanwhile, and the plan says which; refuse stops the plan; restart moves Deployments by a rollout restart, surge by a replica more for a while, both without downtime."},
 
 	{Path: "gates.nodeReady.timeout", Flag: "node-ready-timeout", Topic: TopicGates, Kind: Duration, Default: 15 * time.Minute, Min: int64(time.Second), Max: maxWait,
 		Doc: "Time from an instance's launch until its node must be Ready and initialized."},

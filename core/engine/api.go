@@ -23,6 +23,15 @@ type Input struct {
 	PodsGone      []PodRef
 	WorkloadsGone []model.WorkloadKey
 	BudgetsGone   []model.BudgetKey
+	// The same for what moves without downtime, and for volumes.
+	Deployments     []model.Deployment
+	DeploymentsGone []model.WorkloadKey
+	Autoscalers     []model.Autoscaler
+	AutoscalersGone []model.AutoscalerKey
+	Attachments     []model.Attachment
+	AttachmentsGone []string
+	Claims          []model.Claim
+	ClaimsGone      []model.ClaimKey
 	// Outcomes of effects, in the order in which they came back.
 	Outcomes []Outcome
 	// Stop asks to start nothing new, to leave the cluster tidy and to end.
@@ -35,6 +44,13 @@ type Input struct {
 type PodRef struct {
 	model.PodKey
 	UID string
+}
+
+// Cluster is an Input with a whole inventory's half of the cluster: what the
+// first Step is told.
+func Cluster(inv *model.Inventory) Input {
+	return Input{Nodes: inv.Nodes, Pods: inv.Pods, Workloads: inv.Workloads, Budgets: inv.Budgets,
+		Deployments: inv.Deployments, Autoscalers: inv.Autoscalers, Attachments: inv.Attachments, Claims: inv.Claims}
 }
 
 // Snapshot is what the driver answered to an Observe effect.
@@ -69,8 +85,10 @@ const (
 	VerbSetSurge  Verb = "set-surge"
 	VerbTerminate Verb = "terminate"
 	VerbPatchNode Verb = "patch-node" // cluster: taint, cordon, annotate; goals, so idempotent
-	VerbEvict     Verb = "evict"      // cluster: with a UID precondition
-	VerbDeletePod Verb = "delete-pod" // cluster: only by the force policy
+	// VerbPatchWorkload restarts a Deployment, or changes its replicas by one.
+	VerbPatchWorkload Verb = "patch-workload"
+	VerbEvict         Verb = "evict"      // cluster: with a UID precondition
+	VerbDeletePod     Verb = "delete-pod" // cluster: only by the force policy
 )
 
 // Effect is something to do. ID is unique within the rotation for provider and
@@ -87,6 +105,9 @@ type Effect struct {
 
 	Node  string     // PatchNode
 	Patch *NodePatch // PatchNode
+
+	Workload      model.WorkloadKey // PatchWorkload
+	WorkloadPatch *WorkloadPatch    // PatchWorkload
 
 	Pod                PodRef // Evict, DeletePod
 	GracePeriodSeconds *int64 // Evict, DeletePod; nil: the pod's own
@@ -108,6 +129,24 @@ type NodePatch struct {
 	// back. What somebody else set, or changes meanwhile, is left as it is: see
 	// Metadata.
 	Shield, Exclude *bool
+}
+
+// WorkloadPatch is a goal for one Deployment: exactly one of Restart, Surge and
+// GiveBack. Each is one write, under the resourceVersion that was read for it.
+type WorkloadPatch struct {
+	UID string // precondition: the same life of the Deployment
+	// Restart is the value for the pod template's annotation of kubectl rollout
+	// restart. A template that has it is left as it is.
+	Restart string
+	// Surge makes Replicas, which it must have, one more, and labels the Deployment
+	// with what it was and with Rotation. One that is labelled is left as it is;
+	// one with another count answers ErrConflict: somebody scaled it.
+	Surge    bool
+	Replicas int
+	Rotation string
+	// GiveBack takes the labels off, and the extra replica with them if the count
+	// still is what Surge made of it. Any other count is somebody else's and kept.
+	GiveBack bool
 }
 
 // Outcome of one effect.

@@ -30,6 +30,9 @@ type drainState struct {
 	touched      map[model.WorkloadKey]bool
 	blocked      []*model.Pod // whose eviction waits for something, in order
 	toldAt       time.Time
+	// emptied is when the last pod had left, detaching since when the node waits for
+	// volumes; zero: not yet.
+	emptied, detaching time.Time
 }
 
 // verification follows the workloads of a drained node until they are healthy.
@@ -356,11 +359,19 @@ func (e *Engine) empty(m *member) bool {
 	return true
 }
 
+// drained takes note that the pods have left, and ends the instance once their
+// volumes have, too.
 func (e *Engine) drained(g *group, m *member) {
-	g.lastDrainEnd, g.lastProgress = e.now, e.now
-	e.record(event.Event{Kind: event.NodeDrained, Group: g.Name, Node: m.node, Instance: m.inst.ID,
-		Data: map[string]string{"seconds": seconds(e.now.Sub(m.drain.began)), "evicted": fmt.Sprint(m.drain.evicted)}})
+	if m.drain.emptied.IsZero() {
+		m.drain.emptied = e.now
+		g.lastDrainEnd, g.lastProgress = e.now, e.now
+		e.record(event.Event{Kind: event.NodeDrained, Group: g.Name, Node: m.node, Instance: m.inst.ID,
+			Data: map[string]string{"seconds": seconds(e.now.Sub(m.drain.began)), "evicted": fmt.Sprint(m.drain.evicted)}})
+	}
 	e.verifyLater(m)
+	if !e.detached(g, m) {
+		return
+	}
 	if e.cfg.DrainOnly {
 		// The cordon is a person's from now on: no later run takes it off.
 		m.drain.cordonedByUs = false
@@ -377,12 +388,17 @@ func (e *Engine) verifyLater(m *member) {
 	if !e.cfg.Spec.Gates.Workloads.Enabled || len(m.drain.touched) == 0 {
 		return
 	}
-	m.verify = verification{open: true, since: e.now}
+	if !m.verify.open { // else pods came and left once more, while volumes were waited for
+		m.verify = verification{open: true}
+	}
+	m.verify.since, m.verify.seen = e.now, 0
 	for k := range m.drain.touched {
-		m.verify.touched = append(m.verify.touched, k)
+		if !slices.Contains(m.verify.touched, k) {
+			m.verify.touched = append(m.verify.touched, k)
+		}
 	}
 	slices.SortFunc(m.verify.touched, func(a, b model.WorkloadKey) int { return strings.Compare(a.String(), b.String()) })
-	m.drain.touched = nil
+	clear(m.drain.touched)
 	m.recount()
 }
 

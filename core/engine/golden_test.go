@@ -141,6 +141,9 @@ func (s *script) command(words []string, input []string) {
 		toy.removePod(p)
 		toy.fill()
 		s.step(engine.Input{})
+	case "detach":
+		toy.detach(arg(0))
+		s.step(engine.Input{})
 	case "by-others": // somebody else ends an instance; its group refills
 		toy.instances[arg(0)].State = model.InstanceTerminating
 		toy.end(arg(0))
@@ -170,7 +173,8 @@ func (s *script) command(words []string, input []string) {
 		s.step(engine.Input{})
 	case "set":
 		for _, a := range args {
-			*map[string]*bool{"slow-end": &toy.slowEnd, "no-launch": &toy.noLaunch, "launch-old": &toy.launchOld}[a] = true
+			*map[string]*bool{"slow-end": &toy.slowEnd, "no-launch": &toy.noLaunch, "launch-old": &toy.launchOld,
+				"slow-detach": &toy.volumes.slow}[a] = true
 		}
 	case "world":
 		s.world()
@@ -231,6 +235,9 @@ func (s *script) cluster(input []string) {
 			}
 		case "pods":
 			k := toy.addWorkload(opts.get("kind", "ReplicaSet"), w[1], number(w[2]))
+			if v := opts.get("volume", ""); v != "" {
+				toy.addVolume(k, v)
+			}
 			if on := opts.get("on", ""); on != "" {
 				for range number(w[2]) {
 					p := toy.startPod(k, on)
@@ -282,7 +289,9 @@ func (s *script) cluster(input []string) {
 	cfg.Plan, cfg.Spec = p, s.spec
 	s.eng, s.check = engine.New(cfg), newChecker(toy, p)
 	s.check.force, s.check.drainOnly = s.spec.Drain.OnDeadline == plan.DeadlineForce, cfg.DrainOnly
-	s.step(engine.Input{Snapshot: first, Nodes: inv.Nodes, Pods: inv.Pods, Workloads: inv.Workloads, Budgets: inv.Budgets})
+	in := engine.Cluster(&inv)
+	in.Snapshot = first
+	s.step(in)
 }
 
 type optionMap map[string]string
@@ -346,6 +355,7 @@ func (s *script) set(o optionMap, cfg *engine.Config) {
 		"undoOnStop":      func(v string) { cfg.UndoOnStop = v == "yes" },
 		"onDeadline":      func(v string) { dr.OnDeadline = plan.OnDeadline(v) },
 		"unmanaged":       func(v string) { dr.UnmanagedPods = plan.Unmanaged(v) },
+		"detach":          func(v string) { dr.VolumeDetachTimeout = duration(v) },
 		"grace":           func(v string) { dr.GracePeriod = duration(v) },
 		"joinTimeout":     func(v string) { ga.NodeReady.Timeout = duration(v) },
 		"workloadTimeout": func(v string) { ga.Workloads.Timeout = duration(v) },

@@ -130,8 +130,8 @@ func parseWorkload(s string) (model.WorkloadKey, bool) {
 func (e *Engine) takeUp() {
 	e.mem.open = slices.DeleteFunc(e.mem.open, func(ev event.Event) bool {
 		done, code := e.reached(ev), "found-done"
-		if Verb(ev.Verb) == VerbPatchNode {
-			// What a node carries is read from the node, and decided anew.
+		if v := Verb(ev.Verb); v == VerbPatchNode || v == VerbPatchWorkload {
+			// What a node or a Deployment carries is read from it, and decided anew.
 			done, code = true, "decided-anew"
 		}
 		if done {
@@ -154,7 +154,7 @@ func (e *Engine) reached(ev event.Event) bool {
 		return fmt.Sprint(g.surge) == ev.Data["surge"]
 	case VerbRestore:
 		return !g.prepared
-	case VerbPrepare, VerbPatchNode, VerbObserve, VerbEvict, VerbDeletePod:
+	case VerbPrepare, VerbPatchNode, VerbPatchWorkload, VerbObserve, VerbEvict, VerbDeletePod:
 	}
 	return false
 }

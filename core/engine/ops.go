@@ -134,6 +134,8 @@ func (o *op) event(k event.Kind) event.Event {
 		ev.Data = map[string]string{"shrink": fmt.Sprint(o.Shrink), "surge": fmt.Sprint(o.Surge)}
 	case VerbPatchNode:
 		ev.Data = o.Patch.data()
+	case VerbPatchWorkload:
+		ev.Data = o.WorkloadPatch.data(o.Workload)
 	case VerbPrepare, VerbRestore, VerbObserve, VerbEvict, VerbDeletePod:
 	}
 	return ev
@@ -168,7 +170,7 @@ func (e *Engine) outcome(o Outcome) {
 	case VerbEvict, VerbDeletePod:
 		e.evicted(o)
 		return
-	case VerbPrepare, VerbRestore, VerbSetSurge, VerbTerminate, VerbPatchNode:
+	case VerbPrepare, VerbRestore, VerbSetSurge, VerbTerminate, VerbPatchNode, VerbPatchWorkload:
 	}
 	for i, p := range e.ops {
 		if p.ID != o.ID || !p.inFlight {

@@ -26,6 +26,7 @@ type toy struct {
 	workloads map[model.WorkloadKey]*model.Workload
 	budgets   map[model.BudgetKey]*model.Budget
 	minimum   map[model.BudgetKey]int
+	volumes   toyVolumes
 	deltas    deltas
 	// slowEnd keeps terminated instances terminating until ended by the test.
 	slowEnd bool
@@ -44,7 +45,7 @@ type toyGroup struct {
 func newToy() *toy {
 	return &toy{groups: map[string]*toyGroup{}, instances: map[string]*model.Instance{}, nodes: map[string]*model.Node{},
 		pods: map[model.PodKey]*model.Pod{}, workloads: map[model.WorkloadKey]*model.Workload{},
-		budgets: map[model.BudgetKey]*model.Budget{}, minimum: map[model.BudgetKey]int{}, deltas: newDeltas()}
+		budgets: map[model.BudgetKey]*model.Budget{}, minimum: map[model.BudgetKey]int{}, volumes: newToyVolumes(), deltas: newDeltas()}
 }
 
 func (t *toy) addGroup(name string, size int, zones ...string) *toyGroup {
@@ -153,8 +154,11 @@ func (t *toy) removePod(p *model.Pod) {
 func (t *toy) startPod(k model.WorkloadKey, node string) *model.Pod {
 	t.podSeq++
 	p := &model.Pod{PodKey: model.PodKey{Namespace: k.Namespace, Name: fmt.Sprintf("%s-%d", k.Name, t.podSeq)}, UID: fmt.Sprintf("p%d", t.podSeq),
-		Node: node, Owner: k, Phase: "Running", Ready: true, Labels: map[string]string{"app": k.Name}}
+		Node: node, Owner: k, Phase: "Running", Ready: true, Labels: map[string]string{"app": k.Name}, Claims: t.volumes.claims[k]}
 	t.setPod(p)
+	if v := t.volumes.of[k]; v != "" {
+		t.attach(p, v)
+	}
 	return p
 }
 
@@ -165,6 +169,7 @@ func (t *toy) evictEnds() {
 			t.removePod(p)
 		}
 	}
+	t.detach("")
 	t.count()
 }
 
@@ -302,7 +307,8 @@ func byNumber(a, b string) int {
 func (t *toy) inventory() model.Inventory {
 	s := t.snapshot()
 	in := t.deltas.take()
-	return model.Inventory{Groups: s.Groups, Instances: s.Instances, Nodes: in.Nodes, Pods: in.Pods, Workloads: in.Workloads, Budgets: in.Budgets}
+	return model.Inventory{Groups: s.Groups, Instances: s.Instances, Nodes: in.Nodes, Pods: in.Pods, Workloads: in.Workloads, Budgets: in.Budgets,
+		Deployments: in.Deployments, Autoscalers: in.Autoscalers, Attachments: in.Attachments, Claims: in.Claims}
 }
 
 // apply does what an effect asks for, as the provider or the API server would.
@@ -426,11 +432,12 @@ type deltas struct {
 	podsGone  map[engine.PodRef]bool
 	workloads map[model.WorkloadKey]model.Workload
 	budgets   map[model.BudgetKey]model.Budget
+	more      engine.Input // what is told in the order in which it happened
 }
 
 func newDeltas() deltas {
 	return deltas{map[string]*model.Node{}, map[model.PodKey]*model.Pod{}, map[engine.PodRef]bool{},
-		map[model.WorkloadKey]model.Workload{}, map[model.BudgetKey]model.Budget{}}
+		map[model.WorkloadKey]model.Workload{}, map[model.BudgetKey]model.Budget{}, engine.Input{}}
 }
 
 func (d *deltas) node(n model.Node)         { d.nodes[n.Name] = &n }
@@ -476,7 +483,7 @@ func (d *deltas) move(kind string, in *engine.Input) bool {
 
 // take returns what has come together, sorted, and starts anew.
 func (d *deltas) take() engine.Input {
-	var in engine.Input
+	in := d.more
 	for _, name := range slices.Sorted(maps.Keys(d.nodes)) {
 		if n := d.nodes[name]; n != nil {
 			in.Nodes = append(in.Nodes, *n)

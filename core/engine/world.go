@@ -20,6 +20,9 @@ type world struct {
 	podsOn    map[string]map[model.PodKey]*model.Pod
 	workloads map[model.WorkloadKey]model.Workload
 	budgets   map[string]map[string]*budget // by namespace and name
+	persistent
+	deployments map[model.WorkloadKey]*model.Deployment
+	autoscalers map[model.AutoscalerKey]model.WorkloadKey
 	// workloadsVersion counts the inputs that changed workloads, from 1.
 	workloadsVersion uint64
 }
@@ -64,6 +67,10 @@ func newWorld() *world {
 		podsOn:    make(map[string]map[model.PodKey]*model.Pod),
 		workloads: make(map[model.WorkloadKey]model.Workload),
 		budgets:   make(map[string]map[string]*budget),
+
+		persistent:  newPersistent(),
+		deployments: make(map[model.WorkloadKey]*model.Deployment),
+		autoscalers: make(map[model.AutoscalerKey]model.WorkloadKey),
 
 		workloadsVersion: 1,
 	}
@@ -117,6 +124,19 @@ func (w *world) apply(in *Input) {
 	}
 	for _, b := range in.Budgets {
 		w.setBudget(b)
+	}
+	w.persistent.apply(in)
+	for _, k := range in.DeploymentsGone {
+		delete(w.deployments, k)
+	}
+	for _, d := range in.Deployments {
+		w.deployments[d.WorkloadKey] = &d
+	}
+	for _, k := range in.AutoscalersGone {
+		delete(w.autoscalers, k)
+	}
+	for _, a := range in.Autoscalers {
+		w.autoscalers[a.AutoscalerKey] = a.Target
 	}
 }
 

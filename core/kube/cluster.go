@@ -17,7 +17,10 @@ type Cluster struct {
 	helper *clientcmdapi.ExecConfig // the kubeconfig's credential helper; may be nil
 
 	core, apps, policy *rest.RESTClient
+	storage, scaling   *rest.RESTClient
 	records, leases    *rest.RESTClient // of the journal and the lock
+
+	volumes, autoscaling bool // what is watched beside the rest
 
 	*feed
 }

@@ -19,9 +19,11 @@ import (
 
 	"github.com/go-logr/logr"
 	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apiruntime "k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -42,7 +44,10 @@ type Options struct {
 	Context string
 	// UserAgent names us in the API server's logs; default "rotator".
 	UserAgent string
-	Log       *slog.Logger // default: none
+	// Volumes watches PersistentVolumeClaims and VolumeAttachments too, Autoscalers
+	// HorizontalPodAutoscalers. Each takes permissions of its own.
+	Volumes, Autoscalers bool
+	Log                  *slog.Logger // default: none
 }
 
 const (
@@ -61,7 +66,7 @@ const (
 	stateBurst = 40
 )
 
-// The four API groups that are used, and no others: the full client set would
+// The API groups that are used, and no others: the full client set would
 // bring the types of thirty into every program that embeds us.
 var (
 	scheme = newScheme()
@@ -71,7 +76,7 @@ var (
 func newScheme() *apiruntime.Scheme {
 	s := apiruntime.NewScheme()
 	for _, add := range []func(*apiruntime.Scheme) error{
-		corev1.AddToScheme, appsv1.AddToScheme, policyv1.AddToScheme, coordinationv1.AddToScheme} {
+		corev1.AddToScheme, appsv1.AddToScheme, policyv1.AddToScheme, coordinationv1.AddToScheme, storagev1.AddToScheme, autoscalingv1.AddToScheme} {
 		if err := add(s); err != nil {
 			panic(err) // a name registered twice: a fault of the build, not of a run
 		}
@@ -97,6 +102,7 @@ func Connect(ctx context.Context, o Options) (*Cluster, error) {
 			"check certificates, keys and the exec section of this user in the kubeconfig",
 			"the kubeconfig's settings for %s cannot be used: %v", cfg.Host, err)
 	}
+	c.volumes, c.autoscaling = o.Volumes, o.Autoscalers
 	if err := c.ping(ctx); err != nil {
 		return nil, err
 	}
@@ -205,6 +211,12 @@ func newCluster(cfg *rest.Config, userAgent string, log *slog.Logger) (*Cluster,
 		return nil, err
 	}
 	if c.policy, err = group("/apis", policyv1.SchemeGroupVersion); err != nil {
+		return nil, err
+	}
+	if c.storage, err = group("/apis", storagev1.SchemeGroupVersion); err != nil {
+		return nil, err
+	}
+	if c.scaling, err = group("/apis", autoscalingv1.SchemeGroupVersion); err != nil {
 		return nil, err
 	}
 	if c.records, err = state("/api", corev1.SchemeGroupVersion); err != nil {

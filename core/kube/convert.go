@@ -10,6 +10,7 @@ import (
 	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/rotatord/rotator/core/model"
 )
@@ -139,13 +140,14 @@ func (s *sharer) pod(p *corev1.Pod) *model.Pod {
 		out.GracePeriodSeconds = *p.Spec.TerminationGracePeriodSeconds
 	}
 	out.EmptyDir = slices.ContainsFunc(p.Spec.Volumes, func(v corev1.Volume) bool { return v.EmptyDir != nil })
+	out.Claims = claims(p)
 	return out
 }
 
 func samePod(a, b *model.Pod) bool {
 	return a.Node == b.Node && a.Owner == b.Owner && a.Phase == b.Phase && a.Ready == b.Ready && a.Terminating == b.Terminating &&
 		a.Mirror == b.Mirror && a.Priority == b.Priority && a.GracePeriodSeconds == b.GracePeriodSeconds && a.EmptyDir == b.EmptyDir &&
-		maps.Equal(a.Labels, b.Labels)
+		maps.Equal(a.Labels, b.Labels) && slices.Equal(a.Claims, b.Claims)
 }
 
 // Kinds of workloads that are watched. Jobs are not: a job's pods end by
@@ -185,15 +187,21 @@ func (s *sharer) workload(kind string, m *metav1.ObjectMeta, desired, ready int3
 	if observed < m.Generation {
 		ready = 0 // counted for an earlier spec, whose pods may be the wrong ones
 	}
-	return &model.Workload{
+	out := &model.Workload{
 		WorkloadKey: model.WorkloadKey{Kind: kind, Namespace: s.text(m.Namespace), Name: m.Name},
 		UID:         string(m.UID),
 		Desired:     int(desired),
 		Ready:       int(ready),
 	}
+	if owner := metav1.GetControllerOfNoCopy(m); owner != nil {
+		out.Owner = model.WorkloadKey{Kind: s.text(owner.Kind), Namespace: out.Namespace, Name: s.text(owner.Name)}
+	}
+	return out
 }
 
-func sameWorkload(a, b *model.Workload) bool { return a.Desired == b.Desired && a.Ready == b.Ready }
+func sameWorkload(a, b *model.Workload) bool {
+	return a.Desired == b.Desired && a.Ready == b.Ready && a.Owner == b.Owner
+}
 
 // budget is a model.Budget with its selector in a form that can be compared.
 type budget struct {
@@ -226,6 +234,7 @@ func (s *sharer) budget(b *policyv1.PodDisruptionBudget) *budget {
 			Expected:             int(st.ExpectedPods),
 			Observed:             st.ObservedGeneration >= b.Generation,
 			Charged:              slices.Sorted(maps.Keys(st.DisruptedPods)),
+			Scales:               b.Spec.MinAvailable == nil || b.Spec.MinAvailable.Type == intstr.String,
 			AlwaysEvictUnhealthy: b.Spec.UnhealthyPodEvictionPolicy != nil && *b.Spec.UnhealthyPodEvictionPolicy == policyv1.AlwaysAllow,
 		},
 	}
@@ -234,5 +243,5 @@ func (s *sharer) budget(b *policyv1.PodDisruptionBudget) *budget {
 func sameBudget(a, b *budget) bool {
 	return a.selector == b.selector && a.Allowed == b.Allowed && a.CurrentHealthy == b.CurrentHealthy &&
 		a.DesiredHealthy == b.DesiredHealthy && a.Expected == b.Expected && a.Observed == b.Observed &&
-		a.AlwaysEvictUnhealthy == b.AlwaysEvictUnhealthy && slices.Equal(a.Charged, b.Charged)
+		a.Scales == b.Scales && a.AlwaysEvictUnhealthy == b.AlwaysEvictUnhealthy && slices.Equal(a.Charged, b.Charged)
 }

@@ -16,8 +16,10 @@ import (
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	apiruntime "k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
@@ -98,6 +100,14 @@ func pathOf(obj apiruntime.Object) string {
 		return "/apis/apps/v1/statefulsets"
 	case *appsv1.DaemonSet:
 		return "/apis/apps/v1/daemonsets"
+	case *appsv1.Deployment:
+		return "/apis/apps/v1/deployments"
+	case *autoscalingv1.HorizontalPodAutoscaler:
+		return "/apis/autoscaling/v1/horizontalpodautoscalers"
+	case *corev1.PersistentVolumeClaim:
+		return "/api/v1/persistentvolumeclaims"
+	case *storagev1.VolumeAttachment:
+		return "/apis/storage.k8s.io/v1/volumeattachments"
 	case *policyv1.PodDisruptionBudget:
 		return "/apis/policy/v1/poddisruptionbudgets"
 	}
@@ -233,7 +243,11 @@ func (f *fakeAPI) list(w http.ResponseWriter, path string) {
 		"/api/v1/nodes": {"NodeList", "v1"}, "/api/v1/pods": {"PodList", "v1"},
 		"/apis/apps/v1/replicasets":  {"ReplicaSetList", "apps/v1"},
 		"/apis/apps/v1/statefulsets": {"StatefulSetList", "apps/v1"}, "/apis/apps/v1/daemonsets": {"DaemonSetList", "apps/v1"},
-		"/apis/policy/v1/poddisruptionbudgets": {"PodDisruptionBudgetList", "policy/v1"},
+		"/apis/policy/v1/poddisruptionbudgets":          {"PodDisruptionBudgetList", "policy/v1"},
+		"/apis/apps/v1/deployments":                     {"DeploymentList", "apps/v1"},
+		"/api/v1/persistentvolumeclaims":                {"PersistentVolumeClaimList", "v1"},
+		"/apis/autoscaling/v1/horizontalpodautoscalers": {"HorizontalPodAutoscalerList", "autoscaling/v1"},
+		"/apis/storage.k8s.io/v1/volumeattachments":     {"VolumeAttachmentList", "storage.k8s.io/v1"},
 	}
 	respond(w, 200, map[string]any{
 		"kind": kinds[path][0], "apiVersion": kinds[path][1],
@@ -300,10 +314,17 @@ var examples = map[string]apiruntime.Object{
 	"/apis/apps/v1/replicasets": &appsv1.ReplicaSet{}, "/apis/apps/v1/statefulsets": &appsv1.StatefulSet{},
 	"/apis/apps/v1/daemonsets":             &appsv1.DaemonSet{},
 	"/apis/policy/v1/poddisruptionbudgets": &policyv1.PodDisruptionBudget{},
+	"/apis/apps/v1/deployments":            &appsv1.Deployment{}, "/api/v1/persistentvolumeclaims": &corev1.PersistentVolumeClaim{},
+	"/apis/autoscaling/v1/horizontalpodautoscalers": &autoscalingv1.HorizontalPodAutoscaler{},
+	"/apis/storage.k8s.io/v1/volumeattachments":     &storagev1.VolumeAttachment{},
 }
 
-// find returns the object at /api/v1/nodes/NAME or /api/v1/namespaces/NS/pods/NAME.
+// find returns the object at /api/v1/nodes/NAME, /api/v1/namespaces/NS/pods/NAME
+// or /apis/apps/v1/namespaces/NS/deployments/NAME.
 func (f *fakeAPI) find(path string) apiruntime.Object {
+	if rest, ok := strings.CutPrefix(path, "/apis/apps/v1/namespaces/"); ok {
+		return f.live["/apis/apps/v1/deployments"][strings.Replace(rest, "/deployments/", "/", 1)]
+	}
 	parts := strings.Split(strings.TrimPrefix(path, "/api/v1/"), "/")
 	if len(parts) == 2 {
 		return f.live["/api/v1/nodes"]["/"+parts[1]]

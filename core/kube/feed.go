@@ -27,6 +27,10 @@ type feed struct {
 	statefulSets *table[model.WorkloadKey, model.Workload]
 	daemonSets   *table[model.WorkloadKey, model.Workload]
 	budgets      *table[model.BudgetKey, budget]
+	deployments  *table[model.WorkloadKey, model.Deployment]
+	autoscalers  *table[model.AutoscalerKey, model.Autoscaler]
+	attachments  *table[string, model.Attachment]
+	claims       *table[model.ClaimKey, model.Claim]
 
 	dirty chan struct{}             // holds one token while the tables have changes
 	out   chan engine.Input         // Changes
@@ -45,6 +49,10 @@ func newFeed() *feed {
 		statefulSets: workloads(),
 		daemonSets:   workloads(),
 		budgets:      newTable[model.BudgetKey](func(b *budget) string { return b.UID }, sameBudget),
+		deployments:  newTable[model.WorkloadKey](func(d *model.Deployment) string { return d.UID }, sameDeployment),
+		autoscalers:  newTable[model.AutoscalerKey](func(a *model.Autoscaler) string { return a.UID }, sameAutoscaler),
+		attachments:  newTable[string](func(a *model.Attachment) string { return a.UID }, sameAttachment),
+		claims:       newTable[model.ClaimKey](func(c *model.Claim) string { return c.UID }, sameClaim),
 		dirty:        make(chan struct{}, 1),
 		out:          make(chan engine.Input),
 		asks:         make(chan chan model.Inventory),
@@ -134,8 +142,14 @@ func (f *feed) inventory() model.Inventory {
 		Pods:      values(f.pods.all()),
 		Workloads: values(slices.Concat(f.replicaSets.all(), f.statefulSets.all(), f.daemonSets.all())),
 		Budgets:   budgets(f.budgets.all()),
+
+		Deployments: values(f.deployments.all()),
+		Autoscalers: values(f.autoscalers.all()),
+		Attachments: values(f.attachments.all()),
+		Claims:      values(f.claims.all()),
 	}
 	sortAll(inv.Nodes, inv.Pods, inv.Workloads, inv.Budgets)
+	sortMore(inv.Deployments, inv.Autoscalers, inv.Attachments, inv.Claims)
 	return inv
 }
 
@@ -171,8 +185,14 @@ func (f *feed) take() (in engine.Input, any bool) {
 			in.BudgetsGone = append(in.BudgetsGone, l.key)
 		}
 	}
+	in.Deployments, in.DeploymentsGone = changes(f.deployments)
+	in.Autoscalers, in.AutoscalersGone = changes(f.autoscalers)
+	in.Attachments, in.AttachmentsGone = changes(f.attachments)
+	in.Claims, in.ClaimsGone = changes(f.claims)
 	any = len(in.Nodes)+len(in.NodesGone)+len(in.Pods)+len(in.PodsGone)+
-		len(in.Workloads)+len(in.WorkloadsGone)+len(in.Budgets)+len(in.BudgetsGone) > 0
+		len(in.Workloads)+len(in.WorkloadsGone)+len(in.Budgets)+len(in.BudgetsGone)+
+		len(in.Deployments)+len(in.DeploymentsGone)+len(in.Autoscalers)+len(in.AutoscalersGone)+
+		len(in.Attachments)+len(in.AttachmentsGone)+len(in.Claims)+len(in.ClaimsGone) > 0
 	sortAll(in.Nodes, in.Pods, in.Workloads, in.Budgets)
 	slices.Sort(in.NodesGone)
 	slices.SortFunc(in.PodsGone, func(a, b engine.PodRef) int {
@@ -180,7 +200,27 @@ func (f *feed) take() (in engine.Input, any bool) {
 	})
 	slices.SortFunc(in.WorkloadsGone, compareWorkload)
 	slices.SortFunc(in.BudgetsGone, compareBudget)
+	sortMore(in.Deployments, in.Autoscalers, in.Attachments, in.Claims)
+	slices.SortFunc(in.DeploymentsGone, compareWorkload)
+	slices.SortFunc(in.AutoscalersGone, compareAutoscaler)
+	slices.Sort(in.AttachmentsGone)
+	slices.SortFunc(in.ClaimsGone, compareClaim)
 	return in, any
+}
+
+// changes takes what a table has for the reader. An object that was made again is
+// not named as gone.
+func changes[K comparable, V any](t *table[K, V]) (changed []V, gone []K) {
+	values, lives := t.take()
+	for _, v := range values {
+		changed = append(changed, *v)
+	}
+	for _, l := range lives {
+		if _, again := t.live[l.key]; !again {
+			gone = append(gone, l.key)
+		}
+	}
+	return changed, gone
 }
 
 // selecting names the budgets that select the pod. None if it is not known.
@@ -225,6 +265,21 @@ func sortAll(nodes []model.Node, pods []model.Pod, workloads []model.Workload, b
 	slices.SortFunc(pods, func(a, b model.Pod) int { return comparePod(a.PodKey, b.PodKey) })
 	slices.SortFunc(workloads, func(a, b model.Workload) int { return compareWorkload(a.WorkloadKey, b.WorkloadKey) })
 	slices.SortFunc(budgets, func(a, b model.Budget) int { return compareBudget(a.BudgetKey, b.BudgetKey) })
+}
+
+func sortMore(deployments []model.Deployment, autoscalers []model.Autoscaler, attachments []model.Attachment, claims []model.Claim) {
+	slices.SortFunc(deployments, func(a, b model.Deployment) int { return compareWorkload(a.WorkloadKey, b.WorkloadKey) })
+	slices.SortFunc(autoscalers, func(a, b model.Autoscaler) int { return compareAutoscaler(a.AutoscalerKey, b.AutoscalerKey) })
+	slices.SortFunc(attachments, func(a, b model.Attachment) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(claims, func(a, b model.Claim) int { return compareClaim(a.ClaimKey, b.ClaimKey) })
+}
+
+func compareAutoscaler(a, b model.AutoscalerKey) int {
+	return cmp.Or(strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Name, b.Name))
+}
+
+func compareClaim(a, b model.ClaimKey) int {
+	return cmp.Or(strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Name, b.Name))
 }
 
 func comparePod(a, b model.PodKey) int {

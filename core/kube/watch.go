@@ -7,8 +7,10 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
@@ -37,6 +39,9 @@ type resource[K comparable, V any] struct {
 	// does not count. Its strings are shared, so it is called by one goroutine.
 	trim func(apiruntime.Object) *V
 	key  func(namespace, name string) K
+
+	// optional: an API server that does not serve it has none of it.
+	optional bool
 
 	once   sync.Once
 	synced chan struct{} // closed with the first whole list
@@ -140,6 +145,9 @@ func (r *resource[K, V]) failed(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.lastErr = err
+	if r.optional && apierrors.IsNotFound(err) {
+		r.once.Do(func() { close(r.synced) })
+	}
 }
 
 // state tells whether the first whole list is there, and how the last one went.
@@ -231,6 +239,31 @@ func (c *Cluster) Start(ctx context.Context) (err error) {
 			func(s *sharer, o apiruntime.Object) *model.Workload { return s.daemonSet(o.(*appsv1.DaemonSet)) }), c.apps, &appsv1.DaemonSet{}},
 		{newResource(f, f.budgets, "poddisruptionbudgets", "policy", func(namespace, name string) model.BudgetKey { return model.BudgetKey{Namespace: namespace, Name: name} },
 			func(s *sharer, o apiruntime.Object) *budget { return s.budget(o.(*policyv1.PodDisruptionBudget)) }), c.policy, &policyv1.PodDisruptionBudget{}},
+	}
+	sources = append(sources, source{newResource(f, f.deployments, "deployments", "apps", workload(kindDeployment),
+		func(s *sharer, o apiruntime.Object) *model.Deployment { return s.deployment(o.(*appsv1.Deployment)) }), c.apps, &appsv1.Deployment{}})
+	if c.autoscaling {
+		r := newResource(f, f.autoscalers, "horizontalpodautoscalers", "autoscaling",
+			func(namespace, name string) model.AutoscalerKey {
+				return model.AutoscalerKey{Namespace: namespace, Name: name}
+			},
+			func(s *sharer, o apiruntime.Object) *model.Autoscaler {
+				return s.autoscaler(o.(*autoscalingv1.HorizontalPodAutoscaler))
+			})
+		sources = append(sources, source{r, c.scaling, &autoscalingv1.HorizontalPodAutoscaler{}})
+	}
+	if c.volumes {
+		claims := newResource(f, f.claims, "persistentvolumeclaims", "",
+			func(namespace, name string) model.ClaimKey {
+				return model.ClaimKey{Namespace: namespace, Name: name}
+			},
+			func(s *sharer, o apiruntime.Object) *model.Claim { return s.claim(o.(*corev1.PersistentVolumeClaim)) })
+		attachments := newResource(f, f.attachments, "volumeattachments", "storage.k8s.io", func(_, name string) string { return name },
+			func(s *sharer, o apiruntime.Object) *model.Attachment {
+				return s.attachment(o.(*storagev1.VolumeAttachment))
+			})
+		attachments.optional = true
+		sources = append(sources, source{claims, c.core, &corev1.PersistentVolumeClaim{}}, source{attachments, c.storage, &storagev1.VolumeAttachment{}})
 	}
 	failure := make(chan struct{}, 1)
 	wake := func() {

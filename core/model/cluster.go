@@ -66,6 +66,8 @@ type Pod struct {
 	// GracePeriodSeconds is the pod's own termination grace period.
 	GracePeriodSeconds int64
 	EmptyDir           bool // has an emptyDir volume
+	// Claims are the PersistentVolumeClaims that it uses, by name.
+	Claims []string
 }
 
 // Finished tells whether all containers have ended for good.
@@ -77,6 +79,8 @@ type Workload struct {
 	UID     string
 	Desired int // pods wanted
 	Ready   int // pods Ready, by the controller's own count
+	// Owner is its own controller: a ReplicaSet's Deployment. The zero value: none.
+	Owner WorkloadKey
 }
 
 // Healthy tells whether all wanted pods are Ready.
@@ -108,6 +112,9 @@ type Budget struct {
 	// milliseconds, or for two minutes where the eviction was cut off after the
 	// budget was charged, before the pod was deleted.
 	Charged []string
+	// Scales: DesiredHealthy grows with the workload, because it is a percentage or
+	// follows from maxUnavailable. A replica more then gives no room.
+	Scales bool
 	// AlwaysEvictUnhealthy is spec.unhealthyPodEvictionPolicy AlwaysAllow.
 	AlwaysEvictUnhealthy bool
 }

@@ -15,4 +15,10 @@ type Inventory struct {
 	Pods      []Pod
 	Workloads []Workload
 	Budgets   []Budget
+	// Deployments own the ReplicaSets among Workloads; Autoscalers their counts.
+	Deployments []Deployment
+	Autoscalers []Autoscaler
+	// Attachments and Claims are those of persistent volumes.
+	Attachments []Attachment
+	Claims      []Claim
 }

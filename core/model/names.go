@@ -20,6 +20,12 @@ const (
 	// AnnotationExcluded says that rotator put LabelExcludeFromLoadBalancers on
 	// the node, and not a person ("true").
 	AnnotationExcluded = Prefix + "excluded-from-load-balancers"
+	// LabelSurgedFrom is on a Deployment that has a replica more than its own
+	// count, which is the value. A label, because the Deployment controller copies
+	// annotations to the ReplicaSets, where they would stay.
+	LabelSurgedFrom = Prefix + "surged-from"
+	// LabelRotation names the rotation that added the replica.
+	LabelRotation = Prefix + "rotation"
 	// Absent is the value of a record of ours for something that was not there.
 	Absent = "-"
 )

@@ -154,6 +154,17 @@ const (
 	QuiesceFail     OnQuiesceTimeout = "fail"     // as a drain that failed
 )
 
+// SingleReplica says how workloads are moved that an eviction would take down.
+type SingleReplica string
+
+// Ways.
+const (
+	SingleEvict   SingleReplica = "evict"   // as any other: it is down while it moves
+	SingleRefuse  SingleReplica = "refuse"  // refused at plan time
+	SingleRestart SingleReplica = "restart" // by a rollout restart that surges
+	SingleSurge   SingleReplica = "surge"   // by a replica more for a while
+)
+
 // Drain says how pods leave a node.
 type Drain struct {
 	Deadline   time.Duration `yaml:"deadline" json:"deadline"` // default 15m
@@ -174,6 +185,12 @@ type Drain struct {
 	// OnQuiesceTimeout says what a node does that does not leave in time. Default
 	// continue.
 	OnQuiesceTimeout OnQuiesceTimeout `yaml:"onQuiesceTimeout" json:"onQuiesceTimeout"`
+	// VolumeDetachTimeout bounds the wait for the volumes of pods that left to be
+	// detached before the instance ends; 0: no wait. Default 5m.
+	VolumeDetachTimeout time.Duration `yaml:"volumeDetachTimeout" json:"volumeDetachTimeout"`
+	// SingleReplica says how workloads move that an eviction would take down: those
+	// of one replica, and those whose budget allows none. Default evict.
+	SingleReplica SingleReplica `yaml:"singleReplica" json:"singleReplica"`
 }
 
 // Gates are health checks between steps.

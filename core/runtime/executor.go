@@ -71,7 +71,7 @@ func newExecutor(ctx context.Context, o Options) *executor {
 
 func laneOf(v engine.Verb) lane {
 	switch v {
-	case engine.VerbPatchNode:
+	case engine.VerbPatchNode, engine.VerbPatchWorkload:
 		return laneNodes
 	case engine.VerbEvict, engine.VerbDeletePod:
 		return lanePods
@@ -192,6 +192,12 @@ func (x *executor) run(e engine.Effect) (res result) {
 			break
 		}
 		err = x.cluster.PatchNode(ctx, e.Node, *e.Patch)
+	case engine.VerbPatchWorkload:
+		if e.WorkloadPatch == nil {
+			err = &engine.Error{Code: engine.ErrUnsupported, Message: "patch of " + e.Workload.String() + " without a goal"}
+			break
+		}
+		err = x.cluster.PatchWorkload(ctx, e.Workload, *e.WorkloadPatch)
 	case engine.VerbEvict:
 		err = x.cluster.Evict(ctx, e.Pod, e.GracePeriodSeconds)
 	case engine.VerbDeletePod:

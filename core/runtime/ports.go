@@ -31,8 +31,9 @@ type Cluster interface {
 	// every 100 ms, at once when nothing was pending); only the delta fields of
 	// Input are set. The channel is never closed.
 	Changes() <-chan engine.Input
-	// PatchNode, Evict and DeletePod perform effects. Errors are *engine.Error.
+	// PatchNode, PatchWorkload, Evict and DeletePod perform effects. Errors are *engine.Error.
 	PatchNode(ctx context.Context, node string, p engine.NodePatch) error
+	PatchWorkload(ctx context.Context, k model.WorkloadKey, p engine.WorkloadPatch) error
 	Evict(ctx context.Context, pod engine.PodRef, grace *int64) error
 	DeletePod(ctx context.Context, pod engine.PodRef, grace *int64) error
 }

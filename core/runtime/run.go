@@ -289,6 +289,10 @@ func takeChanges(in *engine.Input, c engine.Input) {
 	in.Pods, in.PodsGone = c.Pods, c.PodsGone
 	in.Workloads, in.WorkloadsGone = c.Workloads, c.WorkloadsGone
 	in.Budgets, in.BudgetsGone = c.Budgets, c.BudgetsGone
+	in.Deployments, in.DeploymentsGone = c.Deployments, c.DeploymentsGone
+	in.Autoscalers, in.AutoscalersGone = c.Autoscalers, c.AutoscalersGone
+	in.Attachments, in.AttachmentsGone = c.Attachments, c.AttachmentsGone
+	in.Claims, in.ClaimsGone = c.Claims, c.ClaimsGone
 }
 
 func (r *runner) takeResult(in *engine.Input, res result) {

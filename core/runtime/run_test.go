@@ -46,9 +46,10 @@ type fake struct {
 	evict   func(ctx context.Context, pod engine.PodRef, grace *int64) error
 	append  func(ctx context.Context, events []event.Event) error
 
-	mu       sync.Mutex
-	rotation string
-	deleted  []engine.PodRef
+	mu        sync.Mutex
+	rotation  string
+	restarted []string
+	deleted   []engine.PodRef
 }
 
 func newFake() *fake { return &fake{changes: make(chan engine.Input)} }
@@ -85,6 +86,13 @@ func (f *fake) PatchNode(ctx context.Context, node string, p engine.NodePatch) e
 		return nil
 	}
 	return f.patch(ctx, node, p)
+}
+
+func (f *fake) PatchWorkload(_ context.Context, k model.WorkloadKey, p engine.WorkloadPatch) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.restarted = append(f.restarted, k.Name+" "+p.Restart)
+	return nil
 }
 
 func (f *fake) Evict(ctx context.Context, pod engine.PodRef, grace *int64) error {

@@ -20,11 +20,15 @@ type broken struct {
 	swallow func(engine.Effect) bool
 	owed    []engine.Outcome
 	forces  bool // the shape's policy is force
+	blind   bool // it is not told of volumes
 }
 
 func (b *broken) Step(now time.Time, in engine.Input) engine.Ready {
 	in.Outcomes = append(in.Outcomes, b.owed...)
 	b.owed = nil
+	if b.blind {
+		in.Attachments = nil
+	}
 	r := b.Stepper.Step(now, in)
 	if b.change != nil {
 		b.change(now, &r)
@@ -218,6 +222,7 @@ func TestChecksNotice(t *testing.T) {
 				r.Effects, r.Done = nil, &engine.Result{Status: engine.StatusDone}
 			}}
 		}},
+		{"volumes are not waited for", Volumes, nil, func() *broken { return &broken{blind: true} }},
 		{"a number is left out", Orderly, nil, func() *broken {
 			return &broken{change: func(_ time.Time, r *engine.Ready) {
 				if len(r.Records) > 2 {

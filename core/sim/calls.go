@@ -31,7 +31,7 @@ func provider(v engine.Verb) bool {
 	switch v {
 	case engine.VerbObserve, engine.VerbPrepare, engine.VerbRestore, engine.VerbSetSurge, engine.VerbTerminate:
 		return true
-	case engine.VerbPatchNode, engine.VerbEvict, engine.VerbDeletePod:
+	case engine.VerbPatchNode, engine.VerbPatchWorkload, engine.VerbEvict, engine.VerbDeletePod:
 	}
 	return false
 }
@@ -46,6 +46,8 @@ func (w *World) nameCall(e engine.Effect) string {
 		what += " " + e.InstanceID
 	case engine.VerbPatchNode:
 		what += " " + e.Node
+	case engine.VerbPatchWorkload:
+		what += " " + e.Workload.Name
 	case engine.VerbEvict, engine.VerbDeletePod:
 		what += " " + e.Pod.UID
 	case engine.VerbObserve:
@@ -80,6 +82,8 @@ func (w *World) perform(c *call) {
 		c.acts = []act{func() *engine.Error { c.snapshot = w.snapshot(); return nil }}
 	case engine.VerbPatchNode:
 		c.acts = []act{func() *engine.Error { return w.patch(c.Node, c.Patch) }}
+	case engine.VerbPatchWorkload:
+		c.acts = []act{func() *engine.Error { return w.patchWorkload(c.Workload, c.WorkloadPatch) }}
 	case engine.VerbEvict:
 		c.acts = []act{func() *engine.Error { return w.evict(c.Pod, c.GracePeriodSeconds) }}
 	case engine.VerbDeletePod:

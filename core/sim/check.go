@@ -47,13 +47,16 @@ const (
 	Ends Invariant = "ends"
 	// Complete: after a rotation that is done nothing is left that was outdated.
 	Complete Invariant = "complete"
+	// Volumes: no instance is ended with a volume attached that a pod needs which
+	// has left it, before the time for its detach has passed.
+	Volumes Invariant = "volumes"
 	// Orderly: records are numbered without gaps, ops have ids of their own, a
 	// wake-up is in the future, Steps do not follow each other without time.
 	Orderly Invariant = "orderly"
 )
 
 // Invariants are all of them.
-var Invariants = []Invariant{RecordFirst, Unavailable, Capacity, Empty, Once, OnlyOld, Disruption, Marks, Excluded, Persons, Settings, Ends, Complete, Orderly}
+var Invariants = []Invariant{RecordFirst, Unavailable, Capacity, Empty, Once, OnlyOld, Disruption, Marks, Excluded, Persons, Settings, Ends, Complete, Volumes, Orderly}
 
 // Violation is an invariant that did not hold.
 type Violation struct {
@@ -225,6 +228,7 @@ func (c *checker) effect(e engine.Effect) {
 		c.ends[e.InstanceID] = e.ID
 		if !again {
 			c.isEmpty(e)
+			c.isDetached(e)
 		}
 	case engine.VerbPatchNode:
 		p := e.Patch
@@ -238,7 +242,7 @@ func (c *checker) effect(e engine.Effect) {
 		c.hold(Disruption, c.spec.Drain.OnDeadline == plan.DeadlineForce, "pod %s is deleted, and nobody asked for that", e.Pod)
 	case engine.VerbEvict:
 		c.excluded(e)
-	case engine.VerbObserve, engine.VerbPrepare, engine.VerbRestore, engine.VerbSetSurge:
+	case engine.VerbObserve, engine.VerbPrepare, engine.VerbRestore, engine.VerbSetSurge, engine.VerbPatchWorkload:
 	}
 }
 
@@ -295,7 +299,7 @@ func usable(n model.Node) bool {
 func (c *checker) begun(e engine.Effect) {
 	switch e.Verb {
 	case engine.VerbObserve, engine.VerbEvict, engine.VerbDeletePod:
-	case engine.VerbPrepare, engine.VerbRestore, engine.VerbSetSurge, engine.VerbTerminate, engine.VerbPatchNode:
+	case engine.VerbPrepare, engine.VerbRestore, engine.VerbSetSurge, engine.VerbTerminate, engine.VerbPatchNode, engine.VerbPatchWorkload:
 		c.hold(RecordFirst, c.durable[e.ID], "%s %s begins without a durable intent", e.Verb, e.ID)
 	}
 }

@@ -19,8 +19,9 @@ const (
 	NoCapacity Kind = "no-capacity" // nothing can be launched in a zone for a while
 	NeverJoins Kind = "never-joins" // an instance does not join until a person mends it
 	JoinsLate  Kind = "joins-late"
-	NodeDies   Kind = "node-dies" // a node goes dark some time after it was Ready
-	SlowPods   Kind = "slow-pod"  // a pod takes minutes to become Ready
+	NodeDies   Kind = "node-dies"   // a node goes dark some time after it was Ready
+	SlowPods   Kind = "slow-pod"    // a pod takes minutes to become Ready
+	SlowDetach Kind = "slow-detach" // a volume is not detached before its instance ends
 
 	Closes      Kind = "budget-closes" // somebody tightens a budget for a while
 	Uncordon    Kind = "uncordon"      // somebody uncordons a node that we cordoned
@@ -50,7 +51,7 @@ const (
 )
 
 // Kinds are all of them.
-var Kinds = []Kind{FailBefore, Lost, Late, DriverDies, Storm, NoCapacity, NeverJoins, JoinsLate, NodeDies, SlowPods,
+var Kinds = []Kind{FailBefore, Lost, Late, DriverDies, Storm, NoCapacity, NeverJoins, JoinsLate, NodeDies, SlowPods, SlowDetach,
 	Closes, Uncordon, Cordon, EndInstance, DeletePod, ScaleUp, ScaleDown, Autoscaler, Retemplate, Signal,
 	KillUnrecorded, KillTorn, KillRecorded, KillActing, LoseLease, LoseJournal, Relabel}
 
@@ -116,7 +117,7 @@ func RandomRates(seed uint64) Rates {
 			rates[k] = pick(&d, 0.02, 0.1, 0.3)
 		case slices.Contains(kills, k):
 			rates[k] = pick(&d, 0.001, 0.005, 0.02)
-		case k == SlowPods || k == NodeDies:
+		case k == SlowDetach || k == SlowPods || k == NodeDies:
 			rates[k] = pick(&d, 0.02, 0.1)
 		case k == NeverJoins || k == JoinsLate:
 			rates[k] = pick(&d, 0.05, 0.3)

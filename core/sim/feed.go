@@ -14,6 +14,9 @@ type feed struct {
 	pods      stream[engine.PodRef, model.Pod]
 	workloads stream[model.WorkloadKey, model.Workload]
 	budgets   stream[model.BudgetKey, model.Budget]
+
+	attachments stream[string, model.Attachment]
+	claims      stream[model.ClaimKey, model.Claim]
 }
 
 // stream is the watch of one kind.
@@ -72,6 +75,8 @@ func (f *feed) take(now time.Duration, in *engine.Input) {
 	in.Pods, in.PodsGone = f.pods.take(now)
 	in.Workloads, in.WorkloadsGone = f.workloads.take(now)
 	in.Budgets, in.BudgetsGone = f.budgets.take(now)
+	in.Attachments, in.AttachmentsGone = f.attachments.take(now)
+	in.Claims, in.ClaimsGone = f.claims.take(now)
 }
 
 // lag is how late a watch is this time. Mostly little; now and then a lot.
@@ -138,6 +143,12 @@ func (w *World) again() {
 		see(q[0].at)
 	}
 	if q := w.feed.budgets.queue; len(q) > 0 {
+		see(q[0].at)
+	}
+	if q := w.feed.attachments.queue; len(q) > 0 {
+		see(q[0].at)
+	}
+	if q := w.feed.claims.queue; len(q) > 0 {
 		see(q[0].at)
 	}
 	if next >= 0 {

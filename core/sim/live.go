@@ -183,6 +183,15 @@ func (l *Live) PatchNode(ctx context.Context, node string, p engine.NodePatch) e
 	return err
 }
 
+// PatchWorkload implements runtime.Cluster.
+func (l *Live) PatchWorkload(ctx context.Context, k model.WorkloadKey, p engine.WorkloadPatch) error {
+	l.mu.Lock()
+	id := l.check.patches[k.String()]
+	l.mu.Unlock()
+	_, err := l.do(ctx, "", engine.Effect{ID: id, Verb: engine.VerbPatchWorkload, Workload: k, WorkloadPatch: &p})
+	return err
+}
+
 // Evict implements runtime.Cluster.
 func (l *Live) Evict(ctx context.Context, pod engine.PodRef, grace *int64) error {
 	_, err := l.do(ctx, "", engine.Effect{Verb: engine.VerbEvict, Pod: pod, GracePeriodSeconds: grace})
@@ -204,6 +213,9 @@ func (l *Live) Append(_ context.Context, events []event.Event) error {
 			l.check.durable[ev.Op] = true
 			if ev.Verb == string(engine.VerbPatchNode) {
 				l.check.patches[ev.Node] = ev.Op
+			}
+			if ev.Verb == string(engine.VerbPatchWorkload) {
+				l.check.patches[ev.Data["workload"]] = ev.Op
 			}
 		}
 	}

@@ -52,7 +52,8 @@ func live(t *testing.T, o Options) *engine.Result {
 	if err != nil || len(p.Refusals) > 0 {
 		t.Fatalf("seed %d: %v %v", o.Seed, err, p.Refusals)
 	}
-	first := engine.Input{Snapshot: s, Nodes: inv.Nodes, Pods: inv.Pods, Workloads: inv.Workloads, Budgets: inv.Budgets}
+	first := engine.Cluster(&inv)
+	first.Snapshot = s
 	e := engine.New(engine.Config{Rotation: "r1", Plan: p, Spec: spec})
 	r, err := runtime.Run(ctx, runtime.Options{Rotation: "r1", Engine: l.Watched(e, p, first), Provider: l, Cluster: l, Journal: l, Initial: first})
 	if err != nil {

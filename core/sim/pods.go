@@ -17,6 +17,7 @@ type workload struct {
 	priority int32
 	stop     time.Duration // how long a pod takes to end, at most
 	start    time.Duration // how long it takes to become Ready, at most
+	volumes  bool          // each of its pods has a volume of its own
 	broken   int           // that many of its pods never become Ready
 	budgets  []*budget     // that select its pods
 	pods     []*pod        // all that exist
@@ -75,6 +76,9 @@ func (w *World) newPod(wl *workload, name string, n *node) *pod {
 	p := &pod{workload: wl, request: wl.request, counted: true, Pod: model.Pod{
 		PodKey: model.PodKey{Namespace: wl.Namespace, Name: name}, UID: fmt.Sprintf("pod-%d", w.made), Owner: wl.WorkloadKey, Phase: "Pending",
 		Priority: wl.priority, Labels: map[string]string{"app": wl.app}, GracePeriodSeconds: 30}}
+	if wl.volumes {
+		p.Claims = []string{claimOf(name)}
+	}
 	w.pods[p.PodKey] = p
 	wl.pods = append(wl.pods, p)
 	wl.active++
@@ -95,6 +99,7 @@ func (w *World) bind(p *pod, n *node) {
 	n.pods = append(n.pods, p)
 	n.used += p.request
 	n.hosts[p.workload.index]++
+	w.attach(p, n)
 	w.tellPod(p, false)
 	w.touched(p)
 	d := w.dice("start", p.UID)
@@ -113,6 +118,10 @@ func (w *World) bind(p *pod, n *node) {
 
 func (w *World) podReady(p *pod) {
 	if w.pods[p.PodKey] != p || p.on.dead || p.Terminating || p.Ready || p.Finished() {
+		return
+	}
+	if w.elsewhere(p) {
+		w.after(2*time.Second, func() { w.podReady(p) })
 		return
 	}
 	if wl := p.workload; wl.broken > 0 {
@@ -188,6 +197,7 @@ func (w *World) removePod(p *pod) {
 		p.on.used -= p.request
 		p.on.hosts[p.workload.index]--
 		remove(&p.on.pods, p)
+		w.detach(p)
 	} else {
 		remove(&w.pending, p)
 	}

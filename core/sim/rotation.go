@@ -230,7 +230,8 @@ func (r *runner) start() {
 		r.trace("%s: %s", r.result.Status, r.result.Message)
 		return
 	}
-	in := engine.Input{Snapshot: snap, Nodes: inv.Nodes, Pods: inv.Pods, Workloads: inv.Workloads, Budgets: inv.Budgets}
+	in := engine.Cluster(&inv)
+	in.Snapshot = snap
 	r.eng = engine.New(engine.Config{Rotation: r.rotation, OpPrefix: fmt.Sprintf("%s.%d", r.rotation, r.report.Runs), Memory: mem,
 		Plan: p, Spec: r.shape.Spec, UndoOnStop: r.shape.Spec.Strategy.OnSignal == plan.SignalUndo})
 	if r.Wrap != nil {

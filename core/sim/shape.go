@@ -43,6 +43,8 @@ type WorkloadShape struct {
 	Start, Stop time.Duration
 	// Broken pods never become Ready.
 	Broken int
+	// Volumes: each pod has a volume of its own, which follows its name.
+	Volumes bool
 }
 
 // BudgetShape is a PodDisruptionBudget over workloads.
@@ -122,6 +124,8 @@ func RandomShape(seed uint64) *Shape {
 	s.Spec.Drain.Retries = pick(&d, 0, 0, 1)
 	s.Spec.Drain.MaxEvictions = pick(&d, 1, 50)
 	s.Spec.Drain.Deadline = pick(&d, 5*time.Minute, 15*time.Minute)
+	v := newDice(seed, "volumes") // of its own: older seeds keep their worlds
+	s.Spec.Drain.VolumeDetachTimeout = pick(&v, 0, time.Minute, 5*time.Minute)
 	room /= 2 // the other half lets pods move
 	for i := range d.n(10) {
 		wl := WorkloadShape{Kind: pick(&d, "ReplicaSet", "ReplicaSet", "StatefulSet"), Name: fmt.Sprintf("w%d", i), Pods: 1 + d.n(12), Request: 1 + d.n(3),
@@ -132,6 +136,7 @@ func RandomShape(seed uint64) *Shape {
 		if d.chance(0.1) {
 			wl.Priority = 2_000_000_000
 		}
+		wl.Volumes = wl.Kind == "StatefulSet" && v.chance(0.5)
 		s.Workloads = append(s.Workloads, wl)
 		if wl.Pods < 2 || d.chance(0.4) {
 			continue
@@ -194,7 +199,7 @@ func (s *Shape) build(seed uint64, in *injector, now time.Time) *World {
 		}
 	}
 	for _, ws := range s.Workloads {
-		wl := &workload{index: len(w.workloads), app: ws.Name, request: ws.Request, priority: ws.Priority, start: ws.Start, stop: ws.Stop, broken: ws.Broken, lost: -time.Hour,
+		wl := &workload{index: len(w.workloads), app: ws.Name, request: ws.Request, priority: ws.Priority, start: ws.Start, stop: ws.Stop, broken: ws.Broken, volumes: ws.Volumes, lost: -time.Hour,
 			Workload: model.Workload{WorkloadKey: model.WorkloadKey{Kind: ws.Kind, Namespace: "default", Name: ws.Name}, UID: "workload-" + ws.Name, Desired: ws.Pods}}
 		w.workloads = append(w.workloads, wl)
 		if ws.Kind == "DaemonSet" {

@@ -40,6 +40,8 @@ type World struct {
 	toldAt  time.Duration // when they will be next
 	toldDue bool
 
+	attachments []*attachment // in the order of their making
+
 	noCapacity map[string]time.Duration // by zone: until when nothing can be launched
 	storm      time.Duration            // until when the provider throttles
 	healed     bool                     // no fault begins any more
@@ -115,6 +117,7 @@ func (w *World) inventory() model.Inventory {
 	for _, b := range w.budgets {
 		inv.Budgets = append(inv.Budgets, b.Budget)
 	}
+	w.persistent(&inv)
 	return inv
 }
 
@@ -190,6 +193,7 @@ func (w *World) dropNode(n *node) {
 	delete(w.nodes, n.Name)
 	w.nodeList = slices.DeleteFunc(w.nodeList, func(o *node) bool { return o == n })
 	w.tellNode(n, true)
+	w.forceDetach(n)
 	for _, p := range slices.Clone(n.pods) {
 		w.removePod(p)
 	}
