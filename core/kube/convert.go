@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -28,6 +29,8 @@ const maxShared = 1 << 16
 type sharer struct {
 	strings map[string]string
 	labels  map[model.WorkloadKey]map[string]string // the last set of an owner's pods
+
+	interned interner
 }
 
 func newSharer() *sharer {
@@ -86,10 +89,13 @@ func (s *sharer) node(n *corev1.Node) *model.Node {
 		Unschedulable: n.Spec.Unschedulable,
 		Labels:        s.set(n.Labels),
 		CreatedAt:     n.CreationTimestamp.UTC(),
+		Allocatable:   s.allocatable(n.Status.Allocatable),
 	}
 	for _, c := range n.Status.Conditions {
 		if c.Type == corev1.NodeReady {
-			out.Ready = c.Status == corev1.ConditionTrue
+			if out.Ready = c.Status == corev1.ConditionTrue; out.Ready {
+				out.ReadySince = c.LastTransitionTime.UTC()
+			}
 		}
 	}
 	for _, t := range n.Spec.Taints {
@@ -108,7 +114,13 @@ func (s *sharer) node(n *corev1.Node) *model.Node {
 
 func sameNode(a, b *model.Node) bool {
 	return a.ProviderID == b.ProviderID && a.Zone == b.Zone && a.Ready == b.Ready && a.Unschedulable == b.Unschedulable &&
-		slices.Equal(a.Taints, b.Taints) && maps.Equal(a.Labels, b.Labels) && maps.Equal(a.Annotations, b.Annotations)
+		slices.Equal(a.Taints, b.Taints) && maps.Equal(a.Labels, b.Labels) && maps.Equal(a.Annotations, b.Annotations) &&
+		sameResources(a.Allocatable, b.Allocatable)
+}
+
+func sameResources(a, b model.Resources) bool {
+	return a.MilliCPU == b.MilliCPU && a.Memory == b.Memory && a.EphemeralStorage == b.EphemeralStorage && a.Pods == b.Pods &&
+		maps.Equal(a.Extended, b.Extended)
 }
 
 // defaultGrace is what the API server sets where a pod states nothing.
@@ -127,11 +139,21 @@ func (s *sharer) pod(p *corev1.Pod) *model.Pod {
 		out.Owner = model.WorkloadKey{Kind: s.text(owner.Kind), Namespace: out.Namespace, Name: s.text(owner.Name)}
 	}
 	out.Labels = s.podLabels(out.Owner, p.Labels)
+	var scheduled, ready time.Time
 	for _, c := range p.Status.Conditions {
-		if c.Type == corev1.PodReady {
-			out.Ready = c.Status == corev1.ConditionTrue && !out.Terminating
+		switch {
+		case c.Type == corev1.PodReady:
+			if out.Ready = c.Status == corev1.ConditionTrue && !out.Terminating; out.Ready {
+				ready = c.LastTransitionTime.Time
+			}
+		case c.Type == corev1.PodScheduled && c.Status == corev1.ConditionTrue:
+			scheduled = c.LastTransitionTime.Time
 		}
 	}
+	if out.Ready && !restarted(p) { // after a restart the condition tells of that one
+		out.StartTook = model.StartTook(scheduled, ready)
+	}
+	out.Traits = s.traits(p)
 	_, out.Mirror = p.Annotations[corev1.MirrorPodAnnotationKey]
 	if p.Spec.Priority != nil {
 		out.Priority = *p.Spec.Priority
@@ -144,10 +166,16 @@ func (s *sharer) pod(p *corev1.Pod) *model.Pod {
 	return out
 }
 
+func restarted(p *corev1.Pod) bool {
+	return slices.ContainsFunc(p.Status.ContainerStatuses, func(c corev1.ContainerStatus) bool { return c.RestartCount > 0 })
+}
+
+// samePod leaves out StartTook, which changes with Ready alone. Traits are
+// shared, so that equal ones are one.
 func samePod(a, b *model.Pod) bool {
 	return a.Node == b.Node && a.Owner == b.Owner && a.Phase == b.Phase && a.Ready == b.Ready && a.Terminating == b.Terminating &&
 		a.Mirror == b.Mirror && a.Priority == b.Priority && a.GracePeriodSeconds == b.GracePeriodSeconds && a.EmptyDir == b.EmptyDir &&
-		maps.Equal(a.Labels, b.Labels) && slices.Equal(a.Claims, b.Claims)
+		maps.Equal(a.Labels, b.Labels) && slices.Equal(a.Claims, b.Claims) && a.Traits == b.Traits
 }
 
 // Kinds of workloads that are watched. Jobs are not: a job's pods end by

@@ -67,6 +67,7 @@ func TestPodIsTrimmed(t *testing.T) {
 		PodKey: model.PodKey{Namespace: "ns", Name: "web-1"}, UID: "u1", Node: "n1",
 		Owner: model.WorkloadKey{Kind: "ReplicaSet", Namespace: "ns", Name: "web"},
 		Phase: "Running", Ready: true, Priority: 7, Labels: map[string]string{"app": "web"}, GracePeriodSeconds: 90, EmptyDir: true,
+		Traits: &model.PodTraits{Requests: model.Resources{Pods: 1}},
 	}
 	if diff := cmp.Diff(want, newSharer().pod(in)); diff != "" {
 		t.Error(diff)
@@ -200,6 +201,7 @@ func TestSameSeesEveryField(t *testing.T) {
 		"Taints":        func(n *model.Node) { n.Taints = []model.Taint{{Key: "x"}} },
 		"Labels":        func(n *model.Node) { n.Labels = map[string]string{"x": "y"} },
 		"Annotations":   func(n *model.Node) { n.Annotations = map[string]string{"x": "y"} },
+		"Allocatable":   func(n *model.Node) { n.Allocatable.Extended = map[string]int64{"x": 1} },
 	} {
 		other := n
 		edit(&other)
@@ -219,6 +221,7 @@ func TestSameSeesEveryField(t *testing.T) {
 		"Labels":             func(p *model.Pod) { p.Labels = map[string]string{"x": "y"} },
 		"GracePeriodSeconds": func(p *model.Pod) { p.GracePeriodSeconds = 1 },
 		"EmptyDir":           func(p *model.Pod) { p.EmptyDir = true },
+		"Traits":             func(p *model.Pod) { p.Traits = &model.PodTraits{} },
 	} {
 		other := p
 		edit(&other)

@@ -15,6 +15,10 @@ type Node struct {
 	// Annotations holds only those under rotator's own prefix.
 	Annotations map[string]string
 	CreatedAt   time.Time
+	// ReadySince is when the node last became Ready; zero: it is not, or unknown.
+	ReadySince time.Time
+	// Allocatable is what its kubelet offers to pods; the zero value: unknown.
+	Allocatable Resources
 }
 
 // Marked tells whether the node carries a taint or an annotation of rotator's.
@@ -68,6 +72,10 @@ type Pod struct {
 	EmptyDir           bool // has an emptyDir volume
 	// Claims are the PersistentVolumeClaims that it uses, by name.
 	Claims []string
+	// Traits decide where the pod can be scheduled; nil: not known.
+	Traits *PodTraits
+	// StartTook is from being scheduled to being Ready; 0: not known.
+	StartTook time.Duration
 }
 
 // Finished tells whether all containers have ended for good.
