@@ -85,7 +85,8 @@ func TestDefaults(t *testing.T) {
 		Select: plan.Select{Roles: []string{"node"}},
 		Strategy: plan.Strategy{
 			Mode: "rolling", MaxSurge: "1", MaxUnavailable: "0", GroupsAtOnce: 1, OnFailure: plan.FailureAbort, MaxFailed: 3, OnSignal: plan.SignalKeep, AutoscalerShield: true,
-			Canary: plan.Canary{Enabled: true},
+			Canary:        plan.Canary{Enabled: true},
+			CapacityCheck: plan.CapacityRefuse,
 		},
 		Drain: plan.Drain{Deadline: 15 * time.Minute, OnDeadline: "fail", UnmanagedPods: "refuse", MaxEvictions: 50, ExcludeFromLoadBalancers: true,
 			QuiesceTimeout: 10 * time.Minute, OnQuiesceTimeout: plan.QuiesceContinue,
@@ -137,6 +138,7 @@ strategy:
   groupsAtOnce: 3
   batchSize: 4
   autoscalerShield: false
+  capacityCheck: warn
   canary: {enabled: true, bake: 5m}
   waits: {betweenBatches: 1m, betweenDrains: 2m, betweenEvictions: 1500ms}
 drain: {deadline: 20m, retries: 3, onDeadline: skip, gracePeriod: 90s, unmanagedPods: evict, maxEvictions: 9, excludeFromLoadBalancers: false, quiesceTimeout: 7m, onQuiesceTimeout: fail,
@@ -163,7 +165,9 @@ report: {dir: r}
 		Select: plan.Select{Groups: []string{"workers-*", "[ab]"}, ExcludeGroups: []string{"spot"}, Roles: []string{"control-plane", "node"}, Nodes: []string{"i-1"}, Force: true, MaxAge: 720 * time.Hour},
 		Strategy: plan.Strategy{Mode: plan.ModeBatch, MaxSurge: "25%", MaxUnavailable: "2", MaxInFlight: 7, GroupsAtOnce: 3, BatchSize: 4, OnFailure: plan.FailureAbort, MaxFailed: 3, OnSignal: plan.SignalKeep,
 			Canary: plan.Canary{Enabled: true, Bake: 5 * time.Minute},
-			Waits:  plan.Waits{BetweenBatches: time.Minute, BetweenDrains: 2 * time.Minute, BetweenEvictions: 1500 * time.Millisecond}},
+			Waits:  plan.Waits{BetweenBatches: time.Minute, BetweenDrains: 2 * time.Minute, BetweenEvictions: 1500 * time.Millisecond},
+
+			CapacityCheck: plan.CapacityWarn},
 		Drain: plan.Drain{Deadline: 20 * time.Minute, Retries: 3, OnDeadline: plan.DeadlineSkip, GracePeriod: 90 * time.Second, UnmanagedPods: plan.UnmanagedEvict, MaxEvictions: 9,
 			QuiesceTimeout: 7 * time.Minute, OnQuiesceTimeout: plan.QuiesceFail,
 			VolumeDetachTimeout: 3 * time.Minute, SingleReplica: plan.SingleSurge},

@@ -39,6 +39,7 @@ func Resume(spec Spec, inv model.Inventory, now time.Time, past Memory) (*Plan, 
 	}
 	b.checkHolds()
 	b.checkPods()
+	b.checkCapacity()
 	b.noteKarpenter()
 	for _, n := range inv.Nodes {
 		if n.Marked() {

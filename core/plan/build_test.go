@@ -33,7 +33,8 @@ func (s *stock) instance(group, id string, days int, reasons ...string) *model.I
 		in.Reasons = append(in.Reasons, model.Reason{Code: r})
 	}
 	s.Instances = append(s.Instances, in)
-	s.Nodes = append(s.Nodes, model.Node{Name: "node-" + id, ProviderID: in.ProviderID, Ready: true})
+	s.Nodes = append(s.Nodes, model.Node{Name: "node-" + id, ProviderID: in.ProviderID, Ready: true,
+		Allocatable: model.Resources{MilliCPU: 4000, Memory: 8 << 30, Pods: 110}})
 	return &s.Instances[len(s.Instances)-1]
 }
 

@@ -76,6 +76,9 @@ type Strategy struct {
 	// BatchSize is the number of nodes of a wave in batch mode; 0: as many as
 	// MaxSurge and MaxUnavailable allow.
 	BatchSize int `yaml:"batchSize" json:"batchSize"`
+	// CapacityCheck says what pods that would find no room do to the plan. Default
+	// refuse.
+	CapacityCheck CapacityCheck `yaml:"capacityCheck" json:"capacityCheck"`
 	// OnFailure says what a node that cannot be drained does to the rotation.
 	// Default abort.
 	OnFailure OnFailure `yaml:"onFailure" json:"onFailure"`
@@ -90,6 +93,19 @@ type Strategy struct {
 	Canary           Canary `yaml:"canary" json:"canary"`
 	Waits            Waits  `yaml:"waits" json:"waits"`
 }
+
+// CapacityCheck is a policy for pods that would find no room while the nodes
+// that they are on are replaced.
+type CapacityCheck string
+
+// Policies. The zero value is refuse.
+const (
+	// CapacityRefuse refuses the plan where no room can exist, and warns where none
+	// was found or an autoscaler may add some.
+	CapacityRefuse CapacityCheck = "refuse"
+	CapacityWarn   CapacityCheck = "warn" // warns, and the pods wait for replacements
+	CapacityOff    CapacityCheck = "off"  // does not look
+)
 
 // OnFailure is a policy for nodes that cannot be drained.
 type OnFailure string

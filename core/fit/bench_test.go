@@ -1,0 +1,41 @@
+package fit
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/rotatord/rotator/core/model"
+)
+
+// BenchmarkLargest checks a rotation of 5,000 nodes with 150,000 pods in 1,500
+// workloads, a third of which keep their pods on different nodes.
+func BenchmarkLargest(b *testing.B) {
+	c := &cluster{}
+	var names []string
+	for i := range 5000 {
+		n := c.node(fmt.Sprintf("n%04d", i))
+		n.Allocatable.Pods = 110
+		names = append(names, n.Name)
+	}
+	templates := make([]*model.PodTraits, 1500)
+	for i := range 150_000 {
+		w := i % 1500
+		c.pod(fmt.Sprintf("p-%d", i), names[i%5000], 120, func(p *model.Pod) {
+			app := fmt.Sprint("app", w)
+			p.Owner.Name, p.Labels = app, map[string]string{"app": app}
+			if templates[w] == nil {
+				if w%3 == 0 {
+					apart(labelHostname)(p)
+				}
+				templates[w] = p.Traits
+			}
+			p.Traits = templates[w]
+		})
+	}
+	for b.Loop() {
+		v := Check(Question{Nodes: c.nodes, Pods: c.pods, Leaves: leaves, Groups: []Group{{Nodes: names, Unavailable: 250}}})[0]
+		if v.Pods < 150_000 {
+			b.Fatalf("%+v", v)
+		}
+	}
+}

@@ -1,0 +1,126 @@
+package plan
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/rotatord/rotator/core/drain"
+	"github.com/rotatord/rotator/core/fit"
+	"github.com/rotatord/rotator/core/model"
+)
+
+// checkCapacity asks whether the pods of the nodes that go would find room:
+// what cannot is refused or told, by the policy of the strategy.
+func (b *builder) checkCapacity() {
+	policy := cmp.Or(b.spec.Strategy.CapacityCheck, CapacityRefuse)
+	if policy == CapacityOff || len(b.plan.Refusals) > 0 {
+		return // what is refused already would be looked at under wrong premises
+	}
+	q := fit.Question{Nodes: b.inv.Nodes, Pods: b.inv.Pods, Leaves: leaves}
+	for _, g := range b.plan.Groups {
+		if len(g.Nodes) > 0 {
+			q.Groups = append(q.Groups, b.fitGroup(g))
+		}
+	}
+	autoscaler := b.autoscaler()
+	for _, v := range fit.Check(q) {
+		f, ok := capacityFinding(v, autoscaler)
+		switch {
+		case !ok:
+		case v.Certain && policy == CapacityRefuse && autoscaler == "":
+			b.refuse(f)
+		default:
+			b.warn(f)
+		}
+	}
+}
+
+// leaves tells whether a drain moves the pod.
+func leaves(p *model.Pod) bool {
+	a, _ := drain.Decide(p)
+	return a == drain.Evict
+}
+
+func (b *builder) fitGroup(g Group) fit.Group {
+	out := fit.Group{Name: g.Name, Surge: g.Surge, Unavailable: g.Unavailable, Offer: b.offer(g),
+		Canary: b.spec.Strategy.Canary.Enabled && len(g.Nodes) > 1}
+	// Fewer at once need less room.
+	if most := b.spec.Strategy.MaxInFlight; most > 0 {
+		out.Surge = min(out.Surge, most)
+		out.Unavailable = min(out.Unavailable, most-out.Surge)
+	}
+	for _, n := range g.Nodes {
+		if n.Node != "" {
+			out.Nodes = append(out.Nodes, n.Node)
+		}
+	}
+	return out
+}
+
+// offer is what a new node of the group offers, where one is there to be seen;
+// else the zero value.
+func (b *builder) offer(g Group) model.Resources {
+	old := make(map[string]bool, len(g.Nodes))
+	for _, n := range g.Nodes {
+		old[n.Instance] = true
+	}
+	for _, in := range b.instances[g.ID] {
+		if n := b.nodeOf[in.ProviderID]; !old[in.ID] && !in.Outdated() && n != nil && n.Ready && n.Allocatable.Known() {
+			return n.Allocatable
+		}
+	}
+	return model.Resources{}
+}
+
+// autoscaler names a running pod that adds nodes for pods that find no room;
+// empty: none is known.
+func (b *builder) autoscaler() string {
+	for i := range b.inv.Pods {
+		p := &b.inv.Pods[i]
+		if !p.Ready {
+			continue
+		}
+		for _, key := range []string{"app.kubernetes.io/name", "app", "k8s-app"} {
+			if v := p.Labels[key]; v == "karpenter" || strings.HasSuffix(v, "cluster-autoscaler") {
+				return p.String()
+			}
+		}
+	}
+	return ""
+}
+
+// capacityFinding words a verdict. All pods that are named are named with their
+// reason.
+func capacityFinding(v fit.Verdict, autoscaler string) (Finding, bool) {
+	if v.Unknown != "" {
+		return Finding{Code: "capacity-unknown", Object: v.Group,
+			Message: fmt.Sprintf("group %s: whether its pods find room elsewhere cannot be told: %s", v.Group, v.Unknown),
+			Fix:     "find out why the kubelet does not report"}, true
+	}
+	if v.Fits() {
+		return Finding{}, false
+	}
+	var pods []string
+	for _, u := range v.Named {
+		pods = append(pods, fmt.Sprintf("%s on %s (%s)", u.Pod, u.Node, u.Why))
+	}
+	if more := v.Unplaced - len(pods); more > 0 {
+		pods = append(pods, fmt.Sprintf("and %d more", more))
+	}
+	how := "may find no room"
+	if v.Certain {
+		how = "would find no room"
+	}
+	msg := fmt.Sprintf("group %s: %d of %d pod(s) that leave %s until a replacement is up", v.Group, v.Unplaced, v.Pods, how)
+	if v.Short != "" {
+		msg += " (" + v.Short + ")"
+	}
+	msg += ": " + strings.Join(slices.Clip(pods), ", ")
+	if autoscaler != "" {
+		msg += "; the autoscaler " + autoscaler + " may add room"
+	}
+	return Finding{Code: "pods-do-not-fit", Object: v.Group, Message: msg,
+		Fix: "raise strategy.maxSurge, lower strategy.maxUnavailable, or add nodes; with strategy.capacityCheck warn such pods stay Pending until a replacement is up"}, true
+}

@@ -1,0 +1,89 @@
+package plan_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/rotatord/rotator/core/model"
+	"github.com/rotatord/rotator/core/plan"
+)
+
+// fill puts one pod on each node that asks for three of its four cores.
+func fill(s *stock) {
+	for i, n := range s.Nodes {
+		p := s.pod("web-"+string(rune('a'+i)), "web", n.Name)
+		p.Traits = &model.PodTraits{Requests: model.Resources{MilliCPU: 3000, Pods: 1}}
+	}
+}
+
+func TestCapacityCheck(t *testing.T) {
+	full := "default/web-a on node-i-1 (none of 2 nodes: 2 too little cpu (asks 3, at most 1 free))"
+	for _, tc := range []struct {
+		name     string
+		change   func(*stock)
+		strategy func(*plan.Strategy)
+		refusals string
+		warnings string
+		says     string // in the first finding
+	}{
+		{name: "the default surge brings the room", strategy: func(s *plan.Strategy) { s.MaxSurge, s.MaxUnavailable = "1", "0" }},
+		{name: "a full cluster without surge", refusals: "pods-do-not-fit", says: full},
+		{name: "only warned", strategy: func(s *plan.Strategy) { s.CapacityCheck = plan.CapacityWarn }, warnings: "pods-do-not-fit", says: full},
+		{name: "not looked at", strategy: func(s *plan.Strategy) { s.CapacityCheck = plan.CapacityOff }},
+		{name: "an autoscaler may add room", change: func(s *stock) {
+			s.pod("as-1", "aws-cluster-autoscaler", "node-i-3").Labels = map[string]string{"app.kubernetes.io/name": "aws-cluster-autoscaler"}
+		}, warnings: "pods-do-not-fit", says: "the autoscaler default/as-1 may add room"},
+		{name: "an autoscaler that does not run", change: func(s *stock) {
+			p := s.pod("as-1", "karpenter", "node-i-3")
+			p.Labels, p.Ready = map[string]string{"app": "karpenter"}, false
+		}, refusals: "pods-do-not-fit", says: full},
+		{name: "room that was not found and may exist", change: func(s *stock) {
+			s.Pods, s.Instances[1].Reasons = nil, nil
+			for i, at := range []string{"node-i-1", "node-i-1", "node-i-1", "node-i-1", "node-i-1", "node-i-2", "node-i-3"} {
+				cpu := int64(700)
+				if i > 4 {
+					cpu = int64(2095 + i)
+				}
+				s.pod("p"+string(rune('a'+i)), "p"+string(rune('a'+i)), at).Traits = &model.PodTraits{Requests: model.Resources{MilliCPU: cpu, Pods: 1}}
+			}
+		}, warnings: "pods-do-not-fit", says: "1 of 5 pod(s) that leave may find no room"},
+		{name: "the new size of nodes is known from the first", change: func(s *stock) {
+			s.Instances[0].Reasons, s.Instances[2].Reasons = nil, s.Instances[0].Reasons
+			s.Nodes[0].Allocatable.MilliCPU = 2000 // current, and smaller
+			s.Pods = s.Pods[1:]
+		}, strategy: func(s *plan.Strategy) { s.MaxSurge, s.MaxUnavailable = "1", "0" }, refusals: "pods-do-not-fit", says: "asks 3, at most 2 free"},
+		{name: "nodes that do not say what they offer", change: func(s *stock) {
+			for i := range s.Nodes {
+				s.Nodes[i].Allocatable = model.Resources{}
+			}
+		}, warnings: "capacity-unknown", says: "node node-i-1 has not reported what it offers"},
+		{name: "refused for another reason: nothing more is said", change: func(s *stock) { s.Groups[0].Traits.TerminateKeep = false }, refusals: "cannot-replace", says: "no way"},
+		{name: "fewer at once", change: func(s *stock) {
+			s.Pods = s.Pods[:1] // one node could take it, not none
+		}, strategy: func(s *plan.Strategy) { s.MaxUnavailable = "3"; s.MaxInFlight = 1 }},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			s := three(2)
+			fill(s)
+			if tc.change != nil {
+				tc.change(s)
+			}
+			p := build(t, spec(func(sp *plan.Spec) {
+				sp.Strategy.MaxSurge, sp.Strategy.MaxUnavailable = "0", "1"
+				if tc.strategy != nil {
+					tc.strategy(&sp.Strategy)
+				}
+			}), s.Inventory)
+			if codes(p.Refusals) != tc.refusals || codes(p.Warnings) != tc.warnings {
+				t.Fatalf("refused %q, warned %q; want %q and %q\n%v %v", codes(p.Refusals), codes(p.Warnings), tc.refusals, tc.warnings, p.Refusals, p.Warnings)
+			}
+			text := ""
+			for _, f := range append(p.Refusals, p.Warnings...) {
+				text += f.Message
+			}
+			if !strings.Contains(text, tc.says) {
+				t.Errorf("%s\nmust say %s", text, tc.says)
+			}
+		})
+	}
+}
