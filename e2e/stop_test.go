@@ -10,7 +10,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // A first SIGTERM or SIGINT stops new work, leaves the cluster tidy and exits
@@ -42,74 +41,6 @@ func TestStop(t *testing.T) {
 			after.MustHaveReplaced(t, before, group)
 			s.MustHaveKeptBudgets(t)
 		})
-	}
-}
-
-// The driver is killed in mid-run: the host starts it again and the rotation
-// completes, with nothing terminated twice.
-func TestDriverKilled(t *testing.T) {
-	s := plain(t)
-	group := groupName(s, 1)
-	before := s.State(t)
-	s.PublishImage(t, group)
-	s.Stats(t, true)
-	r := s.rotatord(t)
-	p := r.Start(t, "run", "--group", group)
-	for _, kind := range []string{"group-started", "replacement-ready", "node-drained"} {
-		p.Await(kind)
-		killDriver(t, p.cmd.Process.Pid)
-	}
-	p.Wait().MustExit(t, exitDone)
-	after := s.State(t)
-	after.MustBeTidy(t, before)
-	after.MustHaveReplaced(t, before, group)
-	s.MustHaveKeptBudgets(t)
-	if n := len(before.Groups[group].Instances); s.Stats(t, false).Terminated != n {
-		t.Errorf("%d instances terminated, want %d", s.Stats(t, false).Terminated, n)
-	}
-}
-
-// rotatord itself is killed: its driver goes with it, and the same command
-// again completes the rotation.
-func TestRotatordKilled(t *testing.T) {
-	s := plain(t)
-	group := groupName(s, 3)
-	before := s.State(t)
-	s.PublishImage(t, group)
-	s.Stats(t, true)
-	r := s.rotatord(t)
-	p := r.Start(t, "run", "--group", group)
-	p.Await("node-draining")
-	p.Signal(syscall.SIGKILL)
-	p.Wait()
-
-	t.Log(r.Run(t, "run", "--group", group).MustExit(t, exitDone).Text())
-	after := s.State(t)
-	after.MustBeTidy(t, before)
-	after.MustHaveReplaced(t, before, group)
-	s.MustHaveKeptBudgets(t)
-	if n := len(before.Groups[group].Instances); s.Stats(t, false).Terminated != n {
-		t.Errorf("%d instances terminated, want %d", s.Stats(t, false).Terminated, n)
-	}
-}
-
-// killDriver sends SIGKILL to the driver process of one rotatord, found by its
-// parent: those of anybody else are none of the test's. A driver that was just
-// killed needs a moment to be started again.
-func killDriver(t testing.TB, parent int) {
-	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
-	for {
-		for _, pid := range children(t, parent) {
-			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-				t.Fatalf("kill the driver, process %d: %v", pid, err)
-			}
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("rotatord %d has no driver process to kill", parent)
-		}
-		time.Sleep(20 * time.Millisecond)
 	}
 }
 

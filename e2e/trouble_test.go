@@ -140,25 +140,6 @@ func TestNodeWithoutProviderID(t *testing.T) {
 	}
 }
 
-// Throttled and lost answers are lived with: calls state goals.
-func TestUnreliableCloud(t *testing.T) {
-	s := plain(t)
-	group := groupName(s, 3)
-	before := s.State(t)
-	s.PublishImage(t, group)
-	s.Fault(t, "throttle", "--share", "0.2")
-	s.Fault(t, "error-after-act", "--action", "TerminateInstanceInAutoScalingGroup", "--count", "2")
-	s.Stats(t, true)
-	s.rotatord(t).Run(t, "run", "--group", group).MustExit(t, exitDone)
-	if n := len(before.Groups[group].Instances); s.Stats(t, false).Terminated != n {
-		t.Errorf("%d instances terminated, want %d", s.Stats(t, false).Terminated, n)
-	}
-	after := s.State(t)
-	after.MustBeTidy(t, before)
-	after.MustHaveReplaced(t, before, group)
-	s.MustHaveKeptBudgets(t)
-}
-
 // A group that is deleted in mid-run ends the rotation with a message that
 // names it, and no other group is touched. Last: the group is gone for good.
 func TestZGroupDeleted(t *testing.T) {
