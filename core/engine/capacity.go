@@ -115,21 +115,22 @@ func (e *Engine) allCount(g *group, pool []*member) bool {
 }
 
 // canary tells whether the group still goes one node at a time: until the
-// first has been replaced, its pods are healthy, and it has baked.
+// first is drained, its pods are healthy elsewhere, the provider ends it, and it
+// has baked. How long the instance takes to be gone says nothing of the others.
 func (e *Engine) canary(g *group) bool {
 	c := e.cfg.Spec.Strategy.Canary
 	if !c.Enabled || len(g.Nodes) < 2 || e.cfg.DrainOnly {
 		return false
 	}
 	if g.canaryAt.IsZero() {
-		done := g.census.in[memberGone] > 0 && slices.ContainsFunc(g.members, func(m *member) bool {
-			return m.old && m.phase == memberGone && !m.verify.open && !m.startedAt.IsZero()
+		done := g.census.in[memberGone]+g.census.in[memberTerminating] > 0 && slices.ContainsFunc(g.members, func(m *member) bool {
+			return m.old && (m.phase == memberGone || m.phase == memberTerminating && m.ending) && !m.verify.open && !m.startedAt.IsZero()
 		})
 		if !done && !g.firstThrough {
 			return true
 		}
 		g.canaryAt = e.now
-		e.record(event.Event{Kind: event.CanaryPassed, Group: g.Name, Message: "the first node was replaced and its pods are healthy"})
+		e.record(event.Event{Kind: event.CanaryPassed, Group: g.Name, Message: "the first node is drained, its pods are healthy elsewhere, and its instance ends"})
 	}
 	return !e.after(g.canaryAt, c.Bake)
 }
@@ -222,27 +223,42 @@ func (e *Engine) pick(g *group, from []*member) *member {
 	for zone, n := range e.surplus(g) {
 		spare[zone] -= n
 	}
+	slots, cycle := e.outlook(g)
+	e.weighAll(g)
 	better := func(a, b *member) bool {
 		ua, ub := a.counted.usable, b.counted.usable
 		if ua != ub {
 			return !ua
 		}
-		if a.inst.Zone == b.inst.Zone {
-			return false
+		if a.inst.Zone != b.inst.Zone {
+			sa, sb := spare[a.inst.Zone] > 0, spare[b.inst.Zone] > 0
+			if sa != sb {
+				return sa
+			}
+			if za, zb := usable[a.inst.Zone], usable[b.inst.Zone]; za != zb {
+				return za > zb
+			}
 		}
-		sa, sb := spare[a.inst.Zone] > 0, spare[b.inst.Zone] > 0
-		if sa != sb {
-			return sa
-		}
-		return usable[a.inst.Zone] > usable[b.inst.Zone] // ties keep the plan's order
+		return a.bid.less(b.bid) // ties keep the plan's order
 	}
 	var best *member
 	for _, m := range from {
-		if m.old && m.phase == memberWaiting && (best == nil || better(m, best)) {
-			best = m
+		if m.old && m.phase == memberWaiting {
+			m.bid = e.bid(m, slots, cycle)
+			if best == nil || better(m, best) {
+				best = m
+			}
 		}
 	}
 	return best
+}
+
+// outlook estimates how long the nodes that wait will take if no budget delays
+// them, and how long it takes until a place that is taken now is free again.
+func (e *Engine) outlook(g *group) (slots, cycle time.Duration) {
+	cycle = max(g.longestBoot, roundGuess) + e.w.rhythm.round()
+	places := max(g.Surge+g.Unavailable, 1)
+	return time.Duration(g.census.old[memberWaiting]) * cycle / time.Duration(places), cycle
 }
 
 // surplus says how many instances each zone must lose with the surge, so that

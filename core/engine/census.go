@@ -145,7 +145,7 @@ func (g *group) rearrange(order func(a, b *member) int) {
 
 // sweep drops the members that are gone and have nothing left to be verified,
 // and keeps what is asked of them later.
-func (g *group) sweep() {
+func (g *group) sweep(e *Engine) {
 	if g.census.in[memberGone] == 0 {
 		return
 	}
@@ -153,6 +153,7 @@ func (g *group) sweep() {
 		if m.phase != memberGone || m.verify.open {
 			return false
 		}
+		e.weigh(m)
 		g.census.add(m, m.counted, -1)
 		if m.counted.started {
 			g.census.started++ // for good

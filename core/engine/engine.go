@@ -85,8 +85,9 @@ type Engine struct {
 	patching map[string]int  // how many of them patch a node, by its name
 	marked   map[string]bool // nodes that carry a mark of ours, or may
 
-	pods     map[string]*podState // by pod UID
-	evicting int                  // evictions asked for and not answered
+	pods        map[string]*podState // by pod UID
+	contentions map[model.BudgetKey]*contention
+	evicting    int // evictions asked for and not answered
 
 	obs      observer
 	stop     *stopping
@@ -99,7 +100,7 @@ type Engine struct {
 func New(cfg Config) *Engine {
 	e := &Engine{cfg: cfg, w: newWorld(), byInst: make(map[string]*member),
 		byProvider: make(map[string]*member), byNode: make(map[string][]*member), marked: make(map[string]bool), patching: make(map[string]int),
-		pods: make(map[string]*podState), healthy: make(map[model.WorkloadKey]bool)}
+		pods: make(map[string]*podState), contentions: make(map[model.BudgetKey]*contention), healthy: make(map[model.WorkloadKey]bool)}
 	e.mem, e.seq = cfg.Memory, cfg.Memory.LastSeq
 	if e.cfg.OpPrefix == "" {
 		e.cfg.OpPrefix = cfg.Rotation
@@ -117,6 +118,7 @@ func (e *Engine) Step(now time.Time, in Input) Ready {
 	}
 	e.now, e.out = now, Ready{}
 	e.step++
+	e.w.now = now
 	e.w.apply(&in)
 	for _, o := range in.Outcomes {
 		e.outcome(o)
@@ -140,7 +142,7 @@ func (e *Engine) Step(now time.Time, in Input) Ready {
 	e.planObserve()
 	e.tell()
 	for _, g := range e.groups {
-		g.sweep()
+		g.sweep(e)
 	}
 	e.settle()
 	return e.out

@@ -267,6 +267,9 @@ func (e *Engine) evicted(o Outcome) {
 		for _, b := range e.w.budgets[o.Pod.Namespace] {
 			if _, ok := b.asked[o.Pod.UID]; ok {
 				b.asked[o.Pod.UID] = e.now
+				if o.Err == nil {
+					b.rhythm.took(e.now)
+				}
 			}
 			if o.Err != nil {
 				delete(b.asked, o.Pod.UID)
@@ -612,6 +615,7 @@ func (e *Engine) terminate(g *group, m *member) {
 // terminateAccepted: the provider ends the instance; snapshots or the node's
 // removal show when it is gone.
 func (e *Engine) terminateAccepted(m *member) {
+	m.ending = true
 	if m.node == "" || e.w.nodes[m.node] == nil {
 		e.obs.ask()
 	}

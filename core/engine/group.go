@@ -37,14 +37,16 @@ type group struct {
 	surging             bool // a SetSurge is on its way
 	restoring, restored bool
 
-	canaryAt     time.Time // when the canary was through; zero: not yet
-	wave         []*member // batch mode: the nodes of this wave
-	waveEnded    time.Time // when it was first seen to be over; zero: it is not
-	starvedSince time.Time // since when nothing but missing nodes holds it up; zero: it is not so
-	heldSince    time.Time // since when surge could not be given back for want of usable nodes
-	slowestBoot  time.Duration
-	resizedStep  int // the Step in which the last change of its capacity was answered
+	canaryAt     time.Time     // when the canary was through; zero: not yet
+	wave         []*member     // batch mode: the nodes of this wave
+	waveEnded    time.Time     // when it was first seen to be over; zero: it is not
+	starvedSince time.Time     // since when nothing but missing nodes holds it up; zero: it is not so
+	heldSince    time.Time     // since when surge could not be given back for want of usable nodes
+	slowestBoot  time.Duration // of a replacement, since it was first seen
+	longestBoot  time.Duration // of a replacement, since its launch
+	resizedStep  int           // the Step in which the last change of its capacity was answered
 	waves        int
+	weighedStep  int // the last Step in which all members were weighed
 	lastDrainEnd time.Time
 	lastProgress time.Time
 	daemonSets   []model.WorkloadKey // expected on every node of the group

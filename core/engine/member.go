@@ -24,16 +24,23 @@ const (
 	memberBooting                        // new: not Ready yet
 	memberReady                          // new: Ready and initialized
 	memberBad                            // new: never joined, never Ready, or outdated
-	memberPhases                         // how many there are
 )
+
+// memberPhases is how many there are.
+const memberPhases = int(memberBad) + 1
 
 // member is one instance of a group.
 type member struct {
 	g       *group
 	place   int      // in the order of the group's members
 	counted standing // what the group's census holds of it
-	inst    model.Instance
-	node    string // its node's name; empty: not joined
+	// loads are its pods under budgets as of the versions, and as what they count.
+	loads                       []load
+	weighedAs                   turn
+	bid                         bid // of the last pick
+	podsVersion, budgetsVersion uint64
+	inst                        model.Instance
+	node                        string // its node's name; empty: not joined
 	// n is the node as it is, nil where there is none; join keeps it current.
 	n     *model.Node
 	old   bool // the plan replaces it
@@ -49,6 +56,7 @@ type member struct {
 	firstSeen time.Time
 	booted    bool      // new: it has been Ready
 	startedAt time.Time // of cordon, for durations
+	ending    bool      // the provider has accepted to end it
 	wasBad    bool
 	flapped   bool // a replacement that was Ready and is not any more
 	retryable bool // quarantined for a reason that may pass
@@ -348,6 +356,7 @@ func (e *Engine) joinMember(g *group, m *member) {
 		g.lastProgress = e.now
 		if m.ours && !m.booted { // one that comes back is no replacement more
 			m.booted = true
+			g.longestBoot = max(g.longestBoot, e.now.Sub(m.launched()))
 			g.slowestBoot = max(g.slowestBoot, e.now.Sub(m.firstSeen))
 			e.record(event.Event{Kind: event.ReplacementReady, Group: g.Name, Instance: m.inst.ID, Node: m.node,
 				Message: fmt.Sprintf("node %s is Ready", m.node),

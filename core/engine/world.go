@@ -13,6 +13,8 @@ import (
 // by deltas. It holds facts only: what the rotation makes of them lives in
 // groups and members.
 type world struct {
+	now       time.Time
+	rhythm    rhythm // over all budgets
 	groups    map[string]model.NodeGroup
 	nodes     map[string]*model.Node
 	nodeOf    map[string]string // provider id -> node name
@@ -23,6 +25,10 @@ type world struct {
 	persistent
 	deployments map[model.WorkloadKey]*model.Deployment
 	autoscalers map[model.AutoscalerKey]model.WorkloadKey
+	// podsVersion counts the changes of the pods on a node; budgetsVersion those of
+	// which budgets there are.
+	podsVersion    map[string]uint64
+	budgetsVersion uint64
 	// workloadsVersion counts the inputs that changed workloads, from 1.
 	workloadsVersion uint64
 }
@@ -32,6 +38,8 @@ type world struct {
 type budget struct {
 	model.Budget
 	asked map[string]time.Time // pod UID -> when the API server answered; zero: not yet
+	// rhythm lives as long as the budget does, whatever its status.
+	rhythm *rhythm
 	// version counts the budget's changes.
 	version uint64
 }
@@ -72,7 +80,7 @@ func newWorld() *world {
 		deployments: make(map[model.WorkloadKey]*model.Deployment),
 		autoscalers: make(map[model.AutoscalerKey]model.WorkloadKey),
 
-		workloadsVersion: 1,
+		podsVersion: make(map[string]uint64), budgetsVersion: 1, workloadsVersion: 1,
 	}
 }
 
@@ -94,6 +102,7 @@ func (w *world) apply(in *Input) {
 		delete(w.workloads, k)
 	}
 	for _, k := range in.BudgetsGone {
+		w.budgetsVersion++
 		delete(w.budgets[k.Namespace], k.Name)
 	}
 	for i := range in.Nodes {
@@ -117,6 +126,7 @@ func (w *world) apply(in *Input) {
 				w.podsOn[p.Node] = on
 			}
 			on[p.PodKey] = &p
+			w.podsVersion[p.Node]++
 		}
 	}
 	for _, wl := range in.Workloads {
@@ -152,6 +162,7 @@ func (w *world) dropNode(name string) {
 func (w *world) dropPod(p *model.Pod) {
 	delete(w.pods, p.PodKey)
 	delete(w.podsOn[p.Node], p.PodKey)
+	w.podsVersion[p.Node]++
 	if len(w.podsOn[p.Node]) == 0 {
 		delete(w.podsOn, p.Node)
 	}
@@ -167,15 +178,24 @@ func (w *world) setBudget(b model.Budget) {
 	}
 	asked := make(map[string]time.Time)
 	var version uint64
+	beat := &rhythm{}
+	if in[b.Name] == nil {
+		w.budgetsVersion++
+	}
 	if old := in[b.Name]; old != nil {
 		version = old.version + 1
+		beat = old.rhythm
+		if took := beat.opened(w.now, b.Allowed-old.Allowed); took > 0 {
+			w.rhythm.learn(took)
+		}
 		for uid, at := range old.asked {
 			if at.IsZero() {
 				asked[uid] = at
 			}
 		}
 	}
-	in[b.Name] = &budget{Budget: b, asked: asked, version: version}
+	beat.closed = b.Allowed <= 0 && len(asked)+len(beat.out) == 0
+	in[b.Name] = &budget{Budget: b, asked: asked, version: version, rhythm: beat}
 }
 
 // budgetsOf returns the budgets that select the pod, by name.

@@ -40,7 +40,7 @@ func (w *World) review(b *budget) {
 		return
 	}
 	d := w.dice("review", b.Name, w.now.String())
-	takes := d.between(10*time.Millisecond, 400*time.Millisecond)
+	takes := w.span(&d, w.pace.Control, 10*time.Millisecond, 400*time.Millisecond)
 	b.dueAt = w.now + takes
 	w.after(takes, func() { w.account(b) })
 }

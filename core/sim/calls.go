@@ -61,12 +61,12 @@ func (w *World) nameCall(e engine.Effect) string {
 func (w *World) perform(c *call) {
 	c.name, c.decided = w.nameCall(c.Effect), w.now
 	cloud := provider(c.Verb)
-	slow := 150 * time.Millisecond
+	slow, fixed := 150*time.Millisecond, w.pace.API
 	if cloud {
-		slow = 1500 * time.Millisecond
+		slow, fixed = 1500*time.Millisecond, w.pace.Cloud
 	}
 	d := w.dice("call", c.name)
-	reach, back := d.between(2*time.Millisecond, slow), d.between(2*time.Millisecond, slow)
+	reach, back := w.span(&d, fixed, 2*time.Millisecond, slow), w.span(&d, fixed, 2*time.Millisecond, slow)
 	if w.faults.strikes(w, Late, c.name) {
 		reach += d.between(5*time.Second, 40*time.Second)
 		back += d.between(time.Second, 30*time.Second)
@@ -131,7 +131,7 @@ func (w *World) step(c *call, i int, in, back, slow time.Duration) {
 		}
 		if err == nil && i+1 < len(c.acts) {
 			d := w.dice("act", c.name, fmt.Sprint(i))
-			w.step(c, i+1, d.between(5*time.Millisecond, slow/2), back, slow)
+			w.step(c, i+1, w.span(&d, w.pace.Cloud, 5*time.Millisecond, slow/2), back, slow)
 			return
 		}
 		c.acted = true

@@ -82,6 +82,9 @@ func (f *feed) take(now time.Duration, in *engine.Input) {
 // lag is how late a watch is this time. Mostly little; now and then a lot.
 func (w *World) lag(kind string) time.Duration {
 	w.lags++
+	if w.pace.paced() {
+		return w.pace.Watch
+	}
 	d := dice{w.seed ^ w.lags*0x9e3779b97f4a7c15 ^ uint64(kind[0])<<32}
 	if d.n(20) == 0 {
 		return d.between(100*time.Millisecond, 700*time.Millisecond)

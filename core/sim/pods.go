@@ -13,6 +13,7 @@ type workload struct {
 	model.Workload
 	index    int    // among the world's
 	app      string // the label of its pods, and what budgets select
+	zone     string // where alone its pods may be; empty: anywhere
 	request  int    // of one pod
 	priority int32
 	stop     time.Duration // how long a pod takes to end, at most
@@ -45,7 +46,7 @@ func (w *World) fill(wl *workload) {
 	}
 	wl.fillDue = true
 	d := w.dice("fill", wl.app, w.now.String())
-	w.after(d.between(20*time.Millisecond, 800*time.Millisecond), func() {
+	w.after(w.span(&d, w.pace.Control, 20*time.Millisecond, 800*time.Millisecond), func() {
 		wl.fillDue = false
 		if wl.Kind == "StatefulSet" {
 			for i := range wl.Desired { // one name, one pod: the old one must be gone
@@ -103,7 +104,7 @@ func (w *World) bind(p *pod, n *node) {
 	w.tellPod(p, false)
 	w.touched(p)
 	d := w.dice("start", p.UID)
-	takes := d.between(500*time.Millisecond, p.workload.start)
+	takes := w.span(&d, p.workload.start, 500*time.Millisecond, p.workload.start)
 	if !w.healed && w.faults.strikes(w, SlowPods, p.UID) {
 		takes += d.between(2*time.Minute, 12*time.Minute)
 	}
@@ -169,7 +170,7 @@ func (w *World) terminatePod(p *pod, grace *int64) {
 		seconds = *grace
 	}
 	d := w.dice("stop", p.UID)
-	w.after(min(d.between(100*time.Millisecond, p.workload.stop), time.Duration(seconds)*time.Second), func() {
+	w.after(min(w.span(&d, p.workload.stop, 100*time.Millisecond, p.workload.stop), time.Duration(seconds)*time.Second), func() {
 		if w.pods[p.PodKey] == p && !p.on.dead {
 			w.removePod(p) // on a dead node it hangs until the node goes
 		}
@@ -226,7 +227,7 @@ func (w *World) recount(wl *workload) {
 	}
 	wl.countDue = true
 	d := w.dice("recount", wl.app, w.now.String())
-	w.after(d.between(50*time.Millisecond, 600*time.Millisecond), func() {
+	w.after(w.span(&d, w.pace.Control, 50*time.Millisecond, 600*time.Millisecond), func() {
 		wl.countDue = false
 		if now := wl.ready(); now != wl.Ready || wl.Kind == "DaemonSet" {
 			wl.Ready = now
@@ -252,7 +253,7 @@ func (w *World) schedule() {
 	}
 	w.schedulerDue = true
 	d := w.dice("schedule", w.now.String())
-	w.after(d.between(5*time.Millisecond, 200*time.Millisecond), func() {
+	w.after(w.span(&d, w.pace.Control, 5*time.Millisecond, 200*time.Millisecond), func() {
 		w.schedulerDue = false
 		waiting := slices.Clone(w.pending)
 		slices.SortStableFunc(waiting, func(a, b *pod) int { return int(b.Priority) - int(a.Priority) })
@@ -287,7 +288,7 @@ func (w *World) place(p *pod) *node {
 	most := enough(count)
 	for i := range count {
 		n := w.nodeList[(begin+i)%count]
-		if !n.Ready || n.Unschedulable || n.used+p.request > n.inst.g.room {
+		if !n.Ready || n.Unschedulable || n.used+p.request > n.inst.g.room || p.workload.zone != "" && p.workload.zone != n.Zone {
 			continue
 		}
 		score, fits := 0, true

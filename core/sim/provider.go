@@ -92,7 +92,7 @@ func (w *World) reconcile(g *group) {
 	}
 	g.reconcileDue = true
 	d := w.dice("reconcile", g.ID, w.now.String())
-	w.after(d.between(time.Second, 8*time.Second), func() {
+	w.after(w.span(&d, w.pace.React, time.Second, 8*time.Second), func() {
 		g.reconcileDue = false
 		live := g.live()
 		for range g.Desired - len(live) {
@@ -142,7 +142,7 @@ func (w *World) newInstance(g *group, zone, revision string) *instance {
 // boot lets an instance come up and join, unless a fault has it otherwise.
 func (w *World) boot(in *instance) {
 	d := w.dice("boot", in.ID)
-	boots := d.between(20*time.Second, 100*time.Second)
+	boots := w.span(&d, w.pace.Boot-min(w.pace.Boot/10, toReady), 20*time.Second, 100*time.Second)
 	w.after(boots*7/10, func() {
 		if in.State == model.InstancePending {
 			in.State = model.InstanceInService
@@ -169,9 +169,9 @@ func (w *World) end(in *instance, by string) {
 	}
 	in.State, in.ending = model.InstanceTerminating, by
 	d := w.dice("end", in.ID)
-	down := d.between(500*time.Millisecond, 15*time.Second)
-	gone := down + d.between(time.Second, 40*time.Second)
-	node := down + d.between(time.Second, 40*time.Second)
+	down := w.span(&d, w.pace.End/2, 500*time.Millisecond, 15*time.Second)
+	gone := down + w.span(&d, w.pace.End/2, time.Second, 40*time.Second)
+	node := down + w.span(&d, w.pace.End/2, time.Second, 40*time.Second)
 	w.after(down, func() {
 		if in.node != nil {
 			w.unready(in.node)

@@ -43,6 +43,8 @@ type Report struct {
 	Runs    int
 	Steps   int
 	Virtual time.Duration
+	// Took is from the first Step to the end of the last run.
+	Took time.Duration
 	// Faults that struck, by name, in order; Count by kind.
 	Faults []string
 	Count  map[Kind]int
@@ -64,6 +66,7 @@ const (
 	maxRunsHealed = 4
 	maxVirtual    = horizon + 72*time.Hour
 	maxTurns      = 3_000_000
+	turnsPerPod   = 100 // beyond those, for large worlds
 	maxKills      = 12
 )
 
@@ -90,6 +93,7 @@ type runner struct {
 	stop     bool
 	wake     uint64 // counts what the engine asked to be woken for
 	due      bool   // a Step is in the queue
+	began    time.Duration
 }
 
 // memory is a rotation's journal.
@@ -239,6 +243,9 @@ func (r *runner) start() {
 	}
 	r.check.begins(p, mem.LastSeq, in)
 	run := r.report.Runs
+	if run == 1 {
+		r.began = w.now
+	}
 	if where := fmt.Sprintf("@%d", run); w.faults.strikes(w, Signal, where) {
 		d := w.dice("signal", where)
 		w.after(d.between(0, 30*time.Minute), func() {
@@ -273,7 +280,7 @@ func (r *runner) takeUp(inv model.Inventory) string {
 
 // loop lets the world turn until the run ends or is killed.
 func (r *runner) loop() {
-	for range maxTurns {
+	for range maxTurns + turnsPerPod*len(r.w.pods) {
 		if r.eng == nil || len(r.check.broken) > 0 {
 			return
 		}
@@ -333,7 +340,7 @@ func (r *runner) step(in engine.Input) {
 	if ready.Done != nil {
 		r.trace("%s: %s", ready.Done.Status, ready.Done.Message)
 		r.check.ended(r.rotation, ready.Done, len(r.flying) > 0)
-		r.result = ready.Done
+		r.result, r.report.Took = ready.Done, w.now-r.began
 		r.exit()
 		return
 	}

@@ -11,6 +11,7 @@ import (
 // Shape is what a world begins with, and what is asked for.
 type Shape struct {
 	Spec      plan.Spec
+	Pace      Pace
 	Groups    []GroupShape
 	Workloads []WorkloadShape
 	Budgets   []BudgetShape
@@ -41,6 +42,8 @@ type WorkloadShape struct {
 	Priority      int32
 	// Start and Stop bound how long a pod takes to become Ready, and to end.
 	Start, Stop time.Duration
+	// Zone is where alone its pods may be; empty: anywhere.
+	Zone string
 	// Broken pods never become Ready.
 	Broken int
 	// Volumes: each pod has a volume of its own, which follows its name.
@@ -181,7 +184,7 @@ var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 // build makes the world of a shape, which is at rest at the given time.
 func (s *Shape) build(seed uint64, in *injector, now time.Time) *World {
 	w := newWorld(seed, in)
-	w.epoch = now.Add(-rest)
+	w.epoch, w.pace = now.Add(-rest), s.Pace
 	w.healed, w.kinds = true, len(s.Workloads) // nothing goes wrong while it is made
 	for _, gs := range s.Groups {
 		g := &group{w: w, zones: gs.Zones, room: gs.Room, own: gs.Size, suspended: gs.Suspended, NodeGroup: model.NodeGroup{
@@ -199,7 +202,7 @@ func (s *Shape) build(seed uint64, in *injector, now time.Time) *World {
 		}
 	}
 	for _, ws := range s.Workloads {
-		wl := &workload{index: len(w.workloads), app: ws.Name, request: ws.Request, priority: ws.Priority, start: ws.Start, stop: ws.Stop, broken: ws.Broken, volumes: ws.Volumes, lost: -time.Hour,
+		wl := &workload{index: len(w.workloads), app: ws.Name, zone: ws.Zone, request: ws.Request, priority: ws.Priority, start: ws.Start, stop: ws.Stop, broken: ws.Broken, volumes: ws.Volumes, lost: -time.Hour,
 			Workload: model.Workload{WorkloadKey: model.WorkloadKey{Kind: ws.Kind, Namespace: "default", Name: ws.Name}, UID: "workload-" + ws.Name, Desired: ws.Pods}}
 		w.workloads = append(w.workloads, wl)
 		if ws.Kind == "DaemonSet" {

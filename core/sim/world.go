@@ -15,6 +15,7 @@ type World struct {
 	seed   uint64
 	epoch  time.Time // when virtual time began
 	faults *injector
+	pace   Pace
 
 	groups    []*group
 	instances map[string]*instance
@@ -133,6 +134,10 @@ func (w *World) snapshot() *engine.Snapshot {
 	return s
 }
 
+// toReady is the most that a paced boot spends between its node's joining and
+// its being Ready.
+const toReady = 5 * time.Second
+
 // join makes an instance's node: not Ready at first.
 func (w *World) join(in *instance) {
 	d := w.dice("join", in.ID)
@@ -146,10 +151,10 @@ func (w *World) join(in *instance) {
 		if wl.Kind == "DaemonSet" {
 			wl.Desired++
 			w.recount(wl)
-			w.after(d.between(50*time.Millisecond, 2*time.Second), func() { w.daemon(wl, n) })
+			w.after(w.span(&d, w.pace.Control, 50*time.Millisecond, 2*time.Second), func() { w.daemon(wl, n) })
 		}
 	}
-	w.after(d.between(time.Second, 10*time.Second), func() {
+	w.after(w.span(&d, min(w.pace.Boot/10, toReady), time.Second, 10*time.Second), func() {
 		if w.nodes[n.Name] == n && !n.dead && in.State != model.InstanceTerminating {
 			w.ready(n)
 		}

@@ -1,0 +1,176 @@
+package engine
+
+import (
+	"cmp"
+	"time"
+
+	"github.com/rotatord/rotator/core/drain"
+	"github.com/rotatord/rotator/core/model"
+)
+
+// contention is one PodDisruptionBudget as the order of nodes sees it: how many
+// of its pods have to move yet, and how many may be on their way at once.
+type contention struct {
+	key model.BudgetKey
+	// waiting pods are on old nodes whose turn has not come, queued ones on nodes
+	// that are being drained.
+	waiting, queued int
+	rhythm          *rhythm
+	// atOnce is the budget's allowance while all its pods are healthy.
+	atOnce int
+}
+
+// ahead is how many rounds of evictions the pods that are queued take.
+func (c *contention) ahead() float64 { return float64(c.queued) / float64(c.atOnce) }
+
+// chain is how many rounds all pods take that have to move yet.
+func (c *contention) chain() float64 { return float64(c.queued+c.waiting) / float64(c.atOnce) }
+
+// load is what of a node's pods falls under one budget.
+type load struct {
+	*contention
+	pods int
+}
+
+// turn is whether a member's pods count as waiting or as queued.
+type turn int
+
+const (
+	turnNone turn = iota
+	turnWaiting
+	turnQueued
+)
+
+func (m *member) turn() turn {
+	switch m.phase {
+	case memberWaiting:
+		if m.old {
+			return turnWaiting
+		}
+	case memberCordoning, memberDraining:
+		return turnQueued
+	case memberTerminating, memberGone, memberQuarantined, memberDrainedOnly, memberBooting, memberReady, memberBad:
+	}
+	return turnNone
+}
+
+// weigh brings the sums of the budgets up to date with a member. It looks at
+// the node's pods only where they have changed.
+func (e *Engine) weigh(m *member) {
+	now := m.turn()
+	stale := m.podsVersion != e.w.podsVersion[m.node] || m.budgetsVersion != e.w.budgetsVersion
+	if now == m.weighedAs && (!stale || now == turnNone) {
+		return
+	}
+	m.shift(m.weighedAs, -1)
+	if stale {
+		m.podsVersion, m.budgetsVersion = e.w.podsVersion[m.node], e.w.budgetsVersion
+		m.loads = e.loadsOn(m)
+	}
+	m.weighedAs = now
+	m.shift(now, 1)
+}
+
+// weighAll brings the sums up to date with a group; within one Step, only the
+// phases can have changed since the first time.
+func (e *Engine) weighAll(g *group) {
+	for _, m := range g.census.busy {
+		e.weigh(m)
+	}
+	if g.weighedStep != e.step {
+		g.weighedStep = e.step
+		for _, m := range g.members {
+			e.weigh(m)
+		}
+	}
+}
+
+// shift adds a member's pods to the sums of their budgets, or takes them out.
+func (m *member) shift(as turn, by int) {
+	for _, l := range m.loads {
+		switch as {
+		case turnWaiting:
+			l.waiting += by * l.pods
+		case turnQueued:
+			l.queued += by * l.pods
+		case turnNone:
+		}
+	}
+}
+
+// loadsOn counts the pods of a node under each budget. Those that are on their
+// way are not counted any more.
+func (e *Engine) loadsOn(m *member) []load {
+	var loads []load
+	for _, p := range e.w.podsOnNode(m.node) {
+		if a, _ := drain.Decide(p); a != drain.Evict || p.Terminating {
+			continue
+		}
+		for _, b := range e.w.budgetsOf(p) {
+			c := e.contentionOf(b)
+			found := false
+			for i := range loads {
+				if loads[i].contention == c {
+					loads[i].pods++
+					found = true
+				}
+			}
+			if !found {
+				loads = append(loads, load{c, 1})
+			}
+		}
+	}
+	return loads
+}
+
+func (e *Engine) contentionOf(b *budget) *contention {
+	c := e.contentions[b.BudgetKey]
+	if c == nil {
+		c = &contention{key: b.BudgetKey}
+		e.contentions[b.BudgetKey] = c
+	}
+	c.atOnce, c.rhythm = max(b.Expected-b.DesiredHealthy, 1), b.rhythm
+	return c
+}
+
+// bid is how well it would be to drain a node next, as far as budgets go.
+type bid struct {
+	// waits: its pods would stand behind others under the same budget, for so long.
+	waits time.Duration
+	// chain is the longest chain of evictions that its pods are part of.
+	chain time.Duration
+}
+
+// bid for a node. Whoever would have to wait only holds a place that another
+// could use, unless its chain is so long that it decides when the rotation ends:
+// then there must always be enough of it in the queue until the next place is
+// free. slots is how long the places are needed for all nodes, cycle how long
+// for one.
+func (e *Engine) bid(m *member, slots, cycle time.Duration) bid {
+	var b bid
+	for _, l := range m.loads {
+		round := cmp.Or(l.rhythm.round(), e.w.rhythm.round(), roundGuess)
+		chain, ahead := times(l.chain(), round), times(l.ahead(), round)
+		b.chain = max(b.chain, chain)
+		if l.rhythm.closed { // whoever closed it may open it again: later
+			b.waits = max(b.waits, round)
+			continue
+		}
+		decides := chain >= slots && ahead < cycle
+		if l.queued+l.pods > l.atOnce && l.queued > 0 && !decides {
+			b.waits = max(b.waits, ahead)
+		}
+	}
+	return b
+}
+
+func times(n float64, d time.Duration) time.Duration { return time.Duration(n * float64(d)) }
+
+// less tells whether a is the better one to go next: first who need not wait,
+// of those the longest chain; of those who must, who waits least.
+func (a bid) less(b bid) bool {
+	if a.waits != b.waits {
+		return a.waits < b.waits
+	}
+	return a.chain > b.chain
+}
