@@ -44,6 +44,8 @@ var layers = []layer{
 		third: []string{"github.com/spf13/", "go.yaml.in/yaml/"}},
 	{dir: "core/runtime", own: []string{"core/model", "core/event", "core/plan", "core/engine"}},
 	{dir: "core/sim", own: []string{"core/model", "core/bound", "core/event", "core/plan", "core/drain", "core/gate", "core/engine", "core/runtime"}},
+	{dir: "core/sim/contract", own: []string{"core/model", "core/engine", "core/runtime", "core/journal", "core/sim"},
+		third: []string{"github.com/google/go-cmp/"}},
 	{dir: "core/kube", own: []string{"core/model", "core/event", "core/plan", "core/engine", "core/runtime", "core/journal"},
 		third: []string{"k8s.io/", "sigs.k8s.io/", "github.com/go-logr/logr"}},
 	{dir: "core/host", own: []string{"core/model", "core/event", "core/plan", "core/engine", "core/runtime", "drivers/sdk/..."},

@@ -317,7 +317,7 @@ func TestEvictionAnswers(t *testing.T) {
 		want engine.ErrorCode
 	}{
 		{"no such pod", engine.PodRef{PodKey: model.PodKey{Namespace: "default", Name: "gone"}}, engine.ErrNotFound},
-		{"another life of it", engine.PodRef{PodKey: p.PodKey, UID: "other"}, engine.ErrConflict},
+		{"another life of it, which budgets guard all the same", engine.PodRef{PodKey: p.PodKey, UID: "other"}, engine.ErrMultiBudget},
 		{"two budgets", engine.PodRef{PodKey: p.PodKey, UID: p.UID}, engine.ErrMultiBudget},
 	} {
 		if err := w.evict(tc.ref, nil); err == nil || err.Code != tc.want {
@@ -326,6 +326,9 @@ func TestEvictionAnswers(t *testing.T) {
 	}
 	for _, q := range w.pods {
 		q.Phase = "Pending"
+	}
+	if err := w.evict(engine.PodRef{PodKey: p.PodKey, UID: "other"}, nil); err == nil || err.Code != engine.ErrConflict {
+		t.Errorf("another life of a pending pod: %v", err)
 	}
 	if err := w.evict(engine.PodRef{PodKey: p.PodKey, UID: p.UID}, nil); err != nil {
 		t.Errorf("a pending pod: %v", err)

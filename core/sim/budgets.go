@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -17,7 +18,8 @@ type budget struct {
 	// One of the two is set: a count, or a percentage of what is expected.
 	minAvailable, maxUnavailable string
 	workloads                    []*workload
-	// disrupted are pods whose eviction was allowed and that do not show it yet.
+	// disrupted are pods, by name, whose eviction was allowed and that do not show
+	// it yet.
 	disrupted map[string]time.Duration
 	dueAt     time.Duration // when its controller looks; 0: not
 	closed    bool          // somebody closed it for now
@@ -28,10 +30,16 @@ const disruptedFor = 2 * time.Minute
 
 func (w *World) budgetsOf(p *pod) []*budget { return p.workload.budgets }
 
-// disruption lets the disruption controller look at a pod's budgets.
+// disruption lets the disruption controller look at a pod's budget. Of several
+// it looks at one, whichever it finds first: the others go stale.
 func (w *World) disruption(p *pod) {
-	for _, b := range p.workload.budgets {
-		w.review(b)
+	switch over := w.budgetsOf(p); len(over) {
+	case 0:
+	case 1:
+		w.review(over[0])
+	default:
+		d := w.dice("which budget", p.UID, w.now.String())
+		w.review(pick(&d, over...))
 	}
 }
 
@@ -45,57 +53,67 @@ func (w *World) review(b *budget) {
 	w.after(takes, func() { w.account(b) })
 }
 
-// account does the disruption controller's sums: the expected pods by the scale
-// of their controllers (or as they are, for a plain minAvailable), percentages
+// account does the disruption controller's sums (Kubernetes'
+// pkg/controller/disruption): the expected pods by the scale of the controllers
+// of those that exist (or as they are, for a plain minAvailable), percentages
 // rounded up, healthy ones without those that are about to go.
 func (w *World) account(b *budget) {
-	expected, pods, healthy := 0, 0, 0
+	scale, pods, healthy, failed := 0, 0, 0, false
+	charged := make(map[string]time.Duration)
 	for _, wl := range b.workloads {
-		expected += wl.Desired
+		if len(wl.pods) == 0 {
+			continue // a controller is found by its pods
+		}
+		scale += wl.Desired
+		failed = failed || !wl.scales()
+		pods += len(wl.pods)
 		for _, p := range wl.pods {
-			pods++
-			switch at, going := b.disrupted[p.UID]; {
-			case p.Terminating:
-				delete(b.disrupted, p.UID)
+			if p.Terminating {
 				continue
-			case going && at+disruptedFor > w.now:
+			}
+			if at, ok := b.disrupted[p.Name]; ok && at+disruptedFor >= w.now {
+				charged[p.Name] = at
 				continue
-			case going: // it was never deleted after all
-				delete(b.disrupted, p.UID)
 			}
 			if p.Ready {
 				healthy++
 			}
 		}
 	}
-	for uid, at := range b.disrupted { // pods that are gone
-		if at+disruptedFor <= w.now {
-			delete(b.disrupted, uid)
-		}
-	}
-	var wanted int
+	var wanted, expected int
+	percent := strings.HasSuffix(b.minAvailable, "%")
 	switch {
 	case b.closed:
-		wanted = expected + 1000
+		wanted, expected = scale+1000, scale
+	case failed && (percent || b.maxUnavailable != ""):
+		// It does not know how many there should be: nothing may go, and the rest of
+		// the status is left as it was.
+		if b.Allowed != 0 {
+			b.Allowed = 0
+			w.tellBudget(b)
+		}
+		return
 	case b.maxUnavailable != "":
-		wanted = max(expected-resolve(b.maxUnavailable, expected), 0)
-	case strings.HasSuffix(b.minAvailable, "%"):
-		wanted = resolve(b.minAvailable, expected)
+		wanted, expected = max(scale-resolve(b.maxUnavailable, scale), 0), scale
+	case percent:
+		wanted, expected = resolve(b.minAvailable, scale), scale
 	default:
 		wanted, expected = resolve(b.minAvailable, 0), pods
 	}
+	b.disrupted = charged
 	now := b.Budget
 	now.Expected, now.CurrentHealthy, now.DesiredHealthy, now.Observed = expected, healthy, wanted, true
+	now.Charged = slices.Sorted(maps.Keys(charged))
 	now.Allowed = max(healthy-wanted, 0)
 	if expected == 0 {
 		now.Allowed = 0
 	}
 	if now.Expected != b.Expected || now.CurrentHealthy != b.CurrentHealthy || now.DesiredHealthy != b.DesiredHealthy ||
-		now.Allowed != b.Allowed || !b.Observed {
+		now.Allowed != b.Allowed || !b.Observed || !slices.Equal(now.Charged, b.Charged) {
 		b.Budget = now
 		w.tellBudget(b)
 	}
-	if len(b.disrupted) > 0 { // it comes back for those that time out
+	if len(charged) > 0 { // it comes back for those that time out
 		w.after(disruptedFor, func() {
 			if len(b.disrupted) > 0 {
 				w.review(b)
@@ -114,28 +132,28 @@ func resolve(s string, of int) int {
 	return n
 }
 
-// evict answers as the eviction API does.
+// evict answers as the eviction API does (Kubernetes'
+// pkg/registry/core/pod/storage/eviction.go). The UID precondition comes last
+// there: it guards the deletion, not what is charged to the budget before, and
+// the budget is charged by the pod's name.
 func (w *World) evict(ref engine.PodRef, grace *int64) *engine.Error {
-	p, err := w.life(ref)
-	if err != nil {
-		return err
+	p := w.pods[ref.PodKey]
+	if p == nil {
+		return notFound("pod", ref.PodKey.String())
 	}
 	if p.Terminating || p.Finished() || p.Phase == "Pending" {
-		w.terminatePod(p, grace)
-		return nil
+		return w.deletePod(ref, grace)
 	}
 	over := w.budgetsOf(p)
 	if len(over) > 1 {
 		return &engine.Error{Code: engine.ErrMultiBudget, Message: fmt.Sprintf("pod %s: more than one PodDisruptionBudget selects it", p.PodKey)}
 	}
 	if len(over) == 0 {
-		w.terminatePod(p, grace)
-		return nil
+		return w.deletePod(ref, grace)
 	}
 	b := over[0]
 	if !p.Ready && (b.AlwaysEvictUnhealthy || b.CurrentHealthy >= b.DesiredHealthy && b.DesiredHealthy > 0) {
-		w.terminatePod(p, grace)
-		return nil
+		return w.deletePod(ref, grace)
 	}
 	if !b.Observed {
 		return &engine.Error{Code: engine.ErrBlocked, RetryAfter: 10 * time.Second, Message: fmt.Sprintf("budget %s is still being processed", b.BudgetKey)}
@@ -144,11 +162,11 @@ func (w *World) evict(ref engine.PodRef, grace *int64) *engine.Error {
 		return &engine.Error{Code: engine.ErrBlocked, Message: fmt.Sprintf("budget %s needs %d healthy pods and has %d", b.BudgetKey, b.DesiredHealthy, b.CurrentHealthy)}
 	}
 	b.Allowed--
-	b.disrupted[p.UID] = w.now
+	b.disrupted[p.Name] = w.now
+	b.Charged = slices.Sorted(maps.Keys(b.disrupted))
 	w.tellBudget(b)
-	w.terminatePod(p, grace)
 	w.review(b)
-	return nil
+	return w.deletePod(ref, grace)
 }
 
 // deletePod answers as the API server does to a plain deletion.

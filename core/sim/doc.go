@@ -21,5 +21,7 @@
 // queue.go is time; world.go the objects; provider.go and surge.go the cloud;
 // pods.go controllers, scheduler and kubelets; budgets.go disruption; feed.go
 // watches; calls.go what is asked of the world; people.go who interferes;
-// rotation.go runs, kills and restarts the engine; shape.go makes worlds.
+// rotation.go runs, kills and restarts the engine; shape.go makes worlds; scene.go
+// makes those of package contract, which holds this world and a real cluster to
+// the same rules.
 package sim

@@ -26,7 +26,15 @@ type workload struct {
 
 	lost time.Duration // when a Ready pod last went without an eviction
 
+	barred bool // its pods are refused, as without a ServiceAccount
+
 	fillDue, countDue bool
+}
+
+// scales tells whether the disruption controller finds how many pods it wants:
+// pods without a controller count for none.
+func (wl *workload) scales() bool {
+	return wl.Kind == "ReplicaSet" || wl.Kind == "StatefulSet" || wl.Kind == ""
 }
 
 // find answers the workload of a label.
@@ -41,7 +49,7 @@ func (w *World) workload(app string) *workload {
 
 // fill lets a controller notice that pods are missing.
 func (w *World) fill(wl *workload) {
-	if wl.fillDue || wl.Kind == "DaemonSet" || wl.active >= wl.Desired {
+	if wl.fillDue || wl.barred || wl.Kind == "DaemonSet" || wl.active >= wl.Desired {
 		return
 	}
 	wl.fillDue = true
@@ -158,7 +166,7 @@ func (w *World) terminatePod(p *pod, grace *int64) {
 	if p.Terminating {
 		return
 	}
-	if p.on == nil {
+	if p.on == nil || p.Finished() {
 		w.removePod(p)
 		return
 	}
