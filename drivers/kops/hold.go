@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc/codes"
-	"k8s.io/kops/util/pkg/vfs/acls"
 	"k8s.io/kops/util/pkg/vfs"
+	"k8s.io/kops/util/pkg/vfs/acls"
 
 	"github.com/rotatord/rotator/drivers/sdk"
 )
@@ -151,4 +151,3 @@ func unreadableDiagnostic(group string, path vfs.Path, err error) sdk.Diagnostic
 		fmt.Sprintf("%s: %s. A later rotator wrote it, or somebody edited it. Use that rotator, or put the group's settings right by hand and remove the file.", path.Path(), cause(err)),
 		"the record of a rotation on instance group %s cannot be read", group)
 }
-
