@@ -195,6 +195,9 @@ func groupFromProto(g *proto.NodeGroup, verbs []string) (model.NodeGroup, error)
 	if out.Traits, err = traitsFromProto(g.GetTraits(), verbs); err != nil {
 		return out, err
 	}
+	if d := g.GetDefaults(); d != nil {
+		out.Defaults = model.Defaults{MaxSurge: d.GetMaxSurge(), MaxUnavailable: d.GetMaxUnavailable(), Disabled: d.GetDisabled(), Source: d.GetSource()}
+	}
 	out.Diagnostics, err = diagnosticsFromProto(g.GetDiagnostics())
 	return out, err
 }
@@ -212,6 +215,7 @@ func traitsFromProto(t *proto.Traits, verbs []string) (model.Traits, error) {
 		KeepsNodeName:   t.GetKeepsNodeName(),
 		RollPausable:    t.GetRollPausable(),
 		RollCancellable: t.GetRollCancellable(),
+		SurgeDetaches:   t.GetSurgeDetaches(),
 	}
 	var err error
 	if out.Refill, err = known("refill", refills, t.GetRefill()); err != nil {
@@ -229,7 +233,7 @@ func traitsFromProto(t *proto.Traits, verbs []string) (model.Traits, error) {
 	}{
 		{out.TerminateKeep || out.TerminateShrink, proto.Verb_VERB_TERMINATE},
 		{out.Prepare, proto.Verb_VERB_PREPARE},
-		{out.MaxSurge > 0, proto.Verb_VERB_SET_SURGE},
+		{out.MaxSurge > 0 || out.SurgeDetaches, proto.Verb_VERB_SET_SURGE},
 		{out.Quiesce, proto.Verb_VERB_QUIESCE},
 		{out.Reimage, proto.Verb_VERB_REIMAGE},
 		{out.Roll || out.RollPausable || out.RollCancellable, proto.Verb_VERB_ROLL},

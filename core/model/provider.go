@@ -28,6 +28,8 @@ type NodeGroup struct {
 	Traits   Traits
 	// HeldBy is the id of the rotation that prepared the group; empty: none.
 	HeldBy string
+	// Defaults hold where the rotation file says nothing.
+	Defaults Defaults
 	// Diagnostics about the group. One of severity error means that the group
 	// cannot be rotated now.
 	Diagnostics []Diagnostic
@@ -71,6 +73,21 @@ type Traits struct {
 	KeepsNodeName   bool
 	RollPausable    bool
 	RollCancellable bool
+	// SurgeDetaches: the extra instances are old ones that were taken out of the
+	// group, which launched others. They are in the state InstanceDetached, and
+	// only they are ended with ShrinkCapacity.
+	SurgeDetaches bool
+}
+
+// Defaults are settings of a group's own, which hold where the rotation file
+// says nothing.
+type Defaults struct {
+	// MaxSurge and MaxUnavailable are counts or percentages; empty: none.
+	MaxSurge, MaxUnavailable string
+	// Disabled: the group is not rotated unless the rotation file names it.
+	Disabled bool
+	// Source says where they come from, for a person.
+	Source string
 }
 
 // InstanceState is where an instance is in its life.

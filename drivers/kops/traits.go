@@ -39,7 +39,7 @@ func traitsOf(cloud kopsapi.CloudProviderID, ig *kopsapi.InstanceGroup, members 
 			// A machine of the control plane registers itself through its own API
 			// server, which needs its own etcd member: there is no extra one.
 			if ig.Spec.Role != kopsapi.InstanceGroupRoleControlPlane {
-				t.TerminateShrink, t.MaxSurge = true, members
+				t.TerminateShrink, t.SurgeDetaches, t.MaxSurge = true, true, members
 			}
 		}
 	case kopsapi.CloudProviderGCE:

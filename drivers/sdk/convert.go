@@ -203,6 +203,12 @@ func groupToProto(g NodeGroup) (*proto.NodeGroup, error) {
 	if out.Traits, err = traitsToProto(g.Traits); err != nil {
 		return nil, err
 	}
+	if d := g.Defaults; d != (Defaults{}) {
+		if d.Source == "" {
+			return nil, fmt.Errorf("its defaults do not say where they come from")
+		}
+		out.Defaults = &proto.Defaults{MaxSurge: d.MaxSurge, MaxUnavailable: d.MaxUnavailable, Disabled: d.Disabled, Source: d.Source}
+	}
 	out.Diagnostics, err = diagnosticsToProto(g.Diagnostics)
 	return out, err
 }
@@ -234,6 +240,7 @@ func traitsToProto(t Traits) (*proto.Traits, error) {
 		KeepsNodeName:   t.KeepsNodeName,
 		RollPausable:    t.RollPausable,
 		RollCancellable: t.RollCancellable,
+		SurgeDetaches:   t.SurgeDetaches,
 	}, nil
 }
 

@@ -38,6 +38,8 @@ type NodeGroup struct {
 	Traits   Traits
 	// HeldBy is the id of the rotation that prepared the group; empty: none.
 	HeldBy string
+	// Defaults hold where the rotation file says nothing; zero: none.
+	Defaults Defaults
 	// Diagnostics about the group; an error means that it cannot be rotated now.
 	Diagnostics []Diagnostic
 }
@@ -87,6 +89,22 @@ type Traits struct {
 	Drains                         Drains
 	KeepsNodeName                  bool
 	RollPausable, RollCancellable  bool
+	// SurgeDetaches: SetSurge takes the instances that are going out of the group,
+	// which launches others. They run on in the state InstanceDetached, count in
+	// Desired and in Surge, and only they are ended with ShrinkCapacity.
+	SurgeDetaches bool
+}
+
+// Defaults are settings of a group's own, which hold where the rotation file
+// says nothing.
+type Defaults struct {
+	// MaxSurge and MaxUnavailable are counts, or percentages of the group's own
+	// size ("25%"); empty: the group has none.
+	MaxSurge, MaxUnavailable string
+	// Disabled: the group is not to be rotated unless the rotation file names it.
+	Disabled bool
+	// Source says where they come from, for a person.
+	Source string
 }
 
 // InstanceState is where an instance is in its life.

@@ -35,7 +35,7 @@ func honest(d Driver, t Traits) Traits {
 		t.Prepare = false
 	}
 	if !implements[Surger](d) {
-		t.MaxSurge = 0
+		t.MaxSurge, t.SurgeDetaches = 0, false
 	}
 	if !implements[Quiescer](d) {
 		t.Quiesce = false

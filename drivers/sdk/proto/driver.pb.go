@@ -1104,7 +1104,9 @@ type NodeGroup struct {
 	// Id of the rotation that prepared the group; empty: none.
 	HeldBy string `protobuf:"bytes,10,opt,name=held_by,json=heldBy,proto3" json:"held_by,omitempty"`
 	// About the group. One of severity ERROR: it cannot be rotated now.
-	Diagnostics   []*Diagnostic `protobuf:"bytes,11,rep,name=diagnostics,proto3" json:"diagnostics,omitempty"`
+	Diagnostics []*Diagnostic `protobuf:"bytes,11,rep,name=diagnostics,proto3" json:"diagnostics,omitempty"`
+	// Settings of the group's own that hold where the rotation file says nothing.
+	Defaults      *Defaults `protobuf:"bytes,12,opt,name=defaults,proto3" json:"defaults,omitempty"` // missing: none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1216,6 +1218,86 @@ func (x *NodeGroup) GetDiagnostics() []*Diagnostic {
 	return nil
 }
 
+func (x *NodeGroup) GetDefaults() *Defaults {
+	if x != nil {
+		return x.Defaults
+	}
+	return nil
+}
+
+// Defaults are how a group wants to be rotated, as its provider's own tool
+// would: the host uses them for what the rotation file leaves unsaid.
+type Defaults struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Instances, or a percentage of the group's own size as "25%"; empty: none.
+	MaxSurge       string `protobuf:"bytes,1,opt,name=max_surge,json=maxSurge,proto3" json:"max_surge,omitempty"`
+	MaxUnavailable string `protobuf:"bytes,2,opt,name=max_unavailable,json=maxUnavailable,proto3" json:"max_unavailable,omitempty"`
+	// The group is not to be rotated unless the rotation file names it.
+	Disabled bool `protobuf:"varint,3,opt,name=disabled,proto3" json:"disabled,omitempty"`
+	// Where they come from, for a person. Required when any of them is set.
+	Source        string `protobuf:"bytes,4,opt,name=source,proto3" json:"source,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Defaults) Reset() {
+	*x = Defaults{}
+	mi := &file_driver_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Defaults) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Defaults) ProtoMessage() {}
+
+func (x *Defaults) ProtoReflect() protoreflect.Message {
+	mi := &file_driver_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Defaults.ProtoReflect.Descriptor instead.
+func (*Defaults) Descriptor() ([]byte, []int) {
+	return file_driver_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Defaults) GetMaxSurge() string {
+	if x != nil {
+		return x.MaxSurge
+	}
+	return ""
+}
+
+func (x *Defaults) GetMaxUnavailable() string {
+	if x != nil {
+		return x.MaxUnavailable
+	}
+	return ""
+}
+
+func (x *Defaults) GetDisabled() bool {
+	if x != nil {
+		return x.Disabled
+	}
+	return false
+}
+
+func (x *Defaults) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
 // Traits say what can be done with one group. False and zero mean "cannot".
 // A trait MUST NOT be set for a verb that Info does not list.
 type Traits struct {
@@ -1233,13 +1315,18 @@ type Traits struct {
 	KeepsNodeName   bool                   `protobuf:"varint,11,opt,name=keeps_node_name,json=keepsNodeName,proto3" json:"keeps_node_name,omitempty"` // a replacement has the name of the node before
 	RollPausable    bool                   `protobuf:"varint,12,opt,name=roll_pausable,json=rollPausable,proto3" json:"roll_pausable,omitempty"`
 	RollCancellable bool                   `protobuf:"varint,13,opt,name=roll_cancellable,json=rollCancellable,proto3" json:"roll_cancellable,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// Surge is made by taking instances out of the group (SetSurge, going), which
+	// then launches others. Those taken out run on in the state DETACHED, count
+	// in desired and in surge, and are what SHRINK ends; an instance that the
+	// group counts is ended with KEEP only. They do not go back.
+	SurgeDetaches bool `protobuf:"varint,14,opt,name=surge_detaches,json=surgeDetaches,proto3" json:"surge_detaches,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Traits) Reset() {
 	*x = Traits{}
-	mi := &file_driver_proto_msgTypes[10]
+	mi := &file_driver_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1251,7 +1338,7 @@ func (x *Traits) String() string {
 func (*Traits) ProtoMessage() {}
 
 func (x *Traits) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[10]
+	mi := &file_driver_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1264,7 +1351,7 @@ func (x *Traits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Traits.ProtoReflect.Descriptor instead.
 func (*Traits) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{10}
+	return file_driver_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Traits) GetTerminateKeep() bool {
@@ -1358,6 +1445,13 @@ func (x *Traits) GetRollCancellable() bool {
 	return false
 }
 
+func (x *Traits) GetSurgeDetaches() bool {
+	if x != nil {
+		return x.SurgeDetaches
+	}
+	return false
+}
+
 // Instance is one machine. Those that are gone are left out.
 type Instance struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
@@ -1380,7 +1474,7 @@ type Instance struct {
 
 func (x *Instance) Reset() {
 	*x = Instance{}
-	mi := &file_driver_proto_msgTypes[11]
+	mi := &file_driver_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1392,7 +1486,7 @@ func (x *Instance) String() string {
 func (*Instance) ProtoMessage() {}
 
 func (x *Instance) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[11]
+	mi := &file_driver_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1405,7 +1499,7 @@ func (x *Instance) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Instance.ProtoReflect.Descriptor instead.
 func (*Instance) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{11}
+	return file_driver_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Instance) GetId() string {
@@ -1482,7 +1576,7 @@ type Reason struct {
 
 func (x *Reason) Reset() {
 	*x = Reason{}
-	mi := &file_driver_proto_msgTypes[12]
+	mi := &file_driver_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1494,7 +1588,7 @@ func (x *Reason) String() string {
 func (*Reason) ProtoMessage() {}
 
 func (x *Reason) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[12]
+	mi := &file_driver_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1507,7 +1601,7 @@ func (x *Reason) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reason.ProtoReflect.Descriptor instead.
 func (*Reason) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{12}
+	return file_driver_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Reason) GetCode() string {
@@ -1536,7 +1630,7 @@ type Work struct {
 
 func (x *Work) Reset() {
 	*x = Work{}
-	mi := &file_driver_proto_msgTypes[13]
+	mi := &file_driver_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1548,7 +1642,7 @@ func (x *Work) String() string {
 func (*Work) ProtoMessage() {}
 
 func (x *Work) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[13]
+	mi := &file_driver_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1561,7 +1655,7 @@ func (x *Work) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Work.ProtoReflect.Descriptor instead.
 func (*Work) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{13}
+	return file_driver_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Work) GetVerb() string {
@@ -1600,7 +1694,7 @@ type Diagnostic struct {
 
 func (x *Diagnostic) Reset() {
 	*x = Diagnostic{}
-	mi := &file_driver_proto_msgTypes[14]
+	mi := &file_driver_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1612,7 +1706,7 @@ func (x *Diagnostic) String() string {
 func (*Diagnostic) ProtoMessage() {}
 
 func (x *Diagnostic) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[14]
+	mi := &file_driver_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1625,7 +1719,7 @@ func (x *Diagnostic) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Diagnostic.ProtoReflect.Descriptor instead.
 func (*Diagnostic) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{14}
+	return file_driver_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Diagnostic) GetSeverity() Severity {
@@ -1685,7 +1779,7 @@ type Op struct {
 
 func (x *Op) Reset() {
 	*x = Op{}
-	mi := &file_driver_proto_msgTypes[15]
+	mi := &file_driver_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1697,7 +1791,7 @@ func (x *Op) String() string {
 func (*Op) ProtoMessage() {}
 
 func (x *Op) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[15]
+	mi := &file_driver_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1710,7 +1804,7 @@ func (x *Op) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Op.ProtoReflect.Descriptor instead.
 func (*Op) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{15}
+	return file_driver_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Op) GetId() string {
@@ -1748,7 +1842,7 @@ type Operation struct {
 
 func (x *Operation) Reset() {
 	*x = Operation{}
-	mi := &file_driver_proto_msgTypes[16]
+	mi := &file_driver_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1760,7 +1854,7 @@ func (x *Operation) String() string {
 func (*Operation) ProtoMessage() {}
 
 func (x *Operation) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[16]
+	mi := &file_driver_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1773,7 +1867,7 @@ func (x *Operation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Operation.ProtoReflect.Descriptor instead.
 func (*Operation) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{16}
+	return file_driver_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Operation) GetState() OperationState {
@@ -1807,7 +1901,7 @@ type PrepareRequest struct {
 
 func (x *PrepareRequest) Reset() {
 	*x = PrepareRequest{}
-	mi := &file_driver_proto_msgTypes[17]
+	mi := &file_driver_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1819,7 +1913,7 @@ func (x *PrepareRequest) String() string {
 func (*PrepareRequest) ProtoMessage() {}
 
 func (x *PrepareRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[17]
+	mi := &file_driver_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1832,7 +1926,7 @@ func (x *PrepareRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrepareRequest.ProtoReflect.Descriptor instead.
 func (*PrepareRequest) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{17}
+	return file_driver_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *PrepareRequest) GetOp() *Op {
@@ -1858,7 +1952,7 @@ type PrepareResponse struct {
 
 func (x *PrepareResponse) Reset() {
 	*x = PrepareResponse{}
-	mi := &file_driver_proto_msgTypes[18]
+	mi := &file_driver_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1870,7 +1964,7 @@ func (x *PrepareResponse) String() string {
 func (*PrepareResponse) ProtoMessage() {}
 
 func (x *PrepareResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[18]
+	mi := &file_driver_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1883,7 +1977,7 @@ func (x *PrepareResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrepareResponse.ProtoReflect.Descriptor instead.
 func (*PrepareResponse) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{18}
+	return file_driver_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *PrepareResponse) GetOperation() *Operation {
@@ -1903,7 +1997,7 @@ type RestoreRequest struct {
 
 func (x *RestoreRequest) Reset() {
 	*x = RestoreRequest{}
-	mi := &file_driver_proto_msgTypes[19]
+	mi := &file_driver_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1915,7 +2009,7 @@ func (x *RestoreRequest) String() string {
 func (*RestoreRequest) ProtoMessage() {}
 
 func (x *RestoreRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[19]
+	mi := &file_driver_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1928,7 +2022,7 @@ func (x *RestoreRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreRequest.ProtoReflect.Descriptor instead.
 func (*RestoreRequest) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{19}
+	return file_driver_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *RestoreRequest) GetOp() *Op {
@@ -1954,7 +2048,7 @@ type RestoreResponse struct {
 
 func (x *RestoreResponse) Reset() {
 	*x = RestoreResponse{}
-	mi := &file_driver_proto_msgTypes[20]
+	mi := &file_driver_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1966,7 +2060,7 @@ func (x *RestoreResponse) String() string {
 func (*RestoreResponse) ProtoMessage() {}
 
 func (x *RestoreResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[20]
+	mi := &file_driver_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1979,7 +2073,7 @@ func (x *RestoreResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreResponse.ProtoReflect.Descriptor instead.
 func (*RestoreResponse) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{20}
+	return file_driver_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *RestoreResponse) GetOperation() *Operation {
@@ -2003,7 +2097,7 @@ type SetSurgeRequest struct {
 
 func (x *SetSurgeRequest) Reset() {
 	*x = SetSurgeRequest{}
-	mi := &file_driver_proto_msgTypes[21]
+	mi := &file_driver_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2015,7 +2109,7 @@ func (x *SetSurgeRequest) String() string {
 func (*SetSurgeRequest) ProtoMessage() {}
 
 func (x *SetSurgeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[21]
+	mi := &file_driver_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2028,7 +2122,7 @@ func (x *SetSurgeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetSurgeRequest.ProtoReflect.Descriptor instead.
 func (*SetSurgeRequest) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{21}
+	return file_driver_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *SetSurgeRequest) GetOp() *Op {
@@ -2068,7 +2162,7 @@ type SetSurgeResponse struct {
 
 func (x *SetSurgeResponse) Reset() {
 	*x = SetSurgeResponse{}
-	mi := &file_driver_proto_msgTypes[22]
+	mi := &file_driver_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2080,7 +2174,7 @@ func (x *SetSurgeResponse) String() string {
 func (*SetSurgeResponse) ProtoMessage() {}
 
 func (x *SetSurgeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[22]
+	mi := &file_driver_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2093,7 +2187,7 @@ func (x *SetSurgeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetSurgeResponse.ProtoReflect.Descriptor instead.
 func (*SetSurgeResponse) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{22}
+	return file_driver_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *SetSurgeResponse) GetOperation() *Operation {
@@ -2119,7 +2213,7 @@ type TerminateRequest struct {
 
 func (x *TerminateRequest) Reset() {
 	*x = TerminateRequest{}
-	mi := &file_driver_proto_msgTypes[23]
+	mi := &file_driver_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2131,7 +2225,7 @@ func (x *TerminateRequest) String() string {
 func (*TerminateRequest) ProtoMessage() {}
 
 func (x *TerminateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[23]
+	mi := &file_driver_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2144,7 +2238,7 @@ func (x *TerminateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TerminateRequest.ProtoReflect.Descriptor instead.
 func (*TerminateRequest) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{23}
+	return file_driver_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *TerminateRequest) GetOp() *Op {
@@ -2194,7 +2288,7 @@ type TerminateResponse struct {
 
 func (x *TerminateResponse) Reset() {
 	*x = TerminateResponse{}
-	mi := &file_driver_proto_msgTypes[24]
+	mi := &file_driver_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2206,7 +2300,7 @@ func (x *TerminateResponse) String() string {
 func (*TerminateResponse) ProtoMessage() {}
 
 func (x *TerminateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[24]
+	mi := &file_driver_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2219,7 +2313,7 @@ func (x *TerminateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TerminateResponse.ProtoReflect.Descriptor instead.
 func (*TerminateResponse) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{24}
+	return file_driver_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *TerminateResponse) GetInstance() *Operation {
@@ -2247,7 +2341,7 @@ type QuiesceRequest struct {
 
 func (x *QuiesceRequest) Reset() {
 	*x = QuiesceRequest{}
-	mi := &file_driver_proto_msgTypes[25]
+	mi := &file_driver_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2259,7 +2353,7 @@ func (x *QuiesceRequest) String() string {
 func (*QuiesceRequest) ProtoMessage() {}
 
 func (x *QuiesceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[25]
+	mi := &file_driver_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2272,7 +2366,7 @@ func (x *QuiesceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QuiesceRequest.ProtoReflect.Descriptor instead.
 func (*QuiesceRequest) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{25}
+	return file_driver_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *QuiesceRequest) GetOp() *Op {
@@ -2305,7 +2399,7 @@ type QuiesceResponse struct {
 
 func (x *QuiesceResponse) Reset() {
 	*x = QuiesceResponse{}
-	mi := &file_driver_proto_msgTypes[26]
+	mi := &file_driver_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2317,7 +2411,7 @@ func (x *QuiesceResponse) String() string {
 func (*QuiesceResponse) ProtoMessage() {}
 
 func (x *QuiesceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[26]
+	mi := &file_driver_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2330,7 +2424,7 @@ func (x *QuiesceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QuiesceResponse.ProtoReflect.Descriptor instead.
 func (*QuiesceResponse) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{26}
+	return file_driver_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *QuiesceResponse) GetOperation() *Operation {
@@ -2351,7 +2445,7 @@ type UnquiesceRequest struct {
 
 func (x *UnquiesceRequest) Reset() {
 	*x = UnquiesceRequest{}
-	mi := &file_driver_proto_msgTypes[27]
+	mi := &file_driver_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2363,7 +2457,7 @@ func (x *UnquiesceRequest) String() string {
 func (*UnquiesceRequest) ProtoMessage() {}
 
 func (x *UnquiesceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[27]
+	mi := &file_driver_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2376,7 +2470,7 @@ func (x *UnquiesceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnquiesceRequest.ProtoReflect.Descriptor instead.
 func (*UnquiesceRequest) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{27}
+	return file_driver_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *UnquiesceRequest) GetOp() *Op {
@@ -2409,7 +2503,7 @@ type UnquiesceResponse struct {
 
 func (x *UnquiesceResponse) Reset() {
 	*x = UnquiesceResponse{}
-	mi := &file_driver_proto_msgTypes[28]
+	mi := &file_driver_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2421,7 +2515,7 @@ func (x *UnquiesceResponse) String() string {
 func (*UnquiesceResponse) ProtoMessage() {}
 
 func (x *UnquiesceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[28]
+	mi := &file_driver_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2434,7 +2528,7 @@ func (x *UnquiesceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnquiesceResponse.ProtoReflect.Descriptor instead.
 func (*UnquiesceResponse) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{28}
+	return file_driver_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *UnquiesceResponse) GetOperation() *Operation {
@@ -2455,7 +2549,7 @@ type ReimageRequest struct {
 
 func (x *ReimageRequest) Reset() {
 	*x = ReimageRequest{}
-	mi := &file_driver_proto_msgTypes[29]
+	mi := &file_driver_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2467,7 +2561,7 @@ func (x *ReimageRequest) String() string {
 func (*ReimageRequest) ProtoMessage() {}
 
 func (x *ReimageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[29]
+	mi := &file_driver_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2480,7 +2574,7 @@ func (x *ReimageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReimageRequest.ProtoReflect.Descriptor instead.
 func (*ReimageRequest) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{29}
+	return file_driver_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ReimageRequest) GetOp() *Op {
@@ -2513,7 +2607,7 @@ type ReimageResponse struct {
 
 func (x *ReimageResponse) Reset() {
 	*x = ReimageResponse{}
-	mi := &file_driver_proto_msgTypes[30]
+	mi := &file_driver_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2525,7 +2619,7 @@ func (x *ReimageResponse) String() string {
 func (*ReimageResponse) ProtoMessage() {}
 
 func (x *ReimageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[30]
+	mi := &file_driver_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2538,7 +2632,7 @@ func (x *ReimageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReimageResponse.ProtoReflect.Descriptor instead.
 func (*ReimageResponse) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{30}
+	return file_driver_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ReimageResponse) GetOperation() *Operation {
@@ -2560,7 +2654,7 @@ type RollRequest struct {
 
 func (x *RollRequest) Reset() {
 	*x = RollRequest{}
-	mi := &file_driver_proto_msgTypes[31]
+	mi := &file_driver_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2572,7 +2666,7 @@ func (x *RollRequest) String() string {
 func (*RollRequest) ProtoMessage() {}
 
 func (x *RollRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[31]
+	mi := &file_driver_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2585,7 +2679,7 @@ func (x *RollRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RollRequest.ProtoReflect.Descriptor instead.
 func (*RollRequest) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{31}
+	return file_driver_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *RollRequest) GetOp() *Op {
@@ -2625,7 +2719,7 @@ type RollResponse struct {
 
 func (x *RollResponse) Reset() {
 	*x = RollResponse{}
-	mi := &file_driver_proto_msgTypes[32]
+	mi := &file_driver_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2637,7 +2731,7 @@ func (x *RollResponse) String() string {
 func (*RollResponse) ProtoMessage() {}
 
 func (x *RollResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[32]
+	mi := &file_driver_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2650,7 +2744,7 @@ func (x *RollResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RollResponse.ProtoReflect.Descriptor instead.
 func (*RollResponse) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{32}
+	return file_driver_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *RollResponse) GetOperation() *Operation {
@@ -2671,7 +2765,7 @@ type StageRequest struct {
 
 func (x *StageRequest) Reset() {
 	*x = StageRequest{}
-	mi := &file_driver_proto_msgTypes[33]
+	mi := &file_driver_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2683,7 +2777,7 @@ func (x *StageRequest) String() string {
 func (*StageRequest) ProtoMessage() {}
 
 func (x *StageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[33]
+	mi := &file_driver_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2696,7 +2790,7 @@ func (x *StageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StageRequest.ProtoReflect.Descriptor instead.
 func (*StageRequest) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{33}
+	return file_driver_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *StageRequest) GetOp() *Op {
@@ -2729,7 +2823,7 @@ type StageResponse struct {
 
 func (x *StageResponse) Reset() {
 	*x = StageResponse{}
-	mi := &file_driver_proto_msgTypes[34]
+	mi := &file_driver_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2741,7 +2835,7 @@ func (x *StageResponse) String() string {
 func (*StageResponse) ProtoMessage() {}
 
 func (x *StageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[34]
+	mi := &file_driver_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2754,7 +2848,7 @@ func (x *StageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StageResponse.ProtoReflect.Descriptor instead.
 func (*StageResponse) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{34}
+	return file_driver_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *StageResponse) GetOperation() *Operation {
@@ -2775,7 +2869,7 @@ type CancelRequest struct {
 
 func (x *CancelRequest) Reset() {
 	*x = CancelRequest{}
-	mi := &file_driver_proto_msgTypes[35]
+	mi := &file_driver_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2787,7 +2881,7 @@ func (x *CancelRequest) String() string {
 func (*CancelRequest) ProtoMessage() {}
 
 func (x *CancelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[35]
+	mi := &file_driver_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2800,7 +2894,7 @@ func (x *CancelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelRequest.ProtoReflect.Descriptor instead.
 func (*CancelRequest) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{35}
+	return file_driver_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *CancelRequest) GetOp() *Op {
@@ -2833,7 +2927,7 @@ type CancelResponse struct {
 
 func (x *CancelResponse) Reset() {
 	*x = CancelResponse{}
-	mi := &file_driver_proto_msgTypes[36]
+	mi := &file_driver_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2845,7 +2939,7 @@ func (x *CancelResponse) String() string {
 func (*CancelResponse) ProtoMessage() {}
 
 func (x *CancelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[36]
+	mi := &file_driver_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2858,7 +2952,7 @@ func (x *CancelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelResponse.ProtoReflect.Descriptor instead.
 func (*CancelResponse) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{36}
+	return file_driver_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *CancelResponse) GetOperation() *Operation {
@@ -2902,7 +2996,7 @@ const file_driver_proto_rawDesc = "" +
 	"\x06groups\x18\x01 \x01(\x05R\x06groups\x12\x1c\n" +
 	"\tinstances\x18\x02 \x01(\x05R\tinstances\x12;\n" +
 	"\vobserved_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"observedAt\"\xd9\x02\n" +
+	"observedAt\"\x92\x03\n" +
 	"\tNodeGroup\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12+\n" +
@@ -2915,7 +3009,13 @@ const file_driver_proto_rawDesc = "" +
 	"\x06traits\x18\t \x01(\v2\x19.rotator.driver.v1.TraitsR\x06traits\x12\x17\n" +
 	"\aheld_by\x18\n" +
 	" \x01(\tR\x06heldBy\x12?\n" +
-	"\vdiagnostics\x18\v \x03(\v2\x1d.rotator.driver.v1.DiagnosticR\vdiagnostics\"\xcd\x03\n" +
+	"\vdiagnostics\x18\v \x03(\v2\x1d.rotator.driver.v1.DiagnosticR\vdiagnostics\x127\n" +
+	"\bdefaults\x18\f \x01(\v2\x1b.rotator.driver.v1.DefaultsR\bdefaults\"\x84\x01\n" +
+	"\bDefaults\x12\x1b\n" +
+	"\tmax_surge\x18\x01 \x01(\tR\bmaxSurge\x12'\n" +
+	"\x0fmax_unavailable\x18\x02 \x01(\tR\x0emaxUnavailable\x12\x1a\n" +
+	"\bdisabled\x18\x03 \x01(\bR\bdisabled\x12\x16\n" +
+	"\x06source\x18\x04 \x01(\tR\x06source\"\xf4\x03\n" +
 	"\x06Traits\x12%\n" +
 	"\x0eterminate_keep\x18\x01 \x01(\bR\rterminateKeep\x12)\n" +
 	"\x10terminate_shrink\x18\x02 \x01(\bR\x0fterminateShrink\x12\x18\n" +
@@ -2930,7 +3030,8 @@ const file_driver_proto_rawDesc = "" +
 	" \x01(\x0e2\x19.rotator.driver.v1.DrainsR\x06drains\x12&\n" +
 	"\x0fkeeps_node_name\x18\v \x01(\bR\rkeepsNodeName\x12#\n" +
 	"\rroll_pausable\x18\f \x01(\bR\frollPausable\x12)\n" +
-	"\x10roll_cancellable\x18\r \x01(\bR\x0frollCancellable\"\xdd\x02\n" +
+	"\x10roll_cancellable\x18\r \x01(\bR\x0frollCancellable\x12%\n" +
+	"\x0esurge_detaches\x18\x0e \x01(\bR\rsurgeDetaches\"\xdd\x02\n" +
 	"\bInstance\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x19\n" +
 	"\bgroup_id\x18\x02 \x01(\tR\agroupId\x12\x1f\n" +
@@ -3112,7 +3213,7 @@ func file_driver_proto_rawDescGZIP() []byte {
 }
 
 var file_driver_proto_enumTypes = make([]protoimpl.EnumInfo, 9)
-var file_driver_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
+var file_driver_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
 var file_driver_proto_goTypes = []any{
 	(Verb)(0),                     // 0: rotator.driver.v1.Verb
 	(Role)(0),                     // 1: rotator.driver.v1.Role
@@ -3133,114 +3234,116 @@ var file_driver_proto_goTypes = []any{
 	(*SnapshotPage)(nil),          // 16: rotator.driver.v1.SnapshotPage
 	(*SnapshotEnd)(nil),           // 17: rotator.driver.v1.SnapshotEnd
 	(*NodeGroup)(nil),             // 18: rotator.driver.v1.NodeGroup
-	(*Traits)(nil),                // 19: rotator.driver.v1.Traits
-	(*Instance)(nil),              // 20: rotator.driver.v1.Instance
-	(*Reason)(nil),                // 21: rotator.driver.v1.Reason
-	(*Work)(nil),                  // 22: rotator.driver.v1.Work
-	(*Diagnostic)(nil),            // 23: rotator.driver.v1.Diagnostic
-	(*Op)(nil),                    // 24: rotator.driver.v1.Op
-	(*Operation)(nil),             // 25: rotator.driver.v1.Operation
-	(*PrepareRequest)(nil),        // 26: rotator.driver.v1.PrepareRequest
-	(*PrepareResponse)(nil),       // 27: rotator.driver.v1.PrepareResponse
-	(*RestoreRequest)(nil),        // 28: rotator.driver.v1.RestoreRequest
-	(*RestoreResponse)(nil),       // 29: rotator.driver.v1.RestoreResponse
-	(*SetSurgeRequest)(nil),       // 30: rotator.driver.v1.SetSurgeRequest
-	(*SetSurgeResponse)(nil),      // 31: rotator.driver.v1.SetSurgeResponse
-	(*TerminateRequest)(nil),      // 32: rotator.driver.v1.TerminateRequest
-	(*TerminateResponse)(nil),     // 33: rotator.driver.v1.TerminateResponse
-	(*QuiesceRequest)(nil),        // 34: rotator.driver.v1.QuiesceRequest
-	(*QuiesceResponse)(nil),       // 35: rotator.driver.v1.QuiesceResponse
-	(*UnquiesceRequest)(nil),      // 36: rotator.driver.v1.UnquiesceRequest
-	(*UnquiesceResponse)(nil),     // 37: rotator.driver.v1.UnquiesceResponse
-	(*ReimageRequest)(nil),        // 38: rotator.driver.v1.ReimageRequest
-	(*ReimageResponse)(nil),       // 39: rotator.driver.v1.ReimageResponse
-	(*RollRequest)(nil),           // 40: rotator.driver.v1.RollRequest
-	(*RollResponse)(nil),          // 41: rotator.driver.v1.RollResponse
-	(*StageRequest)(nil),          // 42: rotator.driver.v1.StageRequest
-	(*StageResponse)(nil),         // 43: rotator.driver.v1.StageResponse
-	(*CancelRequest)(nil),         // 44: rotator.driver.v1.CancelRequest
-	(*CancelResponse)(nil),        // 45: rotator.driver.v1.CancelResponse
-	(*durationpb.Duration)(nil),   // 46: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 47: google.protobuf.Timestamp
+	(*Defaults)(nil),              // 19: rotator.driver.v1.Defaults
+	(*Traits)(nil),                // 20: rotator.driver.v1.Traits
+	(*Instance)(nil),              // 21: rotator.driver.v1.Instance
+	(*Reason)(nil),                // 22: rotator.driver.v1.Reason
+	(*Work)(nil),                  // 23: rotator.driver.v1.Work
+	(*Diagnostic)(nil),            // 24: rotator.driver.v1.Diagnostic
+	(*Op)(nil),                    // 25: rotator.driver.v1.Op
+	(*Operation)(nil),             // 26: rotator.driver.v1.Operation
+	(*PrepareRequest)(nil),        // 27: rotator.driver.v1.PrepareRequest
+	(*PrepareResponse)(nil),       // 28: rotator.driver.v1.PrepareResponse
+	(*RestoreRequest)(nil),        // 29: rotator.driver.v1.RestoreRequest
+	(*RestoreResponse)(nil),       // 30: rotator.driver.v1.RestoreResponse
+	(*SetSurgeRequest)(nil),       // 31: rotator.driver.v1.SetSurgeRequest
+	(*SetSurgeResponse)(nil),      // 32: rotator.driver.v1.SetSurgeResponse
+	(*TerminateRequest)(nil),      // 33: rotator.driver.v1.TerminateRequest
+	(*TerminateResponse)(nil),     // 34: rotator.driver.v1.TerminateResponse
+	(*QuiesceRequest)(nil),        // 35: rotator.driver.v1.QuiesceRequest
+	(*QuiesceResponse)(nil),       // 36: rotator.driver.v1.QuiesceResponse
+	(*UnquiesceRequest)(nil),      // 37: rotator.driver.v1.UnquiesceRequest
+	(*UnquiesceResponse)(nil),     // 38: rotator.driver.v1.UnquiesceResponse
+	(*ReimageRequest)(nil),        // 39: rotator.driver.v1.ReimageRequest
+	(*ReimageResponse)(nil),       // 40: rotator.driver.v1.ReimageResponse
+	(*RollRequest)(nil),           // 41: rotator.driver.v1.RollRequest
+	(*RollResponse)(nil),          // 42: rotator.driver.v1.RollResponse
+	(*StageRequest)(nil),          // 43: rotator.driver.v1.StageRequest
+	(*StageResponse)(nil),         // 44: rotator.driver.v1.StageResponse
+	(*CancelRequest)(nil),         // 45: rotator.driver.v1.CancelRequest
+	(*CancelResponse)(nil),        // 46: rotator.driver.v1.CancelResponse
+	(*durationpb.Duration)(nil),   // 47: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 48: google.protobuf.Timestamp
 }
 var file_driver_proto_depIdxs = []int32{
 	0,  // 0: rotator.driver.v1.InfoResponse.verbs:type_name -> rotator.driver.v1.Verb
-	23, // 1: rotator.driver.v1.ConfigureResponse.diagnostics:type_name -> rotator.driver.v1.Diagnostic
+	24, // 1: rotator.driver.v1.ConfigureResponse.diagnostics:type_name -> rotator.driver.v1.Diagnostic
 	14, // 2: rotator.driver.v1.ObserveRequest.scope:type_name -> rotator.driver.v1.Scope
-	46, // 3: rotator.driver.v1.ObserveRequest.max_age:type_name -> google.protobuf.Duration
+	47, // 3: rotator.driver.v1.ObserveRequest.max_age:type_name -> google.protobuf.Duration
 	16, // 4: rotator.driver.v1.ObserveResponse.page:type_name -> rotator.driver.v1.SnapshotPage
 	17, // 5: rotator.driver.v1.ObserveResponse.end:type_name -> rotator.driver.v1.SnapshotEnd
 	18, // 6: rotator.driver.v1.SnapshotPage.groups:type_name -> rotator.driver.v1.NodeGroup
-	20, // 7: rotator.driver.v1.SnapshotPage.instances:type_name -> rotator.driver.v1.Instance
-	23, // 8: rotator.driver.v1.SnapshotPage.diagnostics:type_name -> rotator.driver.v1.Diagnostic
-	47, // 9: rotator.driver.v1.SnapshotEnd.observed_at:type_name -> google.protobuf.Timestamp
+	21, // 7: rotator.driver.v1.SnapshotPage.instances:type_name -> rotator.driver.v1.Instance
+	24, // 8: rotator.driver.v1.SnapshotPage.diagnostics:type_name -> rotator.driver.v1.Diagnostic
+	48, // 9: rotator.driver.v1.SnapshotEnd.observed_at:type_name -> google.protobuf.Timestamp
 	1,  // 10: rotator.driver.v1.NodeGroup.role:type_name -> rotator.driver.v1.Role
-	19, // 11: rotator.driver.v1.NodeGroup.traits:type_name -> rotator.driver.v1.Traits
-	23, // 12: rotator.driver.v1.NodeGroup.diagnostics:type_name -> rotator.driver.v1.Diagnostic
-	2,  // 13: rotator.driver.v1.Traits.refill:type_name -> rotator.driver.v1.Refill
-	3,  // 14: rotator.driver.v1.Traits.drains:type_name -> rotator.driver.v1.Drains
-	4,  // 15: rotator.driver.v1.Instance.state:type_name -> rotator.driver.v1.InstanceState
-	47, // 16: rotator.driver.v1.Instance.launched_at:type_name -> google.protobuf.Timestamp
-	21, // 17: rotator.driver.v1.Instance.reasons:type_name -> rotator.driver.v1.Reason
-	22, // 18: rotator.driver.v1.Instance.work:type_name -> rotator.driver.v1.Work
-	47, // 19: rotator.driver.v1.Work.since:type_name -> google.protobuf.Timestamp
-	5,  // 20: rotator.driver.v1.Diagnostic.severity:type_name -> rotator.driver.v1.Severity
-	6,  // 21: rotator.driver.v1.Diagnostic.retry:type_name -> rotator.driver.v1.Retry
-	7,  // 22: rotator.driver.v1.Operation.state:type_name -> rotator.driver.v1.OperationState
-	23, // 23: rotator.driver.v1.Operation.diagnostics:type_name -> rotator.driver.v1.Diagnostic
-	24, // 24: rotator.driver.v1.PrepareRequest.op:type_name -> rotator.driver.v1.Op
-	25, // 25: rotator.driver.v1.PrepareResponse.operation:type_name -> rotator.driver.v1.Operation
-	24, // 26: rotator.driver.v1.RestoreRequest.op:type_name -> rotator.driver.v1.Op
-	25, // 27: rotator.driver.v1.RestoreResponse.operation:type_name -> rotator.driver.v1.Operation
-	24, // 28: rotator.driver.v1.SetSurgeRequest.op:type_name -> rotator.driver.v1.Op
-	25, // 29: rotator.driver.v1.SetSurgeResponse.operation:type_name -> rotator.driver.v1.Operation
-	24, // 30: rotator.driver.v1.TerminateRequest.op:type_name -> rotator.driver.v1.Op
-	8,  // 31: rotator.driver.v1.TerminateRequest.capacity:type_name -> rotator.driver.v1.Capacity
-	25, // 32: rotator.driver.v1.TerminateResponse.instance:type_name -> rotator.driver.v1.Operation
-	25, // 33: rotator.driver.v1.TerminateResponse.capacity:type_name -> rotator.driver.v1.Operation
-	24, // 34: rotator.driver.v1.QuiesceRequest.op:type_name -> rotator.driver.v1.Op
-	25, // 35: rotator.driver.v1.QuiesceResponse.operation:type_name -> rotator.driver.v1.Operation
-	24, // 36: rotator.driver.v1.UnquiesceRequest.op:type_name -> rotator.driver.v1.Op
-	25, // 37: rotator.driver.v1.UnquiesceResponse.operation:type_name -> rotator.driver.v1.Operation
-	24, // 38: rotator.driver.v1.ReimageRequest.op:type_name -> rotator.driver.v1.Op
-	25, // 39: rotator.driver.v1.ReimageResponse.operation:type_name -> rotator.driver.v1.Operation
-	24, // 40: rotator.driver.v1.RollRequest.op:type_name -> rotator.driver.v1.Op
-	25, // 41: rotator.driver.v1.RollResponse.operation:type_name -> rotator.driver.v1.Operation
-	24, // 42: rotator.driver.v1.StageRequest.op:type_name -> rotator.driver.v1.Op
-	25, // 43: rotator.driver.v1.StageResponse.operation:type_name -> rotator.driver.v1.Operation
-	24, // 44: rotator.driver.v1.CancelRequest.op:type_name -> rotator.driver.v1.Op
-	25, // 45: rotator.driver.v1.CancelResponse.operation:type_name -> rotator.driver.v1.Operation
-	9,  // 46: rotator.driver.v1.Driver.Info:input_type -> rotator.driver.v1.InfoRequest
-	11, // 47: rotator.driver.v1.Driver.Configure:input_type -> rotator.driver.v1.ConfigureRequest
-	13, // 48: rotator.driver.v1.Driver.Observe:input_type -> rotator.driver.v1.ObserveRequest
-	26, // 49: rotator.driver.v1.Driver.Prepare:input_type -> rotator.driver.v1.PrepareRequest
-	28, // 50: rotator.driver.v1.Driver.Restore:input_type -> rotator.driver.v1.RestoreRequest
-	30, // 51: rotator.driver.v1.Driver.SetSurge:input_type -> rotator.driver.v1.SetSurgeRequest
-	32, // 52: rotator.driver.v1.Driver.Terminate:input_type -> rotator.driver.v1.TerminateRequest
-	34, // 53: rotator.driver.v1.Driver.Quiesce:input_type -> rotator.driver.v1.QuiesceRequest
-	36, // 54: rotator.driver.v1.Driver.Unquiesce:input_type -> rotator.driver.v1.UnquiesceRequest
-	38, // 55: rotator.driver.v1.Driver.Reimage:input_type -> rotator.driver.v1.ReimageRequest
-	40, // 56: rotator.driver.v1.Driver.Roll:input_type -> rotator.driver.v1.RollRequest
-	42, // 57: rotator.driver.v1.Driver.Stage:input_type -> rotator.driver.v1.StageRequest
-	44, // 58: rotator.driver.v1.Driver.Cancel:input_type -> rotator.driver.v1.CancelRequest
-	10, // 59: rotator.driver.v1.Driver.Info:output_type -> rotator.driver.v1.InfoResponse
-	12, // 60: rotator.driver.v1.Driver.Configure:output_type -> rotator.driver.v1.ConfigureResponse
-	15, // 61: rotator.driver.v1.Driver.Observe:output_type -> rotator.driver.v1.ObserveResponse
-	27, // 62: rotator.driver.v1.Driver.Prepare:output_type -> rotator.driver.v1.PrepareResponse
-	29, // 63: rotator.driver.v1.Driver.Restore:output_type -> rotator.driver.v1.RestoreResponse
-	31, // 64: rotator.driver.v1.Driver.SetSurge:output_type -> rotator.driver.v1.SetSurgeResponse
-	33, // 65: rotator.driver.v1.Driver.Terminate:output_type -> rotator.driver.v1.TerminateResponse
-	35, // 66: rotator.driver.v1.Driver.Quiesce:output_type -> rotator.driver.v1.QuiesceResponse
-	37, // 67: rotator.driver.v1.Driver.Unquiesce:output_type -> rotator.driver.v1.UnquiesceResponse
-	39, // 68: rotator.driver.v1.Driver.Reimage:output_type -> rotator.driver.v1.ReimageResponse
-	41, // 69: rotator.driver.v1.Driver.Roll:output_type -> rotator.driver.v1.RollResponse
-	43, // 70: rotator.driver.v1.Driver.Stage:output_type -> rotator.driver.v1.StageResponse
-	45, // 71: rotator.driver.v1.Driver.Cancel:output_type -> rotator.driver.v1.CancelResponse
-	59, // [59:72] is the sub-list for method output_type
-	46, // [46:59] is the sub-list for method input_type
-	46, // [46:46] is the sub-list for extension type_name
-	46, // [46:46] is the sub-list for extension extendee
-	0,  // [0:46] is the sub-list for field type_name
+	20, // 11: rotator.driver.v1.NodeGroup.traits:type_name -> rotator.driver.v1.Traits
+	24, // 12: rotator.driver.v1.NodeGroup.diagnostics:type_name -> rotator.driver.v1.Diagnostic
+	19, // 13: rotator.driver.v1.NodeGroup.defaults:type_name -> rotator.driver.v1.Defaults
+	2,  // 14: rotator.driver.v1.Traits.refill:type_name -> rotator.driver.v1.Refill
+	3,  // 15: rotator.driver.v1.Traits.drains:type_name -> rotator.driver.v1.Drains
+	4,  // 16: rotator.driver.v1.Instance.state:type_name -> rotator.driver.v1.InstanceState
+	48, // 17: rotator.driver.v1.Instance.launched_at:type_name -> google.protobuf.Timestamp
+	22, // 18: rotator.driver.v1.Instance.reasons:type_name -> rotator.driver.v1.Reason
+	23, // 19: rotator.driver.v1.Instance.work:type_name -> rotator.driver.v1.Work
+	48, // 20: rotator.driver.v1.Work.since:type_name -> google.protobuf.Timestamp
+	5,  // 21: rotator.driver.v1.Diagnostic.severity:type_name -> rotator.driver.v1.Severity
+	6,  // 22: rotator.driver.v1.Diagnostic.retry:type_name -> rotator.driver.v1.Retry
+	7,  // 23: rotator.driver.v1.Operation.state:type_name -> rotator.driver.v1.OperationState
+	24, // 24: rotator.driver.v1.Operation.diagnostics:type_name -> rotator.driver.v1.Diagnostic
+	25, // 25: rotator.driver.v1.PrepareRequest.op:type_name -> rotator.driver.v1.Op
+	26, // 26: rotator.driver.v1.PrepareResponse.operation:type_name -> rotator.driver.v1.Operation
+	25, // 27: rotator.driver.v1.RestoreRequest.op:type_name -> rotator.driver.v1.Op
+	26, // 28: rotator.driver.v1.RestoreResponse.operation:type_name -> rotator.driver.v1.Operation
+	25, // 29: rotator.driver.v1.SetSurgeRequest.op:type_name -> rotator.driver.v1.Op
+	26, // 30: rotator.driver.v1.SetSurgeResponse.operation:type_name -> rotator.driver.v1.Operation
+	25, // 31: rotator.driver.v1.TerminateRequest.op:type_name -> rotator.driver.v1.Op
+	8,  // 32: rotator.driver.v1.TerminateRequest.capacity:type_name -> rotator.driver.v1.Capacity
+	26, // 33: rotator.driver.v1.TerminateResponse.instance:type_name -> rotator.driver.v1.Operation
+	26, // 34: rotator.driver.v1.TerminateResponse.capacity:type_name -> rotator.driver.v1.Operation
+	25, // 35: rotator.driver.v1.QuiesceRequest.op:type_name -> rotator.driver.v1.Op
+	26, // 36: rotator.driver.v1.QuiesceResponse.operation:type_name -> rotator.driver.v1.Operation
+	25, // 37: rotator.driver.v1.UnquiesceRequest.op:type_name -> rotator.driver.v1.Op
+	26, // 38: rotator.driver.v1.UnquiesceResponse.operation:type_name -> rotator.driver.v1.Operation
+	25, // 39: rotator.driver.v1.ReimageRequest.op:type_name -> rotator.driver.v1.Op
+	26, // 40: rotator.driver.v1.ReimageResponse.operation:type_name -> rotator.driver.v1.Operation
+	25, // 41: rotator.driver.v1.RollRequest.op:type_name -> rotator.driver.v1.Op
+	26, // 42: rotator.driver.v1.RollResponse.operation:type_name -> rotator.driver.v1.Operation
+	25, // 43: rotator.driver.v1.StageRequest.op:type_name -> rotator.driver.v1.Op
+	26, // 44: rotator.driver.v1.StageResponse.operation:type_name -> rotator.driver.v1.Operation
+	25, // 45: rotator.driver.v1.CancelRequest.op:type_name -> rotator.driver.v1.Op
+	26, // 46: rotator.driver.v1.CancelResponse.operation:type_name -> rotator.driver.v1.Operation
+	9,  // 47: rotator.driver.v1.Driver.Info:input_type -> rotator.driver.v1.InfoRequest
+	11, // 48: rotator.driver.v1.Driver.Configure:input_type -> rotator.driver.v1.ConfigureRequest
+	13, // 49: rotator.driver.v1.Driver.Observe:input_type -> rotator.driver.v1.ObserveRequest
+	27, // 50: rotator.driver.v1.Driver.Prepare:input_type -> rotator.driver.v1.PrepareRequest
+	29, // 51: rotator.driver.v1.Driver.Restore:input_type -> rotator.driver.v1.RestoreRequest
+	31, // 52: rotator.driver.v1.Driver.SetSurge:input_type -> rotator.driver.v1.SetSurgeRequest
+	33, // 53: rotator.driver.v1.Driver.Terminate:input_type -> rotator.driver.v1.TerminateRequest
+	35, // 54: rotator.driver.v1.Driver.Quiesce:input_type -> rotator.driver.v1.QuiesceRequest
+	37, // 55: rotator.driver.v1.Driver.Unquiesce:input_type -> rotator.driver.v1.UnquiesceRequest
+	39, // 56: rotator.driver.v1.Driver.Reimage:input_type -> rotator.driver.v1.ReimageRequest
+	41, // 57: rotator.driver.v1.Driver.Roll:input_type -> rotator.driver.v1.RollRequest
+	43, // 58: rotator.driver.v1.Driver.Stage:input_type -> rotator.driver.v1.StageRequest
+	45, // 59: rotator.driver.v1.Driver.Cancel:input_type -> rotator.driver.v1.CancelRequest
+	10, // 60: rotator.driver.v1.Driver.Info:output_type -> rotator.driver.v1.InfoResponse
+	12, // 61: rotator.driver.v1.Driver.Configure:output_type -> rotator.driver.v1.ConfigureResponse
+	15, // 62: rotator.driver.v1.Driver.Observe:output_type -> rotator.driver.v1.ObserveResponse
+	28, // 63: rotator.driver.v1.Driver.Prepare:output_type -> rotator.driver.v1.PrepareResponse
+	30, // 64: rotator.driver.v1.Driver.Restore:output_type -> rotator.driver.v1.RestoreResponse
+	32, // 65: rotator.driver.v1.Driver.SetSurge:output_type -> rotator.driver.v1.SetSurgeResponse
+	34, // 66: rotator.driver.v1.Driver.Terminate:output_type -> rotator.driver.v1.TerminateResponse
+	36, // 67: rotator.driver.v1.Driver.Quiesce:output_type -> rotator.driver.v1.QuiesceResponse
+	38, // 68: rotator.driver.v1.Driver.Unquiesce:output_type -> rotator.driver.v1.UnquiesceResponse
+	40, // 69: rotator.driver.v1.Driver.Reimage:output_type -> rotator.driver.v1.ReimageResponse
+	42, // 70: rotator.driver.v1.Driver.Roll:output_type -> rotator.driver.v1.RollResponse
+	44, // 71: rotator.driver.v1.Driver.Stage:output_type -> rotator.driver.v1.StageResponse
+	46, // 72: rotator.driver.v1.Driver.Cancel:output_type -> rotator.driver.v1.CancelResponse
+	60, // [60:73] is the sub-list for method output_type
+	47, // [47:60] is the sub-list for method input_type
+	47, // [47:47] is the sub-list for extension type_name
+	47, // [47:47] is the sub-list for extension extendee
+	0,  // [0:47] is the sub-list for field type_name
 }
 
 func init() { file_driver_proto_init() }
@@ -3258,7 +3361,7 @@ func file_driver_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_driver_proto_rawDesc), len(file_driver_proto_rawDesc)),
 			NumEnums:      9,
-			NumMessages:   37,
+			NumMessages:   38,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
