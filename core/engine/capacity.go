@@ -226,6 +226,9 @@ func (e *Engine) pick(g *group, from []*member) *member {
 	slots, cycle := e.outlook(g)
 	e.weighAll(g)
 	better := func(a, b *member) bool {
+		if oa, ob := g.outside(a), g.outside(b); oa != ob {
+			return ob
+		}
 		ua, ub := a.counted.usable, b.counted.usable
 		if ua != ub {
 			return !ua
@@ -268,6 +271,9 @@ func (e *Engine) outlook(g *group) (slots, cycle time.Duration) {
 // What the provider still owes is expected in the emptiest zones. Bad
 // instances do not count: they go in any case.
 func (e *Engine) surplus(g *group) map[string]int {
+	if g.Traits.SurgeDetaches {
+		return nil // what goes with the surge is not in the group's zones
+	}
 	zones := make([]zoneCensus, len(g.census.zones))
 	total, bad := 0, g.census.in[memberBad]
 	for i, z := range g.census.zones {
@@ -339,6 +345,9 @@ func (e *Engine) globalRoom() bool {
 // what the zone must lose with the surge. As long as others are left, some of
 // it stays for them: without any room none could go.
 func (e *Engine) shrinks(g *group, m *member) bool {
+	if g.Traits.SurgeDetaches {
+		return g.outside(m)
+	}
 	if m.leaving {
 		return true
 	}

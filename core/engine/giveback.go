@@ -90,6 +90,9 @@ func (e *Engine) confirmed(g *group) bool {
 // give back, then those still booting, then the ones with the fewest pods. What was there before the
 // rotation is spared where possible.
 func (e *Engine) victims(g *group) []*member {
+	if g.Traits.SurgeDetaches {
+		return g.outsiders()
+	}
 	var victims []*member
 	for _, m := range g.members {
 		if !m.old && !m.leaving && (m.phase == memberBad || m.phase == memberBooting || m.phase == memberReady) {

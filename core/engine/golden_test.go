@@ -228,10 +228,16 @@ func (s *script) cluster(input []string) {
 			g.HeldBy = opts.get("held", "")
 			g.Surge = number(opts.get("surge", "0"))
 			g.Traits.Prepare = opts.get("prepare", "yes") == "yes"
+			g.Traits.SurgeDetaches = opts.get("detaches", "no") == "yes"
 			old := number(opts.get("old", "0"))
 			for i := range old + number(opts.get("new", "0")) {
 				g.Desired++
-				toy.join(toy.launch(g, i < old).ID)
+				in := toy.launch(g, i < old)
+				toy.join(in.ID)
+				if i < number(opts.get("detached", "0")) { // these are the surge
+					in.State = model.InstanceDetached
+					g.Surge++
+				}
 			}
 		case "pods":
 			k := toy.addWorkload(opts.get("kind", "ReplicaSet"), w[1], number(w[2]))

@@ -185,14 +185,8 @@ func (e *Engine) wantSurge(g *group) {
 	if g.surging || g.surge >= want || g.waves > 0 || g.begun() || e.cfg.DrainOnly {
 		return
 	}
-	var going []string
-	for _, m := range g.members {
-		if m.old && len(going) < want {
-			going = append(going, m.inst.ID)
-		}
-	}
 	g.surging = true
-	e.addOp(&op{Effect: Effect{Verb: VerbSetSurge, Surge: want, Going: going}, purpose: forSurge, group: g})
+	e.addOp(&op{Effect: Effect{Verb: VerbSetSurge, Surge: want, Going: g.going(want)}, purpose: forSurge, group: g})
 }
 
 // begun tells whether we have begun to replace an old instance: from then on

@@ -49,7 +49,7 @@ type member struct {
 
 	// shielded: new, and the cluster autoscaler was asked to leave it alone.
 	shielded bool
-	leaving  bool // new, and given back: drained, then terminated with shrink
+	leaving  bool // given back: drained, then terminated with shrink
 	drain    drainState
 	verify   verification
 

@@ -335,8 +335,16 @@ func (t *toy) apply(e engine.Effect) *engine.Error {
 		if e.Surge < g.Surge {
 			return &engine.Error{Code: engine.ErrPermanent, Message: "desired capacity is never lowered"}
 		}
-		g.Desired += e.Surge - g.Surge
-		g.Surge = e.Surge
+		for _, id := range e.Going {
+			if in := t.instances[id]; g.Traits.SurgeDetaches && e.Surge > g.Surge && in.State == model.InstanceInService {
+				in.State = model.InstanceDetached
+				g.Desired, g.Surge = g.Desired+1, g.Surge+1
+			}
+		}
+		if !g.Traits.SurgeDetaches {
+			g.Desired += e.Surge - g.Surge
+			g.Surge = e.Surge
+		}
 	case engine.VerbTerminate:
 		in := t.instances[e.InstanceID]
 		if in == nil {
@@ -345,8 +353,14 @@ func (t *toy) apply(e engine.Effect) *engine.Error {
 		if in.State == model.InstanceTerminating {
 			return nil
 		}
+		shrink := e.Shrink
+		if g.Traits.SurgeDetaches {
+			if shrink = in.State == model.InstanceDetached; e.Shrink && !shrink {
+				return &engine.Error{Code: engine.ErrPermanent, Message: "instance " + in.ID + " is counted by its group"}
+			}
+		}
 		in.State = model.InstanceTerminating
-		if e.Shrink {
+		if shrink {
 			g.Desired--
 			g.Surge--
 		}

@@ -99,7 +99,7 @@ func (w *World) interfere() {
 	})
 	plan(Autoscaler, func(d *dice) bool {
 		in := choose(d, w.order, func(in *instance) bool {
-			return in.State != model.InstanceTerminating && w.spare(in.g) && !in.node.kept()
+			return in.State != model.InstanceTerminating && in.State != model.InstanceDetached && w.spare(in.g) && !in.node.kept()
 		})
 		if in == nil {
 			return false

@@ -57,6 +57,9 @@ func (g *group) shown() model.NodeGroup {
 }
 
 func (g *group) standing() (surge int, settled bool) {
+	if g.Traits.SurgeDetaches {
+		return len(g.detached()), true
+	}
 	return g.rec.standing(g.Desired, func(id string) bool { return g.find(id) == nil })
 }
 
@@ -79,6 +82,9 @@ func (in *instance) outdated() bool { return in.Revision != in.g.Revision }
 // shown is the instance as a driver reports it.
 func (in *instance) shown() model.Instance {
 	s := in.Instance
+	if in.State == model.InstanceDetached && !in.outdated() {
+		s.Reasons = []model.Reason{{Code: "detached", Message: "detached by an earlier rotation"}}
+	}
 	if in.outdated() {
 		s.Reasons = []model.Reason{{Code: "revision", Message: "made from " + in.Revision + ", wanted " + in.g.Revision}}
 	}
@@ -110,7 +116,7 @@ func (w *World) reconcile(g *group) {
 // launch starts an instance in the emptiest zone that has capacity; false: none has.
 func (w *World) launch(g *group) bool {
 	count := make(map[string]int)
-	for _, in := range g.live() {
+	for _, in := range g.members() {
 		count[in.Zone]++
 	}
 	zone := ""
@@ -155,7 +161,7 @@ func (w *World) boot(in *instance) {
 		boots += d.between(3*time.Minute, 25*time.Minute)
 	}
 	w.after(boots, func() {
-		if in.State == model.InstanceInService && in.node == nil {
+		if (in.State == model.InstanceInService || in.State == model.InstanceDetached) && in.node == nil {
 			w.join(in)
 		}
 	})
@@ -166,6 +172,10 @@ func (w *World) boot(in *instance) {
 func (w *World) end(in *instance, by string) {
 	if in.State == model.InstanceTerminating {
 		return
+	}
+	if in.State == model.InstanceDetached {
+		in.g.Desired--
+		in.g.ours--
 	}
 	in.State, in.ending = model.InstanceTerminating, by
 	d := w.dice("end", in.ID)
@@ -194,7 +204,7 @@ func (w *World) end(in *instance, by string) {
 // scaleIn ends one instance because the group is too large: the group picks,
 // the protected ones last, from the fullest zone, and drains nothing.
 func (w *World) scaleIn(g *group) {
-	live := g.live()
+	live := g.members()
 	count := make(map[string]int)
 	for _, in := range live {
 		count[in.Zone]++
@@ -291,8 +301,14 @@ func (w *World) verb(rotation string, e engine.Effect) []act {
 			},
 		}
 	case engine.VerbSetSurge:
+		if g.Traits.SurgeDetaches {
+			return w.takeOut(g, rotation, e)
+		}
 		return w.setSurge(g, rotation, e.Surge)
 	case engine.VerbTerminate:
+		if g.Traits.SurgeDetaches {
+			return w.terminateDetaching(g, rotation, e)
+		}
 		return w.terminate(g, rotation, e)
 	}
 	return []act{func() *engine.Error {

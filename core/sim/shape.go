@@ -105,6 +105,12 @@ func RandomShape(seed uint64) *Shape {
 		room, nodes = room+g.Room*size, nodes+size
 		s.Groups = append(s.Groups, g)
 	}
+	// Dice of its own: what else a seed gives stays as it is.
+	if detach := newDice(seed, "detach"); detach.chance(0.25) {
+		for i := range s.Groups {
+			s.Groups[i].Traits.SurgeDetaches = detach.chance(0.7)
+		}
+	}
 	st := &s.Spec.Strategy
 	st.Mode = pick(&d, plan.ModeRolling, plan.ModeRolling, plan.ModeBatch)
 	st.MaxSurge = pick(&d, "1", "1", "2", "3", "25%", "100%")

@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"slices"
 	"strings"
 
 	"google.golang.org/grpc/codes"
@@ -178,8 +179,26 @@ func testPrepareHeld(s *subject) {
 
 func (s *subject) surge(n int32) {
 	s.Helper()
-	r, err := s.driver.SetSurge(s.Context(), &proto.SetSurgeRequest{Op: s.op(rotationA), GroupId: s.c.Group, Surge: n})
+	r, err := s.driver.SetSurge(s.Context(), &proto.SetSurgeRequest{
+		Op: s.op(rotationA), GroupId: s.c.Group, Surge: n, Going: s.inService(s.observe()),
+	})
 	s.accepted("SetSurge", err, r.GetOperation())
+}
+
+// running counts the group's instances that carry pods: those in service, and
+// those that were taken out of the group to make room.
+func (s *subject) running(o snapshot) int { return len(s.inService(o)) + len(s.detached(o)) }
+
+// detached returns the ids of the instances that were taken out of the group.
+func (s *subject) detached(o snapshot) []string {
+	var ids []string
+	for id, i := range o.instances {
+		if i.GetGroupId() == s.c.Group && i.GetState() == proto.InstanceState_INSTANCE_STATE_DETACHED {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return ids
 }
 
 // take prepares the group where it can be, as a rotation does first.
@@ -220,8 +239,11 @@ func testSurge(s *subject) {
 		s.Errorf("SetSurge lowered desired to %d: the provider picks the victim then", g.GetDesired())
 	}
 	s.eventually("the surge instance is in service", func(o snapshot) bool {
-		return len(s.inService(o)) > int(before.GetDesired())
+		return s.running(o) > int(before.GetDesired())
 	})
+	if taken := s.detached(s.observe()); before.GetTraits().GetSurgeDetaches() && len(taken) != int(n) {
+		s.Errorf("the group surges by detaching, and %d of its instances are detached with a surge of %d: %v", len(taken), n, taken)
+	}
 }
 
 func (s *subject) terminate(instance string, capacity proto.Capacity, surge int32) {
@@ -264,8 +286,18 @@ func testTerminateShrink(s *subject) {
 	traits := before.GetTraits()
 	s.needs("terminate with capacity SHRINK and surge", traits.GetTerminateShrink() && traits.GetMaxSurge() > 0)
 	s.surge(before.GetSurge() + 1)
-	s.eventually("the surge instance is in service", func(o snapshot) bool { return len(s.inService(o)) > int(before.GetDesired()) })
+	s.eventually("the surge instance is in service", func(o snapshot) bool { return s.running(o) > int(before.GetDesired()) })
 	victim := s.victim()
+	if traits.GetSurgeDetaches() {
+		// What the group counts must not be ended with its capacity.
+		r, err := s.driver.Terminate(s.Context(), &proto.TerminateRequest{
+			Op: s.op(rotationA), GroupId: s.c.Group, InstanceId: victim, Capacity: proto.Capacity_CAPACITY_SHRINK, Surge: before.GetSurge(),
+		})
+		if err == nil && r.GetInstance().GetState() != proto.OperationState_OPERATION_STATE_FAILED {
+			s.Errorf("SHRINK of instance %s, which the group counts, is accepted: %v", victim, r)
+		}
+		victim = s.detached(s.observe())[0]
+	}
 	check := func(what string) {
 		s.Helper()
 		if g := s.group(); g.GetDesired() != before.GetDesired() || g.GetSurge() != before.GetSurge() {
