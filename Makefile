@@ -35,7 +35,7 @@ SANDBOX_HEAVY := /(cmd/sandbox|controlplane|stack)$$
 # Modules of third parties: each its own go.mod, so ./... does not reach them.
 PLUGINS := $(patsubst %/go.mod,%,$(wildcard plugins/*/go.mod))
 
-.PHONY: help build demo test unit plugins lint sandbox sandbox-test e2e chaos sim bench race generate clean
+.PHONY: help build kops-command demo test unit plugins lint sandbox sandbox-test e2e chaos sim bench race generate clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ build: ## build bin/rotatord and the drivers
 
 sandbox: ## build bin/sandbox: a Kubernetes control plane and a simulated AWS (minutes the first time)
 	sandbox/build.sh $(BIN)/sandbox
+
+kops-command: ## build bin/kops: the kops command itself, for the tests that compare with it (minutes the first time)
+	cd drivers/kops && $(GO) build -ldflags '-s -w' -o $(BIN)/kops k8s.io/kops/cmd/kops
 
 demo: build sandbox ## rotate a whole cluster in the sandbox and check the result
 	hack/demo.sh
@@ -72,7 +75,7 @@ sandbox-test: sandbox ## tests of the sandbox: AWS wire format, control plane, k
 # What kills, pauses and cuts off rotations: half of the end-to-end tests' time.
 CHAOS_TESTS := ^Test(KillTable|KilledAtEachEvent|CloudFaults|APIServerRestarts|NetworkCut|Paused|TwoAtOnce|ReplacementDies)
 
-e2e: build sandbox ## end-to-end rotations with real processes in the sandbox
+e2e: build sandbox kops-command ## end-to-end rotations with real processes in the sandbox
 	BIN=$(BIN) E2E_TIMEOUT=$(E2E_TIMEOUT) hack/e2e.sh '$(CHAOS_TESTS)' '$(RUN)'
 
 chaos: build sandbox ## kill, pause and cut off rotations at many more points than make e2e does (half an hour)

@@ -267,7 +267,7 @@ func cleanEnviron() []string {
 	return slices.DeleteFunc(os.Environ(), func(kv string) bool {
 		name, _, _ := strings.Cut(kv, "=")
 		return name == "KUBECONFIG" || name == "SANDBOX_URL" ||
-			strings.HasPrefix(name, "AWS_") || strings.HasPrefix(name, "ROTATOR_")
+			strings.HasPrefix(name, "AWS_") || strings.HasPrefix(name, "KOPS_") || strings.HasPrefix(name, "ROTATOR_")
 	})
 }
 
