@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/rotatord/rotator/core/config"
 	"github.com/rotatord/rotator/core/engine"
+	"github.com/rotatord/rotator/core/estimate"
 	"github.com/rotatord/rotator/core/event"
 	"github.com/rotatord/rotator/core/model"
 	"github.com/rotatord/rotator/core/plan"
@@ -152,8 +154,27 @@ func examplePlan() *plan.Plan {
 			{ID: "asg-2", Name: "spot", Role: model.RoleNode, Revision: "lt-2:1", Size: 5, Current: 5, HeldBy: "r-9", LeftSurge: 1},
 		},
 		MarkedNodes: 1,
-		Warnings:    []plan.Finding{{Code: "single-replica", Object: "shop/cart", Message: "deployment shop/cart has one replica: it is down while its pod moves", Fix: "raise its replicas to 2"}},
+		Estimate: &estimate.Estimate{Seconds: 118, SecondsLong: 305, LowerBoundSeconds: 100, LimitedBy: "group workers: 2 nodes, one at a time, 50s each: 1m40s",
+			Groups: []estimate.Part{{Name: "workers", Seconds: 118, AtOnce: 1, BootSeconds: 48}},
+			Basis:  []string{"a new node is Ready after 48s (median of 8 instances)", "a pod is Ready after 7s (median of 80 pods)"}},
+		Warnings: []plan.Finding{{Code: "single-replica", Object: "shop/cart", Message: "deployment shop/cart has one replica: it is down while its pod moves", Fix: "raise its replicas to 2"}},
 	}
+}
+
+// largePlan has more nodes than a person wants to read, in waves.
+func largePlan() *plan.Plan {
+	p := examplePlan()
+	p.Warnings, p.Groups, p.MarkedNodes = nil, p.Groups[:1], 0
+	g := &p.Groups[0]
+	first := g.Nodes[0]
+	g.Nodes = nil
+	for i := range 5000 {
+		n := first
+		n.Instance, n.Node = fmt.Sprintf("i-%04d", i), fmt.Sprintf("node-%04d", i)
+		g.Nodes = append(g.Nodes, n)
+	}
+	p.Mode, p.Estimate.Groups[0].Waves, p.Estimate.Groups[0].AtOnce = plan.ModeBatch, 51, 100
+	return p
 }
 
 func refusedPlan() *plan.Plan {
@@ -205,6 +226,7 @@ func TestGolden(t *testing.T) {
 		"help-drivers":         {&fake{}, []string{"drivers"}, 0},
 		"plan-text":            {&fake{plan: examplePlan(), notes: exampleNotes}, with("plan"), 0},
 		"plan-json":            {&fake{plan: examplePlan(), notes: exampleNotes}, with("plan", "-o", "json"), 0},
+		"plan-large":           {&fake{plan: largePlan()}, with("plan"), 0},
 		"plan-nothing":         {&fake{plan: &plan.Plan{Cluster: "prod", Mode: plan.ModeRolling, Groups: []plan.Group{{Name: "workers", Role: model.RoleNode, Revision: "lt-1:4", Size: 1, Current: 1}}}}, with("plan"), 0},
 		"plan-refused":         {&fake{plan: refusedPlan()}, with("plan"), exitRefused},
 		"run-done":             {doneRun(), with("run"), 0},

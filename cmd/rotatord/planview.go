@@ -40,8 +40,12 @@ func newPlanDocument(p *plan.Plan, diagnostics []model.Diagnostic) planDocument 
 	return d
 }
 
-// writePlan writes a plan for a person.
-func writePlan(w io.Writer, p *plan.Plan, diagnostics []model.Diagnostic) error {
+// maxRows bounds the nodes of a group that are listed, unless all are wanted.
+const maxRows = 20
+
+// writePlan writes a plan for a person: of a large group the first few nodes,
+// or all of them.
+func writePlan(w io.Writer, p *plan.Plan, diagnostics []model.Diagnostic, all bool) error {
 	var b strings.Builder
 	current := 0
 	for _, g := range p.Groups {
@@ -54,8 +58,13 @@ func writePlan(w io.Writer, p *plan.Plan, diagnostics []model.Diagnostic) error 
 		fmt.Fprintf(&b, "Plan for cluster %s: nothing to replace, %s current in %s\n", p.Cluster,
 			are(current, "node"), report.Plural(len(p.Groups), "group"))
 	}
+	if p.Estimate != nil {
+		for i, line := range p.Estimate.Lines() {
+			fmt.Fprintf(&b, "  %-6s %s\n", map[bool]string{true: "time:"}[i == 0], report.Clean(line))
+		}
+	}
 	for _, g := range p.Groups {
-		writeGroup(&b, g)
+		writeGroup(&b, g, paceOf(p, g.Name), all)
 	}
 	if p.MarkedNodes > 0 {
 		fmt.Fprintf(&b, "\n%s left marked by an earlier run\n", are(p.MarkedNodes, "node"))
@@ -76,7 +85,26 @@ func writePlan(w io.Writer, p *plan.Plan, diagnostics []model.Diagnostic) error 
 	return err
 }
 
-func writeGroup(b *strings.Builder, g plan.Group) {
+// paceOf says how a group's nodes follow one another.
+func paceOf(p *plan.Plan, group string) string {
+	if p.Estimate == nil {
+		return ""
+	}
+	for _, part := range p.Estimate.Groups {
+		switch {
+		case part.Name != group:
+		case part.Waves > 0:
+			return fmt.Sprintf("; %s of at most %d", report.Plural(part.Waves, "wave"), part.AtOnce)
+		case part.AtOnce > 1:
+			return fmt.Sprintf("; %d at once, the next as soon as one is done", part.AtOnce)
+		default:
+			return "; one at a time"
+		}
+	}
+	return ""
+}
+
+func writeGroup(b *strings.Builder, g plan.Group, pace string, all bool) {
 	fmt.Fprintf(b, "\nGroup %s (%s), revision %s\n", report.Clean(g.Name), g.Role, cmp.Or(report.Clean(g.Revision), "unknown"))
 	if g.HeldBy != "" || g.LeftSurge > 0 {
 		fmt.Fprintf(b, "  an earlier run left it unfinished: held by rotation %s, %s\n", cmp.Or(g.HeldBy, "-"), report.Plural(g.LeftSurge, "extra instance"))
@@ -85,9 +113,13 @@ func writeGroup(b *strings.Builder, g plan.Group) {
 		fmt.Fprintf(b, "  nothing to replace: %s current\n", are(g.Current, "node"))
 		return
 	}
-	fmt.Fprintf(b, "  replace %s; size %d, surge %d, unavailable %d\n", of(len(g.Nodes), len(g.Nodes)+g.Current, "node"), g.Size, g.Surge, g.Unavailable)
+	fmt.Fprintf(b, "  replace %s; size %d, surge %d, unavailable %d%s\n", of(len(g.Nodes), len(g.Nodes)+g.Current, "node"), g.Size, g.Surge, g.Unavailable, pace)
 	rows := [][]string{{"  #", "NODE", "INSTANCE", "ZONE", "PODS", "WHY"}}
-	for i, n := range g.Nodes {
+	shown := g.Nodes
+	if !all && len(shown) > maxRows {
+		shown = shown[:maxRows-1] // never fold a single row
+	}
+	for i, n := range shown {
 		var why []string
 		for _, r := range n.Reasons {
 			why = append(why, cmp.Or(r.Message, r.Code))
@@ -96,6 +128,9 @@ func writeGroup(b *strings.Builder, g plan.Group) {
 			fmt.Sprint(n.Pods), report.Clean(strings.Join(why, "; "))})
 	}
 	report.Table(b, rows, 0, 4)
+	if more := len(g.Nodes) - len(shown); more > 0 {
+		fmt.Fprintf(b, "  and %d more: --all lists them\n", more)
+	}
 }
 
 func findings(b *strings.Builder, title string, list []plan.Finding) {

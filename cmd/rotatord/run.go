@@ -27,7 +27,7 @@ same command then goes on where this one ended. A second one exits at once.`,
 	dryRun := cmd.Flags().Bool("dry-run", false, "Print the plan on stdout and stop, as 'rotatord plan' does")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if *dryRun {
-			return a.plan(cmd)
+			return a.plan(cmd, false)
 		}
 		return a.rotate(cmd, false)
 	}
@@ -48,7 +48,7 @@ func (a *app) rotate(cmd *cobra.Command, fromCluster bool) error {
 	if err != nil {
 		return err
 	}
-	if err := writePlan(a.stderr, p, s.rotation.Diagnostics()); err != nil {
+	if err := writePlan(a.stderr, p, s.rotation.Diagnostics(), false); err != nil {
 		return err
 	}
 	if err := refused(p); err != nil {

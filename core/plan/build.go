@@ -40,6 +40,7 @@ func Resume(spec Spec, inv model.Inventory, now time.Time, past Memory) (*Plan, 
 	b.checkHolds()
 	b.checkPods()
 	b.checkCapacity()
+	b.estimateTime()
 	b.noteKarpenter()
 	for _, n := range inv.Nodes {
 		if n.Marked() {
@@ -59,6 +60,9 @@ type builder struct {
 	nodeOf    map[string]*model.Node  // by provider id
 	podsOn    map[string][]*model.Pod // by node name
 	instances map[string][]model.Instance
+
+	budgetsIn map[string][]*model.Budget // by namespace; made by budgetsOf
+	coveredBy map[model.WorkloadKey]selection
 }
 
 func (b *builder) index() {

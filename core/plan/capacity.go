@@ -44,13 +44,8 @@ func leaves(p *model.Pod) bool {
 }
 
 func (b *builder) fitGroup(g Group) fit.Group {
-	out := fit.Group{Name: g.Name, Surge: g.Surge, Unavailable: g.Unavailable, Offer: b.offer(g),
-		Canary: b.spec.Strategy.Canary.Enabled && len(g.Nodes) > 1}
-	// Fewer at once need less room.
-	if most := b.spec.Strategy.MaxInFlight; most > 0 {
-		out.Surge = min(out.Surge, most)
-		out.Unavailable = min(out.Unavailable, most-out.Surge)
-	}
+	out := fit.Group{Name: g.Name, Offer: b.offer(g), Canary: b.spec.Strategy.Canary.Enabled && len(g.Nodes) > 1}
+	out.Surge, out.Unavailable = b.atOnce(g)
 	for _, n := range g.Nodes {
 		if n.Node != "" {
 			out.Nodes = append(out.Nodes, n.Node)

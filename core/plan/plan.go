@@ -1,6 +1,9 @@
 package plan
 
-import "github.com/rotatord/rotator/core/model"
+import (
+	"github.com/rotatord/rotator/core/estimate"
+	"github.com/rotatord/rotator/core/model"
+)
 
 // Plan is what a rotation would do, or why it must not.
 type Plan struct {
@@ -16,6 +19,8 @@ type Plan struct {
 	Notes []Finding `json:"notes,omitempty"`
 	// Refusals stop it before anything is touched.
 	Refusals []Finding `json:"refusals,omitempty"`
+	// Estimate of the time that it takes; nil: there is nothing to do.
+	Estimate *estimate.Estimate `json:"estimate,omitempty"`
 }
 
 // Group is one node group's part of a plan.

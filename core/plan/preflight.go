@@ -118,11 +118,6 @@ func (b *builder) checkHolds() {
 
 // checkPods finds what would stop a drain, before a node is touched.
 func (b *builder) checkPods() {
-	budgets := make(map[string][]*model.Budget)
-	for i := range b.inv.Budgets {
-		k := b.inv.Budgets[i].Namespace
-		budgets[k] = append(budgets[k], &b.inv.Budgets[i])
-	}
 	var unmanaged, multiple []string
 	never := make(map[model.BudgetKey][]string)
 	for _, g := range b.plan.Groups {
@@ -135,10 +130,7 @@ func (b *builder) checkPods() {
 					unmanaged = append(unmanaged, p.String())
 				}
 				var over []string
-				for _, bud := range budgets[p.Namespace] {
-					if !bud.Matches(p.Labels) {
-						continue
-					}
+				for _, bud := range b.budgetsOf(p) {
 					over = append(over, bud.Name)
 					if drain.NeverAllows(bud) {
 						never[bud.BudgetKey] = append(never[bud.BudgetKey], p.String())

@@ -1,0 +1,205 @@
+package estimate
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rotatord/rotator/core/model"
+)
+
+var start = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
+
+// world is a group of nodes whose instances boot in 60 s, and pods that are
+// Ready after 10 s and stop in 2 s.
+func world(nodes int) Input {
+	in := Input{}
+	g := Group{ID: "g", Name: "workers", Surge: 1}
+	for i := range nodes {
+		id := fmt.Sprintf("i-%d", i)
+		in.Instances = append(in.Instances, model.Instance{ID: id, GroupID: "g", ProviderID: id, LaunchedAt: start})
+		in.Nodes = append(in.Nodes, model.Node{Name: id, ProviderID: id, CreatedAt: start.Add(40 * time.Second), ReadySince: start.Add(time.Minute)})
+		g.Nodes = append(g.Nodes, Node{})
+	}
+	in.Groups = []Group{g}
+	return in
+}
+
+// pods puts one pod of the app on each of the first so many nodes.
+func (in *Input) pods(app string, nodes int, b *model.Budget) {
+	for i := range nodes {
+		p := &model.Pod{PodKey: model.PodKey{Namespace: "shop", Name: fmt.Sprintf("%s-%d", app, i)}, StartTook: 10 * time.Second, GracePeriodSeconds: 30,
+			Owner: model.WorkloadKey{Kind: "ReplicaSet", Namespace: "shop", Name: app}}
+		in.Pods = append(in.Pods, *p)
+		in.Groups[0].Nodes[i].Pods = append(in.Groups[0].Nodes[i].Pods, Pod{Pod: p, Budget: b})
+	}
+}
+
+func budget(expected, desired int) *model.Budget {
+	return &model.Budget{BudgetKey: model.BudgetKey{Namespace: "shop", Name: "cart"}, Expected: expected, DesiredHealthy: desired}
+}
+
+func TestMake(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		make  func() Input
+		takes time.Duration
+		lower time.Duration
+		by    string
+		waves int
+	}{
+		// 60 s of boot, then each of the ten: 2 s until it is empty, 60 s until its
+		// replacement is Ready; the last needs none, and ends with its pod Ready.
+		{name: "one at a time", make: func() Input { in := world(10); in.pods("web", 10, nil); return in },
+			takes: 60*time.Second + 9*62*time.Second + 12*time.Second, lower: 10 * 62 * time.Second, by: "group workers: 10 nodes, one at a time, 1m2s each: 10m20s"},
+		{name: "nothing on the nodes", make: func() Input { return world(3) }, takes: 3 * time.Minute, lower: 3 * time.Minute, by: "group workers"},
+		{name: "five at once", make: func() Input { in := world(10); in.pods("web", 10, nil); in.Groups[0].Surge = 5; return in },
+			takes: 60*time.Second + 62*time.Second + 12*time.Second, lower: 2 * 62 * time.Second, by: "10 nodes, 5 at a time"},
+		{name: "missing rather than extra", make: func() Input {
+			in := world(2)
+			in.pods("web", 2, nil)
+			in.Groups[0].Surge, in.Groups[0].Unavailable = 0, 1
+			return in
+		}, takes: 2 * 62 * time.Second, lower: 2 * 62 * time.Second, by: "group workers"},
+		{name: "a budget is the limit", make: func() Input {
+			in := world(30)
+			in.pods("cart", 30, budget(30, 29))
+			in.Groups[0].Surge = 30
+			return in
+		}, takes: time.Minute + 30*12*time.Second, lower: time.Minute + 30*12*time.Second, by: "budget shop/cart: 30 pods, one at a time, 12s each: 7m0s"},
+		{name: "two pods of a budget at once", make: func() Input {
+			in := world(30)
+			in.pods("cart", 30, budget(30, 28))
+			in.Groups[0].Surge = 30
+			return in
+		}, takes: time.Minute + 15*12*time.Second, lower: time.Minute + 15*12*time.Second, by: "2 at a time"},
+		{name: "critical pods go last", make: func() Input {
+			in := world(1)
+			in.pods("web", 1, nil)
+			in.pods("dns", 1, nil)
+			in.Groups[0].Nodes[0].Pods[1].Last = true
+			return in
+		}, takes: time.Minute + 2*time.Second + 12*time.Second, lower: 62 * time.Second, by: "group workers"},
+		{name: "the canary holds the others back", make: func() Input {
+			in := world(5)
+			in.pods("web", 5, nil)
+			in.Groups[0].Surge, in.Canary, in.Bake = 5, true, 5*time.Minute
+			return in
+		}, takes: time.Minute + 12*time.Second + 5*time.Minute + 12*time.Second, lower: 62 * time.Second, by: "group workers"},
+		{name: "waves", make: func() Input {
+			in := world(5)
+			in.pods("web", 5, nil)
+			in.Groups[0].Surge, in.Groups[0].Wave, in.Pause = 2, 2, 10*time.Second
+			return in
+		}, waves: 3, takes: time.Minute + 2*(62+10)*time.Second + 12*time.Second, lower: 3 * 62 * time.Second, by: "group workers"},
+		{name: "drains one after the other", make: func() Input {
+			in := world(4)
+			in.pods("web", 4, nil)
+			in.Groups[0].Surge, in.Gap = 4, 100*time.Second
+			return in
+		}, takes: time.Minute + 3*102*time.Second + 12*time.Second, lower: 62 * time.Second, by: "group workers"},
+		{name: "two groups at once", make: func() Input {
+			in := world(3)
+			in.Groups = append(in.Groups, in.Groups[0])
+			in.Groups[1].Name, in.GroupsAtOnce = "spot", 2
+			return in
+		}, takes: 3 * time.Minute, lower: 3 * time.Minute},
+		{name: "two groups, one after the other", make: func() Input {
+			in := world(3)
+			in.Groups = append(in.Groups, in.Groups[0])
+			return in
+		}, takes: 6 * time.Minute, lower: 6 * time.Minute},
+		{name: "a group that was refused has no pace", make: func() Input {
+			in := world(3)
+			in.Groups = append(in.Groups, in.Groups[0])
+			in.Groups[1].Surge = 0
+			return in
+		}, takes: 3 * time.Minute, lower: 3 * time.Minute},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			e := Make(tc.make())
+			if e.Seconds != tc.takes.Seconds() {
+				t.Errorf("takes %v s, want %v", e.Seconds, tc.takes.Seconds())
+			}
+			if want := min(tc.lower, tc.takes).Seconds(); e.LowerBoundSeconds != want || !strings.Contains(e.LimitedBy, tc.by) {
+				t.Errorf("at least %v s by %s, want %v by %s", e.LowerBoundSeconds, e.LimitedBy, want, tc.by)
+			}
+			if e.SecondsLong < e.Seconds {
+				t.Errorf("the long case %v is shorter than the usual one", e.SecondsLong)
+			}
+			if e.Groups[0].Waves != tc.waves {
+				t.Errorf("%d waves, want %d", e.Groups[0].Waves, tc.waves)
+			}
+		})
+	}
+	if e := Make(Input{Groups: []Group{{Name: "empty", Surge: 1}}}); e != nil {
+		t.Errorf("an estimate of nothing: %+v", e)
+	}
+}
+
+func TestHistory(t *testing.T) {
+	in := world(9)
+	in.Nodes[0].ReadySince = start.Add(24 * time.Hour)               // it was away: it registered after 40 s
+	in.Nodes[1].ReadySince = time.Time{}                             // it is away: the same
+	in.Nodes[2].CreatedAt = start.Add(5 * time.Hour)                 // no boot of a machine
+	in.Nodes[3].CreatedAt = start.Add(-time.Second)                  // by a clock that is behind
+	in.Nodes[3].ReadySince = in.Nodes[3].CreatedAt                   //
+	in.Instances[4].LaunchedAt = time.Time{}                         // not known
+	in.Nodes = in.Nodes[:8]                                          // the ninth never joined
+	in.pods("web", 3, nil)                                           // 10 s
+	in.pods("slow", 2, nil)                                          //
+	in.Pods[3].StartTook, in.Pods[4].StartTook = time.Minute, 0      // one of them is not known
+	in.Pods = append(in.Pods, in.Pods[0], in.Pods[0])                //
+	in.Pods[5].Owner.Kind, in.Pods[5].StartTook = "DaemonSet", 3600  // a node's own
+	in.Pods[6].Mirror, in.Pods[6].StartTook = true, 30*time.Minute   //
+	in.Pods = append(in.Pods, in.Pods[0])                            //
+	in.Pods[7].Owner.Name, in.Pods[7].StartTook = "odd", 2*time.Hour // stuck for other reasons
+	h := learn(&in)
+	if want := (Stat{N: 5, Median: time.Minute, P90: time.Minute}); h.bootOf("g") != want {
+		t.Errorf("boot %+v, want %+v", h.bootOf("g"), want)
+	}
+	if h.bootOf("another") != h.boot || h.boot.N != 5 {
+		t.Errorf("a group without history: %+v", h.bootOf("another"))
+	}
+	if want := (Stat{N: 4, Median: 10 * time.Second, P90: time.Minute}); h.start != want {
+		t.Errorf("start %+v, want %+v", h.start, want)
+	}
+	if got := h.startOf(&in.Pods[4]); got.N != 1 || got.Median != time.Minute {
+		t.Errorf("a pod whose owner has history: %+v", got)
+	}
+	if got := h.startOf(&in.Pods[7]); got != h.start {
+		t.Errorf("a pod whose owner has none: %+v", got)
+	}
+	if got := h.slowest(); got != "; those of ReplicaSet shop/slow take 1m" {
+		t.Errorf("slowest: %q", got)
+	}
+
+	none := learn(&Input{})
+	if none.boot.N != 0 || none.boot.Median != assumedBoot || none.start.Median != assumedStart {
+		t.Errorf("no history: %+v", none)
+	}
+}
+
+func TestLines(t *testing.T) {
+	in := world(2)
+	in.pods("web", 2, nil)
+	got := strings.Join(Make(in).Lines(), "\n")
+	want := `about 2m14s; 3m10s if boots, starts and ends of pods are slow
+at least 2m4s, limited by group workers: 2 nodes, one at a time, 1m2s each: 2m4s
+a new node is Ready after 1m (median of 2 instances)
+a pod is Ready after 10s (median of 2 pods)`
+	if got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	in.Nodes, in.Pods = nil, nil
+	e := Make(in)
+	if got := strings.Join(e.Lines(), "\n"); !e.Assumed || !strings.Contains(got, "1m30s (assumed: the cluster has no history of it)") {
+		t.Errorf("without history:\n%s", got)
+	}
+	for d, want := range map[time.Duration]string{1500 * time.Millisecond: "1.5s", 90 * time.Second: "1m30s", 10 * time.Minute: "10m", 65*time.Minute + 40*time.Second: "1h6m"} {
+		if got := short(d); got != want {
+			t.Errorf("%v: %s, want %s", d, got, want)
+		}
+	}
+}

@@ -1,0 +1,177 @@
+package estimate
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/rotatord/rotator/core/model"
+)
+
+// What is assumed where a cluster has no history to learn from.
+const (
+	// assumedBoot is what a machine of a public cloud takes until its node is Ready.
+	assumedBoot = 90 * time.Second
+	// assumedStart is what a pod takes whose image is not on the node.
+	assumedStart = 15 * time.Second
+	// assumedStop is what most programs take to end once they are asked to; in the
+	// long case a pod uses all of its grace period.
+	assumedStop = 2 * time.Second
+)
+
+// Bounds beyond which a history is not one of a start.
+const (
+	// longestBoot: a node that became Ready later than this after its launch has
+	// been away meanwhile, or was started by hand.
+	longestBoot = time.Hour
+	// settling is how long after it registered a node may become Ready for the
+	// first time: a later change is another story.
+	settling = 10 * time.Minute
+	// longestStart of a pod: the API server's default for a progress deadline,
+	// twice over.
+	longestStart = 20 * time.Minute
+)
+
+// Stat is what is known of a duration.
+type Stat struct {
+	N int // how often it was seen; 0: assumed
+	// Median, and what nine in ten stay under.
+	Median, P90 time.Duration
+}
+
+// statOf sorts the list.
+func statOf(list []time.Duration) Stat {
+	if len(list) == 0 {
+		return Stat{}
+	}
+	slices.Sort(list)
+	return Stat{N: len(list), Median: list[len(list)/2], P90: list[(len(list)*9)/10]}
+}
+
+// text says where the figure comes from.
+func (s Stat) text(noun string) string {
+	if s.N == 0 {
+		return fmt.Sprintf("%s (assumed: the cluster has no history of it)", short(s.Median))
+	}
+	if s.P90 == s.Median {
+		return fmt.Sprintf("%s (median of %d %s)", short(s.Median), s.N, noun)
+	}
+	return fmt.Sprintf("%s, nine in ten under %s (median of %d %s)", short(s.Median), short(s.P90), s.N, noun)
+}
+
+// short is a duration as a person writes it: 40s, 2m30s, 1h5m.
+func short(d time.Duration) string {
+	switch {
+	case d < 10*time.Second:
+		return d.Round(100 * time.Millisecond).String()
+	case d < time.Hour:
+		s := d.Round(time.Second)
+		if s%time.Minute == 0 {
+			return fmt.Sprintf("%dm", s/time.Minute)
+		}
+		return s.String()
+	}
+	m := d.Round(time.Minute)
+	return fmt.Sprintf("%dh%dm", m/time.Hour, m%time.Hour/time.Minute)
+}
+
+// history is what the cluster tells of its own past.
+type history struct {
+	boots  map[string]Stat // by group id
+	boot   Stat            // of all groups
+	starts map[model.WorkloadKey]Stat
+	start  Stat // of all pods
+}
+
+// learn reads boot times from instances that joined, and start times from pods
+// that run.
+func learn(in *Input) *history {
+	h := &history{boots: map[string]Stat{}, starts: map[model.WorkloadKey]Stat{}}
+	nodes := make(map[string]*model.Node, len(in.Nodes))
+	for i := range in.Nodes {
+		if n := &in.Nodes[i]; n.ProviderID != "" {
+			nodes[n.ProviderID] = n
+		}
+	}
+	boots := map[string][]time.Duration{}
+	var all []time.Duration
+	for i := range in.Instances {
+		inst := &in.Instances[i]
+		if took, ok := bootTook(inst, nodes[inst.ProviderID]); ok {
+			boots[inst.GroupID] = append(boots[inst.GroupID], took)
+			all = append(all, took)
+		}
+	}
+	for id, list := range boots {
+		h.boots[id] = statOf(list)
+	}
+	if h.boot = statOf(all); h.boot.N == 0 {
+		h.boot.Median, h.boot.P90 = assumedBoot, 2*assumedBoot
+	}
+
+	starts := map[model.WorkloadKey][]time.Duration{}
+	all = nil
+	for i := range in.Pods {
+		p := &in.Pods[i]
+		// What every node has of its own starts with the node.
+		if p.StartTook <= 0 || p.StartTook > longestStart || p.Mirror || p.Owner.Kind == "DaemonSet" {
+			continue
+		}
+		starts[p.Owner] = append(starts[p.Owner], p.StartTook)
+		all = append(all, p.StartTook)
+	}
+	for owner, list := range starts {
+		h.starts[owner] = statOf(list)
+	}
+	if h.start = statOf(all); h.start.N == 0 {
+		h.start.Median, h.start.P90 = assumedStart, 4*assumedStart
+	}
+	return h
+}
+
+// bootTook is from an instance's launch until its node was Ready for the first
+// time, as far as that is still to be seen: else until it registered.
+func bootTook(inst *model.Instance, n *model.Node) (time.Duration, bool) {
+	if n == nil || inst.LaunchedAt.IsZero() || n.CreatedAt.IsZero() {
+		return 0, false
+	}
+	at := n.CreatedAt
+	if after := n.ReadySince.Sub(n.CreatedAt); !n.ReadySince.IsZero() && after >= 0 && after <= settling {
+		at = n.ReadySince
+	}
+	took := at.Sub(inst.LaunchedAt)
+	return took, took > 0 && took <= longestBoot
+}
+
+// bootOf a group; that of all groups where it has no history of its own.
+func (h *history) bootOf(group string) Stat {
+	if s := h.boots[group]; s.N > 0 {
+		return s
+	}
+	return h.boot
+}
+
+// startOf a pod: of its owner's pods, or else of all.
+func (h *history) startOf(p *model.Pod) Stat {
+	if s := h.starts[p.Owner]; s.N > 0 && p.Owner != (model.WorkloadKey{}) {
+		return s
+	}
+	return h.start
+}
+
+// slowest names the owner whose pods take the longest to start, where it stands
+// out; empty: none does.
+func (h *history) slowest() string {
+	var worst model.WorkloadKey
+	for owner, s := range h.starts {
+		w := h.starts[worst]
+		if s.Median > w.Median || s.Median == w.Median && cmp.Compare(owner.String(), worst.String()) < 0 {
+			worst = owner
+		}
+	}
+	if s := h.starts[worst]; s.Median > 2*h.start.Median {
+		return fmt.Sprintf("; those of %s take %s", worst, short(s.Median))
+	}
+	return ""
+}
