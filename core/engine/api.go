@@ -84,6 +84,11 @@ const (
 	VerbRestore   Verb = "restore"
 	VerbSetSurge  Verb = "set-surge"
 	VerbTerminate Verb = "terminate"
+	// VerbQuiesce takes an instance out of its load balancers, before its drain;
+	// snapshots show it as work of this name until it has left them. VerbUnquiesce
+	// puts it back.
+	VerbQuiesce   Verb = "quiesce"
+	VerbUnquiesce Verb = "unquiesce"
 	VerbPatchNode Verb = "patch-node" // cluster: taint, cordon, annotate; goals, so idempotent
 	// VerbPatchWorkload restarts a Deployment, or changes its replicas by one.
 	VerbPatchWorkload Verb = "patch-workload"
@@ -97,8 +102,8 @@ type Effect struct {
 	ID   string
 	Verb Verb
 
-	GroupID    string // Prepare, Restore, SetSurge, Terminate
-	InstanceID string // Terminate
+	GroupID    string // all of the provider but Observe
+	InstanceID string // Terminate, Quiesce, Unquiesce
 	Surge      int    // SetSurge: absolute. Terminate with Shrink: surge afterwards
 	Going      []string
 	Shrink     bool // Terminate: desired capacity goes down by one

@@ -248,6 +248,9 @@ func (c *checker) end(r *engine.Result, bad func(string, ...any)) {
 		if n.Unschedulable != c.person[name] && !c.drainOnly {
 			bad("node %s: cordoned %v, by a person %v", name, n.Unschedulable, c.person[name])
 		}
+		if c.toy.unbalanced[in.ID] && !strings.Contains(r.Message, "left out of its load balancers") && in.State != model.InstanceTerminating {
+			bad("instance %s is left out of its load balancers", in.ID)
+		}
 		if now := theirMarks(n); now != c.theirs[name] {
 			bad("node %s has the marks %q of others, and had %q", name, now, c.theirs[name])
 		}

@@ -157,6 +157,7 @@ func (e *Engine) start() {
 		Data: map[string]string{"nodes": fmt.Sprint(e.cfg.Plan.Nodes()), "groups": fmt.Sprint(len(e.groups)), "mode": string(e.cfg.Plan.Mode),
 			"cluster": e.cfg.Plan.Cluster, "spec": e.cfg.SpecID, "unhealthy": unhealthy}})
 	e.takeUp()
+	e.quiescedBefore()
 	e.releaseNew()
 }
 

@@ -23,6 +23,7 @@ type drainState struct {
 	attempt      int
 	deadline     time.Time
 	cordonedByUs bool
+	quiesce      quiesceState
 	forced       bool // the deadline has passed under the force policy
 	cordonSeen   bool // the node has shown our cordon
 	evicted      int
@@ -101,6 +102,7 @@ func (e *Engine) cordoned(m *member) {
 	m.drain.began = e.now
 	m.drain.deadline = e.now.Add(e.cfg.Spec.Drain.Deadline)
 	m.drain.touched = make(map[model.WorkloadKey]bool)
+	e.quiesce(m)
 }
 
 // dropDrain forgets a drain that will not go on.
@@ -115,7 +117,7 @@ func (e *Engine) dropDrain(m *member) {
 func (e *Engine) evict() {
 	for _, g := range e.groups {
 		for _, m := range g.census.busy {
-			if m.phase == memberDraining {
+			if m.phase == memberDraining && !m.drain.quiesce.holds() {
 				e.evictNode(g, m)
 			}
 		}
@@ -337,7 +339,11 @@ func (e *Engine) blockedText(d *drainState) string {
 // endDrains sees which nodes are empty, and which took too long.
 func (e *Engine) endDrains(g *group) {
 	for _, m := range g.census.busy {
-		if m.phase == memberDraining {
+		switch {
+		case m.phase != memberDraining:
+		case m.drain.quiesce.holds():
+			e.checkQuiesce(g, m)
+		default:
 			// A pod that was bound just before the cordon may not show yet.
 			// One that a person opened meanwhile, before our cordon was ever seen, is
 			// not empty for long.
@@ -543,11 +549,12 @@ func (e *Engine) quarantine(g *group, m *member, code, why string) {
 	e.dropDrain(m)
 	m.trouble = why
 	e.record(event.Event{Kind: event.NodeQuarantined, Group: g.Name, Node: m.node, Instance: m.inst.ID, Code: code, Message: why})
-	m.retryable = code == "drain-deadline"
+	m.retryable = code == "drain-deadline" || code == "quiesce-timeout"
 	m.become(memberQuarantined)
 	if m.leaving {
 		e.keepsSurge(g, why)
 	}
+	e.unquiesce(m)
 	n := e.w.nodes[m.node]
 	if n == nil {
 		return

@@ -174,7 +174,7 @@ func (s *script) command(words []string, input []string) {
 	case "set":
 		for _, a := range args {
 			*map[string]*bool{"slow-end": &toy.slowEnd, "no-launch": &toy.noLaunch, "launch-old": &toy.launchOld,
-				"slow-detach": &toy.volumes.slow}[a] = true
+				"slow-detach": &toy.volumes.slow, "stays-balanced": &toy.staysBalanced}[a] = true
 		}
 	case "world":
 		s.world()
@@ -205,7 +205,7 @@ func defaults() plan.Spec {
 		Cluster:  "demo",
 		Lock:     plan.Lock{Duration: 2 * time.Minute},
 		Strategy: plan.Strategy{Mode: plan.ModeRolling, MaxSurge: "1", MaxUnavailable: "0", GroupsAtOnce: 1},
-		Drain:    plan.Drain{Deadline: 15 * time.Minute, OnDeadline: plan.DeadlineFail, UnmanagedPods: plan.UnmanagedRefuse, MaxEvictions: 50},
+		Drain:    plan.Drain{QuiesceTimeout: 10 * time.Minute, Deadline: 15 * time.Minute, OnDeadline: plan.DeadlineFail, UnmanagedPods: plan.UnmanagedRefuse, MaxEvictions: 50},
 		Gates: plan.Gates{NodeReady: plan.NodeReadyGate{Timeout: 15 * time.Minute},
 			Workloads: plan.WorkloadsGate{Enabled: true, Timeout: 10 * time.Minute}},
 	}
@@ -229,6 +229,7 @@ func (s *script) cluster(input []string) {
 			g.Surge = number(opts.get("surge", "0"))
 			g.Traits.Prepare = opts.get("prepare", "yes") == "yes"
 			g.Traits.SurgeDetaches = opts.get("detaches", "no") == "yes"
+			g.Traits.Quiesce = opts.get("quiesce", "no") == "yes"
 			old := number(opts.get("old", "0"))
 			for i := range old + number(opts.get("new", "0")) {
 				g.Desired++
@@ -369,6 +370,8 @@ func (s *script) set(o optionMap, cfg *engine.Config) {
 		"roles":           func(v string) { s.spec.Select.Roles = strings.Split(v, ",") },
 		"shield":          func(v string) { st.AutoscalerShield = v == "yes" },
 		"exclude":         func(v string) { dr.ExcludeFromLoadBalancers = v == "yes" },
+		"quiesce":         func(v string) { dr.QuiesceTimeout = duration(v) },
+		"onQuiesce":       func(v string) { dr.OnQuiesceTimeout = plan.OnQuiesceTimeout(v) },
 		"drainOnly":       func(v string) { cfg.DrainOnly, s.spec.Select.Nodes = true, []string{v} },
 	}
 	for _, k := range slices.Sorted(maps.Keys(o)) {

@@ -213,6 +213,9 @@ func (e *Engine) restore(g *group) bool {
 	if g.preparing {
 		return false // it may take effect yet, and is put back then
 	}
+	if slices.ContainsFunc(e.ops, func(o *op) bool { return o.group == g && o.balances() }) {
+		return false // one that takes an instance out of its load balancers must not come after
+	}
 	if !g.prepared || g.restored || e.cfg.DrainOnly {
 		return true
 	}
@@ -254,6 +257,7 @@ func (e *Engine) expectedDaemonSets(g *group) []model.WorkloadKey {
 func (e *Engine) conclude() {
 	e.phase = phaseTidying
 	e.findMarks()
+	e.unquiesceAll()
 	replaced, left, bad := 0, 0, 0
 	var trouble, kept []string
 	for _, g := range e.groups {

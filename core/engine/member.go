@@ -49,6 +49,9 @@ type member struct {
 
 	// shielded: new, and the cluster autoscaler was asked to leave it alone.
 	shielded bool
+	// quiesced: it was taken out of its load balancers, or may have been, and is to
+	// be put back where it stays.
+	quiesced bool
 	leaving  bool // given back: drained, then terminated with shrink
 	drain    drainState
 	verify   verification
@@ -237,6 +240,7 @@ func (e *Engine) endedByOthers(g *group, m *member) {
 // gone takes note that an instance no longer exists.
 func (e *Engine) gone(g *group, m *member) {
 	e.dropDrain(m)
+	m.quiesced = false
 	delete(e.marked, m.node)
 	if m.old {
 		ev := event.Event{Kind: event.NodeReplaced, Group: g.Name, Instance: m.inst.ID, Node: m.node}

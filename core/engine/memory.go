@@ -25,13 +25,15 @@ type Memory struct {
 
 	canary    map[string]time.Time // by group name: when it was through
 	unhealthy map[model.WorkloadKey]bool
-	open      []event.Event // intents without an outcome, oldest first
+	// quiesced instances were taken out of their load balancers, or may have been.
+	quiesced map[string]bool
+	open     []event.Event // intents without an outcome, oldest first
 }
 
 // Restore folds the events of a rotation's earlier runs. It is pure, and any
 // prefix of a journal gives a Memory that is safe to go on with.
 func Restore(past []event.Event) Memory {
-	m := Memory{canary: make(map[string]time.Time), unhealthy: make(map[model.WorkloadKey]bool)}
+	m := Memory{canary: make(map[string]time.Time), unhealthy: make(map[model.WorkloadKey]bool), quiesced: make(map[string]bool)}
 	m.Planned, m.Quarantined = make(map[string]map[string]bool), make(map[string]bool)
 	for _, ev := range past {
 		m.LastSeq = ev.Seq
@@ -60,8 +62,14 @@ func Restore(past []event.Event) Memory {
 		case event.OpIntended:
 			m.close(ev.Op)
 			m.open = append(m.open, ev)
+			if ev.Verb == string(VerbQuiesce) {
+				m.quiesced[ev.Instance] = true
+			}
 		case event.OpSucceeded, event.OpFailed:
 			m.close(ev.Op)
+			if ev.Kind == event.OpSucceeded && ev.Verb == string(VerbUnquiesce) {
+				delete(m.quiesced, ev.Instance)
+			}
 		case event.RotationFinished:
 			m.Ended = Status(ev.Code)
 		default: // what the others tell, the world shows
@@ -154,7 +162,7 @@ func (e *Engine) reached(ev event.Event) bool {
 		return fmt.Sprint(g.surge) == ev.Data["surge"]
 	case VerbRestore:
 		return !g.prepared
-	case VerbPrepare, VerbPatchNode, VerbPatchWorkload, VerbObserve, VerbEvict, VerbDeletePod:
+	case VerbPrepare, VerbQuiesce, VerbUnquiesce, VerbPatchNode, VerbPatchWorkload, VerbObserve, VerbEvict, VerbDeletePod:
 	}
 	return false
 }

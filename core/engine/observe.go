@@ -29,6 +29,9 @@ const (
 	observeMaxAge  = observeAtMost / 2
 	observeWaiting = 15 * time.Second // while an instance is expected or ending
 	observeIdle    = 60 * time.Second
+	// observeQuiescing, while an instance leaves its load balancers: its drain
+	// waits for that, and nothing else tells.
+	observeQuiescing = 5 * time.Second
 	// maxObserveFailures in a row, with pauses up to 30 s: about four minutes.
 	maxObserveFailures = 10
 )
@@ -41,7 +44,10 @@ func (e *Engine) planObserve() {
 		return
 	}
 	every := observeIdle
-	if e.expecting() {
+	switch {
+	case e.quiescing():
+		every = observeQuiescing
+	case e.expecting():
 		every = observeWaiting
 	}
 	// A never-joined instance must be noticed well within its own deadline.

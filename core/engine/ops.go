@@ -32,6 +32,8 @@ const (
 	forTaint  // mark an outdated node
 	forCordon // before its drain
 	forUnmark // take our marks off
+	forQuiesce
+	forUnquiesce
 )
 
 // addOp queues a change. It is recorded and sent by sendOps of the same Step,
@@ -101,7 +103,14 @@ func (e *Engine) sendOps() {
 
 // behind tells whether an earlier change of the same group's capacity has not
 // ended: they state absolute numbers, so they go one after the other.
+//
+// So do the calls that take one instance out of its load balancers and put it
+// back.
 func (e *Engine) behind(o *op) bool {
+	if o.balances() {
+		i := slices.IndexFunc(e.ops, func(p *op) bool { return p.balances() && p.InstanceID == o.InstanceID })
+		return e.ops[i] != o
+	}
 	if !o.capacity() {
 		return false
 	}
@@ -136,7 +145,7 @@ func (o *op) event(k event.Kind) event.Event {
 		ev.Data = o.Patch.data()
 	case VerbPatchWorkload:
 		ev.Data = o.WorkloadPatch.data(o.Workload)
-	case VerbPrepare, VerbRestore, VerbObserve, VerbEvict, VerbDeletePod:
+	case VerbPrepare, VerbRestore, VerbQuiesce, VerbUnquiesce, VerbObserve, VerbEvict, VerbDeletePod:
 	}
 	return ev
 }
@@ -170,7 +179,7 @@ func (e *Engine) outcome(o Outcome) {
 	case VerbEvict, VerbDeletePod:
 		e.evicted(o)
 		return
-	case VerbPrepare, VerbRestore, VerbSetSurge, VerbTerminate, VerbPatchNode, VerbPatchWorkload:
+	case VerbPrepare, VerbRestore, VerbSetSurge, VerbTerminate, VerbQuiesce, VerbUnquiesce, VerbPatchNode, VerbPatchWorkload:
 	}
 	for i, p := range e.ops {
 		if p.ID != o.ID || !p.inFlight {
@@ -180,7 +189,7 @@ func (e *Engine) outcome(o Outcome) {
 		if p.capacity() {
 			p.group.resizedStep = e.step
 		}
-		if o.Err != nil && o.Err.Code == ErrTransient && p.purpose == forCordon && p.member.phase != memberCordoning {
+		if o.Err != nil && o.Err.Code == ErrTransient && p.calledOff() {
 			// It was called off meanwhile: sent again, it would take the node once more.
 			e.ops = slices.Delete(e.ops, i, i+1)
 			e.forget(p)
@@ -211,6 +220,18 @@ func (e *Engine) outcome(o Outcome) {
 	}
 }
 
+// calledOff tells whether an op on its way is not wanted any more.
+func (o *op) calledOff() bool {
+	switch o.purpose {
+	case forCordon:
+		return o.member.phase != memberCordoning
+	case forQuiesce:
+		return o.member.drain.quiesce.phase != quiesceAsked
+	case forPrepare, forRestore, forSurge, forTerminate, forTaint, forUnmark, forUnquiesce:
+	}
+	return false
+}
+
 // backoff grows from 1 s to 30 s, with a jitter that depends on the op alone:
 // the engine has no chance in it.
 func backoff(id string, attempt int) time.Duration {
@@ -236,7 +257,9 @@ func (e *Engine) succeeded(o *op) {
 		e.cordoned(o.member)
 	case forUnmark:
 		delete(e.marked, o.Node)
-	case forTaint:
+	case forQuiesce:
+		e.quiesceAccepted(o.member)
+	case forTaint, forUnquiesce:
 	}
 }
 
@@ -307,6 +330,13 @@ func (e *Engine) failed(o *op, err *Error) {
 		}
 	case forSurge:
 		o.group.surging = false
+	case forQuiesce:
+		if !e.quiesceFailed(o.member, err) {
+			return
+		}
+	case forUnquiesce:
+		e.unquiesceFailed(o.member, err)
+		return
 	}
 	e.halt(o.group, StatusFailed, string(err.Code), err.Message)
 }
@@ -322,7 +352,7 @@ func (e *Engine) keepsSurge(g *group, why string) {
 func (e *Engine) dropUnsent() {
 	kept := e.ops[:0]
 	for _, o := range e.ops {
-		undoes := o.purpose == forUnmark || o.Patch != nil && o.Patch.undoes()
+		undoes := o.purpose == forUnmark || o.purpose == forUnquiesce || o.Patch != nil && o.Patch.undoes()
 		if o.attempts > 0 || o.purpose == forTerminate || undoes {
 			kept = append(kept, o)
 			continue
@@ -343,7 +373,9 @@ func (e *Engine) dropUnsent() {
 			if n := e.w.nodes[o.Node]; n == nil || !n.Marked() {
 				delete(e.marked, o.Node)
 			}
-		case forTerminate, forUnmark:
+		case forQuiesce:
+			o.member.quiesced = false
+		case forTerminate, forUnmark, forUnquiesce:
 		}
 	}
 	clear(e.ops[len(kept):])

@@ -100,6 +100,7 @@ func (e *Engine) freeze() {
 			g.phase = groupFinished
 		}
 	}
+	e.unquiesceAll()
 }
 
 // stepStopping undoes, in the order of what matters most to the cluster:

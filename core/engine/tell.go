@@ -42,7 +42,11 @@ func (e *Engine) waitsFor(g *group) string {
 		}
 	}
 	add("replacement", func(m *member) bool { return m.phase == memberBooting })
-	add("drain of", func(m *member) bool { return m.phase == memberDraining || m.phase == memberCordoning })
+	quiescing := func(m *member) bool { return m.phase == memberDraining && m.drain.quiesce.holds() }
+	add("load balancers to let go of", quiescing)
+	add("drain of", func(m *member) bool {
+		return (m.phase == memberDraining || m.phase == memberCordoning) && !quiescing(m)
+	})
 	add("end of", func(m *member) bool { return m.phase == memberTerminating })
 	add("pods that left", func(m *member) bool { return m.verify.open })
 	if missing := g.base + g.surge - e.live(g); missing > 0 && !e.cfg.DrainOnly {

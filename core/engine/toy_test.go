@@ -19,21 +19,25 @@ type toy struct {
 	groups    map[string]*toyGroup
 	order     []string // group ids
 	instances map[string]*model.Instance
-	seq       int // of instances
-	nodes     map[string]*model.Node
-	pods      map[model.PodKey]*model.Pod
-	podSeq    int
-	workloads map[model.WorkloadKey]*model.Workload
-	budgets   map[model.BudgetKey]*model.Budget
-	minimum   map[model.BudgetKey]int
-	volumes   toyVolumes
-	deltas    deltas
+	// unbalanced instances are out of their load balancers, or leave them.
+	unbalanced map[string]bool
+	seq        int // of instances
+	nodes      map[string]*model.Node
+	pods       map[model.PodKey]*model.Pod
+	podSeq     int
+	workloads  map[model.WorkloadKey]*model.Workload
+	budgets    map[model.BudgetKey]*model.Budget
+	minimum    map[model.BudgetKey]int
+	volumes    toyVolumes
+	deltas     deltas
 	// slowEnd keeps terminated instances terminating until ended by the test.
 	slowEnd bool
 	// noLaunch keeps groups from launching: no capacity.
 	noLaunch bool
 	// launchOld makes launched instances outdated: a stale template.
 	launchOld bool
+	// staysBalanced keeps instances from ever leaving their load balancers.
+	staysBalanced bool
 }
 
 type toyGroup struct {
@@ -43,7 +47,7 @@ type toyGroup struct {
 }
 
 func newToy() *toy {
-	return &toy{groups: map[string]*toyGroup{}, instances: map[string]*model.Instance{}, nodes: map[string]*model.Node{},
+	return &toy{groups: map[string]*toyGroup{}, instances: map[string]*model.Instance{}, unbalanced: map[string]bool{}, nodes: map[string]*model.Node{},
 		pods: map[model.PodKey]*model.Pod{}, workloads: map[model.WorkloadKey]*model.Workload{},
 		budgets: map[model.BudgetKey]*model.Budget{}, minimum: map[model.BudgetKey]int{}, volumes: newToyVolumes(), deltas: newDeltas()}
 }
@@ -289,13 +293,20 @@ func (t *toy) snapshot() *engine.Snapshot {
 		}
 	}
 	for _, in := range t.instances {
-		s.Instances = append(s.Instances, *in)
+		now := *in
+		if now.Work.Verb == "quiesce" && !t.staysBalanced && t.now.Sub(now.Work.Since) >= leaves {
+			now.Work = model.Work{}
+		}
+		s.Instances = append(s.Instances, now)
 	}
 	slices.SortFunc(s.Instances, func(a, b model.Instance) int {
 		return byNumber(a.ID, b.ID)
 	})
 	return s
 }
+
+// leaves is how long an instance takes to leave its load balancers.
+const leaves = 20 * time.Second
 
 func byNumber(a, b string) int {
 	var x, y int
@@ -318,7 +329,7 @@ func (t *toy) apply(e engine.Effect) *engine.Error {
 	}
 	g := t.groups[e.GroupID]
 	switch e.Verb {
-	case engine.VerbPrepare, engine.VerbRestore, engine.VerbSetSurge, engine.VerbTerminate:
+	case engine.VerbPrepare, engine.VerbRestore, engine.VerbSetSurge, engine.VerbTerminate, engine.VerbQuiesce, engine.VerbUnquiesce:
 		if g == nil {
 			return missing("group", e.GroupID)
 		}
@@ -331,6 +342,11 @@ func (t *toy) apply(e engine.Effect) *engine.Error {
 		g.HeldBy, g.prepare = "r1", true
 	case engine.VerbRestore:
 		g.HeldBy = ""
+		for _, in := range t.instances {
+			if in.GroupID == g.ID && in.State != model.InstanceTerminating && t.unbalanced[in.ID] {
+				t.unbalanced[in.ID], in.Work = false, model.Work{}
+			}
+		}
 	case engine.VerbSetSurge:
 		if e.Surge < g.Surge {
 			return &engine.Error{Code: engine.ErrPermanent, Message: "desired capacity is never lowered"}
@@ -366,6 +382,16 @@ func (t *toy) apply(e engine.Effect) *engine.Error {
 		}
 		if !t.slowEnd {
 			t.end(in.ID)
+		}
+	case engine.VerbQuiesce, engine.VerbUnquiesce:
+		in := t.instances[e.InstanceID]
+		if in == nil {
+			return missing("instance", e.InstanceID)
+		}
+		if e.Verb == engine.VerbUnquiesce {
+			t.unbalanced[in.ID], in.Work = false, model.Work{}
+		} else if !t.unbalanced[in.ID] {
+			t.unbalanced[in.ID], in.Work = true, model.Work{Verb: "quiesce", Phase: "draining connections of target group web", Since: t.now}
 		}
 	case engine.VerbPatchNode:
 		if t.nodes[e.Node] == nil {

@@ -59,8 +59,9 @@ const (
 	ReplacementBad      Kind = "replacement-bad"   // Code: never-joined, never-ready, outdated
 
 	NodeDraining    Kind = "node-draining"
-	NodeDrained     Kind = "node-drained" // Data: seconds, evicted
-	NodeBlocked     Kind = "node-blocked" // what the drain waits for
+	NodeQuiesced    Kind = "node-quiesced" // it has left its load balancers. Code: empty, or why it is not waited for. Data: seconds
+	NodeDrained     Kind = "node-drained"  // Data: seconds, evicted
+	NodeBlocked     Kind = "node-blocked"  // what the drain waits for
 	NodeQuarantined Kind = "node-quarantined"
 	NodeReplaced    Kind = "node-replaced" // the old instance is gone. Data: seconds
 

@@ -39,8 +39,8 @@ func (d *Driver) Observe(ctx context.Context, maxAge time.Duration) (*engine.Sna
 	return snapshot, diagnostics, nil
 }
 
-// Do performs a Prepare, Restore, SetSurge or Terminate effect; nil means that
-// its goal is reached or accepted. Errors are *engine.Error.
+// Do performs an effect of the provider other than an Observe; nil means that its
+// goal is reached or accepted. Errors are *engine.Error.
 func (d *Driver) Do(ctx context.Context, rotation string, e engine.Effect) error {
 	op := &proto.Op{Id: e.ID, RotationId: rotation}
 	what := fmt.Sprintf("%s of group %s", e.Verb, e.GroupID)
@@ -82,6 +82,18 @@ func (d *Driver) Do(ctx context.Context, rotation string, e engine.Effect) error
 				Op: op, GroupId: e.GroupID, InstanceId: e.InstanceID, Capacity: capacity, Surge: surge,
 			})
 			return outcome(err, r.GetInstance(), r.GetCapacity())
+		}
+	case engine.VerbQuiesce:
+		what = fmt.Sprintf("%s of instance %s (group %s)", e.Verb, e.InstanceID, e.GroupID)
+		call = func(ctx context.Context, c proto.DriverClient) error {
+			r, err := c.Quiesce(ctx, &proto.QuiesceRequest{Op: op, GroupId: e.GroupID, InstanceId: e.InstanceID})
+			return outcome(err, r.GetOperation())
+		}
+	case engine.VerbUnquiesce:
+		what = fmt.Sprintf("%s of instance %s (group %s)", e.Verb, e.InstanceID, e.GroupID)
+		call = func(ctx context.Context, c proto.DriverClient) error {
+			r, err := c.Unquiesce(ctx, &proto.UnquiesceRequest{Op: op, GroupId: e.GroupID, InstanceId: e.InstanceID})
+			return outcome(err, r.GetOperation())
 		}
 	default:
 		return &engine.Error{Code: engine.ErrUnsupported, Message: fmt.Sprintf("%s is not a driver's verb", e.Verb)}

@@ -267,6 +267,12 @@ func instanceFromProto(i *proto.Instance) (model.Instance, error) {
 		}
 		out.Reasons = append(out.Reasons, model.Reason{Code: r.GetCode(), Message: r.GetMessage()})
 	}
+	if w := i.GetWork(); w != nil {
+		out.Work = model.Work{Verb: w.GetVerb(), Phase: w.GetPhase()}
+		if out.Work.Since, err = timeFromProto("work since", w.GetSince()); err != nil {
+			return out, err
+		}
+	}
 	return out, nil
 }
 

@@ -114,6 +114,15 @@ type Instance struct {
 	LaunchedAt time.Time // zero: unknown
 	// Reasons say why the instance is outdated; none: it is current.
 	Reasons []Reason
+	// Work is what is in flight for it at the provider; the zero value: nothing.
+	Work Work
+}
+
+// Work is work in flight that the provider shows.
+type Work struct {
+	Verb  string    // terminate, quiesce, ...
+	Phase string    // for a person: "draining connections of target group web"
+	Since time.Time // zero: unknown
 }
 
 // Outdated tells whether the driver gave a reason to replace the instance.

@@ -134,6 +134,11 @@ func (p *Progress) text(e event.Event) string {
 		return with("unusable (" + e.Code + ")")
 	case event.NodeDraining:
 		return "draining"
+	case event.NodeQuiesced:
+		if message != "" {
+			return message
+		}
+		return "out of its load balancers" + after(e, "seconds")
 	case event.NodeDrained:
 		return "drained" + after(e, "seconds") + evicted(e)
 	case event.NodeBlocked:
@@ -172,6 +177,10 @@ func intent(e event.Event) string {
 		return "asking for " + e.Data["surge"] + " extra instance(s)"
 	case "terminate":
 		return "terminating"
+	case "quiesce":
+		return "leaving its load balancers"
+	case "unquiesce":
+		return "going back into its load balancers"
 	}
 	return ""
 }

@@ -75,7 +75,8 @@ func laneOf(v engine.Verb) lane {
 		return laneNodes
 	case engine.VerbEvict, engine.VerbDeletePod:
 		return lanePods
-	case engine.VerbObserve, engine.VerbPrepare, engine.VerbRestore, engine.VerbSetSurge, engine.VerbTerminate:
+	case engine.VerbObserve, engine.VerbPrepare, engine.VerbRestore, engine.VerbSetSurge, engine.VerbTerminate,
+		engine.VerbQuiesce, engine.VerbUnquiesce:
 	}
 	return laneProvider
 }
@@ -184,7 +185,7 @@ func (x *executor) run(e engine.Effect) (res result) {
 		case res.snapshot == nil:
 			err = errors.New("the driver answered no snapshot")
 		}
-	case engine.VerbPrepare, engine.VerbRestore, engine.VerbSetSurge, engine.VerbTerminate:
+	case engine.VerbPrepare, engine.VerbRestore, engine.VerbSetSurge, engine.VerbTerminate, engine.VerbQuiesce, engine.VerbUnquiesce:
 		err = x.provider.Do(ctx, x.rotation, e)
 	case engine.VerbPatchNode:
 		if e.Patch == nil {

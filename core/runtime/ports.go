@@ -14,7 +14,7 @@ import (
 type Provider interface {
 	// Observe returns a whole snapshot no older than maxAge.
 	Observe(ctx context.Context, maxAge time.Duration) (*engine.Snapshot, []model.Diagnostic, error)
-	// Do performs a Prepare, Restore, SetSurge or Terminate effect. A nil error
+	// Do performs an effect of the provider other than an Observe. A nil error
 	// means that the goal is reached or accepted. Errors are *engine.Error.
 	Do(ctx context.Context, rotation string, e engine.Effect) error
 }

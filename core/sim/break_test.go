@@ -183,6 +183,29 @@ func TestChecksNotice(t *testing.T) {
 				}
 			})}
 		}},
+		{"evictions do not wait for the load balancers", Excluded, nil, func() *broken {
+			return &broken{swallow: func(e engine.Effect) bool { return e.Verb == engine.VerbQuiesce }}
+		}},
+		{"the load balancers of Services are not told", Excluded, nil, func() *broken {
+			return &broken{change: one(func(e *engine.Effect) {
+				if e.Patch != nil && e.Patch.Exclude != nil {
+					p := *e.Patch
+					p.Exclude, e.Patch = nil, &p
+				}
+			})}
+		}},
+		{"instances are not put back into load balancers", Settings, Rates{Signal: 1}, func() *broken {
+			return &broken{swallow: func(e engine.Effect) bool { return e.Verb == engine.VerbUnquiesce || e.Verb == engine.VerbRestore }}
+		}},
+		{"a person's mark is taken off", Persons, Rates{Relabel: 1}, func() *broken {
+			return &broken{change: one(func(e *engine.Effect) {
+				if e.Patch != nil && e.Patch.Shield != nil {
+					p := *e.Patch
+					p.SetAnnotations = map[string]string{model.AnnotationScaleDownDisabled: "true"}
+					e.Patch = &p
+				}
+			})}
+		}},
 		{"taints stay", Marks, Rates{Signal: 1}, func() *broken {
 			return &broken{swallow: func(e engine.Effect) bool { return e.Patch != nil && e.Patch.RemoveTaint != "" }}
 		}},

@@ -29,7 +29,8 @@ type call struct {
 
 func provider(v engine.Verb) bool {
 	switch v {
-	case engine.VerbObserve, engine.VerbPrepare, engine.VerbRestore, engine.VerbSetSurge, engine.VerbTerminate:
+	case engine.VerbObserve, engine.VerbPrepare, engine.VerbRestore, engine.VerbSetSurge, engine.VerbTerminate,
+		engine.VerbQuiesce, engine.VerbUnquiesce:
 		return true
 	case engine.VerbPatchNode, engine.VerbPatchWorkload, engine.VerbEvict, engine.VerbDeletePod:
 	}
@@ -42,7 +43,7 @@ func (w *World) nameCall(e engine.Effect) string {
 	switch e.Verb {
 	case engine.VerbPrepare, engine.VerbRestore, engine.VerbSetSurge:
 		what += " " + e.GroupID
-	case engine.VerbTerminate:
+	case engine.VerbTerminate, engine.VerbQuiesce, engine.VerbUnquiesce:
 		what += " " + e.InstanceID
 	case engine.VerbPatchNode:
 		what += " " + e.Node
@@ -88,7 +89,7 @@ func (w *World) perform(c *call) {
 		c.acts = []act{func() *engine.Error { return w.evict(c.Pod, c.GracePeriodSeconds) }}
 	case engine.VerbDeletePod:
 		c.acts = []act{func() *engine.Error { return w.deletePod(c.Pod, c.GracePeriodSeconds) }}
-	case engine.VerbPrepare, engine.VerbRestore, engine.VerbSetSurge, engine.VerbTerminate:
+	case engine.VerbPrepare, engine.VerbRestore, engine.VerbSetSurge, engine.VerbTerminate, engine.VerbQuiesce, engine.VerbUnquiesce:
 		c.acts = w.verb(c.rotation, c.Effect)
 	}
 	if n := len(c.acts); n > 1 && w.faults.strikes(w, DriverDies, c.name) {

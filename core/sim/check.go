@@ -88,19 +88,22 @@ type checker struct {
 	plan     *plan.Plan
 	seq      uint64
 	intended map[string]bool
-	sent     map[string]bool       // ids of effects that began
-	nodes    map[string]model.Node // the view
-	instance map[string]viewed     // the view, by provider id
-	base     map[string]int        // the view: the size that each group was last seen with
-	room     map[string]plan.Group // by group id
-	leaving  map[string]bool       // nodes that we take away
-	bad      map[string]bool       // nodes that were given up because they did not become Ready
-	ends     map[string]string     // by which op an instance is ended
-	resizes  map[string]string     // op ids of our changes of a capacity -> group id
-	changing map[string]int        // by group id: our changes of its capacity on their way
-	doubtful map[string]int        // by group id: so many answers may show such a change by half
-	last     time.Duration         // of the last Step
-	steps    int                   // at that moment
+	sent     map[string]bool          // ids of effects that began
+	nodes    map[string]model.Node    // the view
+	instance map[string]viewed        // the view, by provider id
+	base     map[string]int           // the view: the size that each group was last seen with
+	room     map[string]plan.Group    // by group id
+	leaving  map[string]bool          // nodes that we take away
+	bad      map[string]bool          // nodes that were given up because they did not become Ready
+	quiesced map[string]time.Duration // instances that this run takes out of their load balancers, since when
+	// rebalanced instances were put back by a call of an earlier run.
+	rebalanced map[string]bool
+	ends       map[string]string // by which op an instance is ended
+	resizes    map[string]string // op ids of our changes of a capacity -> group id
+	changing   map[string]int    // by group id: our changes of its capacity on their way
+	doubtful   map[string]int    // by group id: so many answers may show such a change by half
+	last       time.Duration     // of the last Step
+	steps      int               // at that moment
 }
 
 type viewed struct {
@@ -131,6 +134,7 @@ func (c *checker) begins(p *plan.Plan, seq uint64, in engine.Input) {
 	c.intended, c.sent, c.leaving = make(map[string]bool), make(map[string]bool), make(map[string]bool)
 	c.nodes, c.instance, c.base = make(map[string]model.Node), make(map[string]viewed), make(map[string]int)
 	c.room, c.ends = make(map[string]plan.Group), make(map[string]string)
+	c.quiesced, c.rebalanced = make(map[string]time.Duration), make(map[string]bool)
 	c.resizes, c.bad = make(map[string]string), make(map[string]bool)
 	c.changing, c.doubtful = make(map[string]int), make(map[string]int)
 	for _, g := range p.Groups {
@@ -242,6 +246,13 @@ func (c *checker) effect(e engine.Effect) {
 		c.hold(Disruption, c.spec.Drain.OnDeadline == plan.DeadlineForce, "pod %s is deleted, and nobody asked for that", e.Pod)
 	case engine.VerbEvict:
 		c.excluded(e)
+		c.quiesces(e)
+	case engine.VerbQuiesce:
+		if _, ok := c.quiesced[e.InstanceID]; !ok {
+			c.quiesced[e.InstanceID] = c.w.now
+		}
+	case engine.VerbUnquiesce:
+		delete(c.quiesced, e.InstanceID)
 	case engine.VerbObserve, engine.VerbPrepare, engine.VerbRestore, engine.VerbSetSurge, engine.VerbPatchWorkload:
 	}
 }
@@ -299,7 +310,8 @@ func usable(n model.Node) bool {
 func (c *checker) begun(e engine.Effect) {
 	switch e.Verb {
 	case engine.VerbObserve, engine.VerbEvict, engine.VerbDeletePod:
-	case engine.VerbPrepare, engine.VerbRestore, engine.VerbSetSurge, engine.VerbTerminate, engine.VerbPatchNode, engine.VerbPatchWorkload:
+	case engine.VerbPrepare, engine.VerbRestore, engine.VerbSetSurge, engine.VerbTerminate, engine.VerbPatchNode,
+		engine.VerbPatchWorkload, engine.VerbQuiesce, engine.VerbUnquiesce:
 		c.hold(RecordFirst, c.durable[e.ID], "%s %s begins without a durable intent", e.Verb, e.ID)
 	}
 }
@@ -383,6 +395,11 @@ func (c *checker) after(k *call) {
 	if g == nil {
 		return
 	}
+	if (k.Verb == engine.VerbUnquiesce || k.Verb == engine.VerbRestore) && !c.intended[k.ID] {
+		for _, in := range g.live() {
+			c.rebalanced[in.ID] = c.rebalanced[in.ID] || in.lb.in
+		}
+	}
 	if in := c.w.instances[k.InstanceID]; k.Verb == engine.VerbTerminate && in != nil && in.ending == byUs && k.was == "" {
 		c.hold(OnlyOld, c.target[in.ID] || k.Shrink, "instance %s is ended, and it was not outdated", in.ID)
 		if !c.target[in.ID] {
@@ -408,6 +425,9 @@ func (c *checker) ended(rotation string, r *engine.Result, flying bool) {
 			c.hold(Settings, cut || said("keeps the settings"), "group %s is held still, and the result is %s: %s", g.Name, r.Status, r.Message)
 		} else {
 			c.hold(Settings, g.suspended == c.settled[g.ID], "group %s: zones are evened out: %v, and before: %v", g.Name, !g.suspended, !c.settled[g.ID])
+			if !cut && !said("left out of its load balancers") {
+				c.balanced(g)
+			}
 		}
 		if !done {
 			continue
@@ -462,6 +482,7 @@ func (c *checker) final() {
 			c.hold(Capacity, g.ours == 0 && g.Desired == g.own, "group %s ends with a desired capacity of %d: its own size is %d, of ours is %d", g.Name, g.Desired, g.own, g.ours)
 		}
 		c.hold(Settings, g.heldBy == "" && g.suspended == c.settled[g.ID], "group %s ends held by %q, suspended %v", g.Name, g.heldBy, g.suspended)
+		c.balanced(g)
 	}
 	c.clean()
 }

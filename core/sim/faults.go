@@ -23,17 +23,18 @@ const (
 	SlowPods   Kind = "slow-pod"    // a pod takes minutes to become Ready
 	SlowDetach Kind = "slow-detach" // a volume is not detached before its instance ends
 
-	Closes      Kind = "budget-closes" // somebody tightens a budget for a while
-	Uncordon    Kind = "uncordon"      // somebody uncordons a node that we cordoned
-	Cordon      Kind = "cordon"        // somebody cordons a node
-	EndInstance Kind = "end-instance"  // somebody ends an instance
-	DeletePod   Kind = "delete-pod"    // somebody deletes a pod
-	ScaleUp     Kind = "scale-up"      // somebody, or an autoscaler, makes a group larger
-	ScaleDown   Kind = "scale-down"    // smaller: the group picks the victim
-	Autoscaler  Kind = "autoscaler"    // an autoscaler ends an instance with its capacity
-	Retemplate  Kind = "retemplate"    // somebody gives the group another revision
-	Relabel     Kind = "relabel"       // somebody sets marks for the autoscaler and load balancers
-	Signal      Kind = "signal"        // SIGTERM
+	Closes        Kind = "budget-closes"  // somebody tightens a budget for a while
+	Uncordon      Kind = "uncordon"       // somebody uncordons a node that we cordoned
+	Cordon        Kind = "cordon"         // somebody cordons a node
+	EndInstance   Kind = "end-instance"   // somebody ends an instance
+	DeletePod     Kind = "delete-pod"     // somebody deletes a pod
+	ScaleUp       Kind = "scale-up"       // somebody, or an autoscaler, makes a group larger
+	ScaleDown     Kind = "scale-down"     // smaller: the group picks the victim
+	Autoscaler    Kind = "autoscaler"     // an autoscaler ends an instance with its capacity
+	Retemplate    Kind = "retemplate"     // somebody gives the group another revision
+	StaysBalanced Kind = "stays-balanced" // an instance does not leave its load balancers for long
+	Relabel       Kind = "relabel"        // somebody sets marks for the autoscaler and load balancers
+	Signal        Kind = "signal"         // SIGTERM
 
 	// The process is killed, before a Step's records are durable, when some of
 	// them are, when all are, or when some of the Step's effects have begun.
@@ -53,7 +54,7 @@ const (
 // Kinds are all of them.
 var Kinds = []Kind{FailBefore, Lost, Late, DriverDies, Storm, NoCapacity, NeverJoins, JoinsLate, NodeDies, SlowPods, SlowDetach,
 	Closes, Uncordon, Cordon, EndInstance, DeletePod, ScaleUp, ScaleDown, Autoscaler, Retemplate, Signal,
-	KillUnrecorded, KillTorn, KillRecorded, KillActing, LoseLease, LoseJournal, Relabel}
+	KillUnrecorded, KillTorn, KillRecorded, KillActing, LoseLease, LoseJournal, Relabel, StaysBalanced}
 
 // Rates are how often each kind strikes, as the chance at each occasion; a
 // kind without one never does.

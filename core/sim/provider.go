@@ -39,7 +39,8 @@ type instance struct {
 	model.Instance
 	g      *group
 	node   *node
-	fresh  bool   // launched after the world began: protected from scale-in
+	fresh  bool // launched after the world began: protected from scale-in
+	lb     balance
 	ending string // who ended it: byUs, byOthers; empty: nobody
 }
 
@@ -87,6 +88,9 @@ func (in *instance) shown() model.Instance {
 	}
 	if in.outdated() {
 		s.Reasons = []model.Reason{{Code: "revision", Message: "made from " + in.Revision + ", wanted " + in.g.Revision}}
+	}
+	if in.leaving() {
+		s.Work = model.Work{Verb: string(engine.VerbQuiesce), Phase: "connections end"}
 	}
 	return s
 }
@@ -152,6 +156,7 @@ func (w *World) boot(in *instance) {
 	w.after(boots*7/10, func() {
 		if in.State == model.InstancePending {
 			in.State = model.InstanceInService
+			in.serves()
 		}
 	})
 	switch {
@@ -289,6 +294,7 @@ func (w *World) verb(rotation string, e engine.Effect) []act {
 				}
 				if g.heldBy != "" {
 					g.suspended = g.was
+					g.rebalance()
 				}
 				return nil
 			},
@@ -310,6 +316,10 @@ func (w *World) verb(rotation string, e engine.Effect) []act {
 			return w.terminateDetaching(g, rotation, e)
 		}
 		return w.terminate(g, rotation, e)
+	case engine.VerbQuiesce:
+		return w.quiesce(g, rotation, e.InstanceID)
+	case engine.VerbUnquiesce:
+		return w.unquiesce(g, e.InstanceID)
 	}
 	return []act{func() *engine.Error {
 		return &engine.Error{Code: engine.ErrUnsupported, Message: fmt.Sprintf("%s is not a driver's verb", e.Verb)}

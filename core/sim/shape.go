@@ -65,7 +65,8 @@ func Spec() plan.Spec {
 		Select:   plan.Select{Roles: []string{string(model.RoleControlPlane), string(model.RoleNode)}},
 		Strategy: plan.Strategy{Mode: plan.ModeRolling, MaxSurge: "1", MaxUnavailable: "0", GroupsAtOnce: 1, OnFailure: plan.FailureAbort, MaxFailed: 3, AutoscalerShield: true, Canary: plan.Canary{Enabled: true}},
 		Lock:     plan.Lock{Duration: 2 * time.Minute},
-		Drain:    plan.Drain{Deadline: 15 * time.Minute, OnDeadline: plan.DeadlineFail, UnmanagedPods: plan.UnmanagedRefuse, MaxEvictions: 50, ExcludeFromLoadBalancers: true},
+		Drain: plan.Drain{Deadline: 15 * time.Minute, OnDeadline: plan.DeadlineFail, UnmanagedPods: plan.UnmanagedRefuse, MaxEvictions: 50, ExcludeFromLoadBalancers: true,
+			QuiesceTimeout: 10 * time.Minute, OnQuiesceTimeout: plan.QuiesceContinue},
 		Gates: plan.Gates{NodeReady: plan.NodeReadyGate{Timeout: 15 * time.Minute},
 			Workloads: plan.WorkloadsGate{Enabled: true, Timeout: 10 * time.Minute}},
 	}
@@ -173,6 +174,14 @@ func RandomShape(seed uint64) *Shape {
 	if d.chance(0.3) {
 		s.Marked = 1
 	}
+	s.Spec.Drain.QuiesceTimeout = pick(&d, 0, time.Minute, 10*time.Minute, 10*time.Minute)
+	s.Spec.Drain.OnQuiesceTimeout = plan.QuiesceContinue
+	if s.Spec.Drain.QuiesceTimeout > leavesWithin && d.chance(0.4) { // with less time it would never end
+		s.Spec.Drain.OnQuiesceTimeout = plan.QuiesceFail
+	}
+	for i := range s.Groups { // Restore is what puts back after a journal is lost
+		s.Groups[i].Traits.Quiesce = s.Groups[i].Traits.Prepare && d.chance(0.4)
+	}
 	if d.chance(0.05) { // one budget never opens: one pod too few is ever Ready
 		s.Stuck = "pdb-stuck"
 		s.Workloads = append(s.Workloads, WorkloadShape{Kind: "ReplicaSet", Name: "stuck", Pods: 3, Start: time.Second, Stop: time.Second, Broken: 1})
@@ -203,6 +212,7 @@ func (s *Shape) build(seed uint64, in *injector, now time.Time) *World {
 			}
 			inst := w.newInstance(g, gs.Zones[i%len(gs.Zones)], revision)
 			inst.State = model.InstanceInService
+			inst.serves()
 			inst.LaunchedAt = w.epoch.Add(-time.Duration(gs.Size-i) * time.Hour)
 			w.join(inst)
 		}

@@ -63,7 +63,13 @@ type Preparer interface {
 }
 
 // Quiescer takes an instance out of its load balancers before the drain, and
-// back in.
+// back in. Quiesce records at the provider what it is about to take out, then
+// does; it answers OperationRunning while connections may go on, and until they
+// have ended Observe shows Work with the verb "quiesce" on the instance: the
+// drain waits for that. Unquiesce puts back what the record says, and nothing
+// else, then removes the record; without a record it is success, and so it is
+// for an instance that is gone or on its way. Restore does the same for all
+// instances of its group that stay: whoever asked for Quiesce may have died.
 type Quiescer interface {
 	Quiesce(ctx context.Context, r InstanceRequest) (*Operation, error)
 	Unquiesce(ctx context.Context, r InstanceRequest) (*Operation, error)

@@ -138,7 +138,7 @@ type Instance struct {
 
 // Work is work in flight that Observe found at the provider.
 type Work struct {
-	Verb  string // terminate, reimage, ...
+	Verb  string // terminate, quiesce, reimage, ...
 	Phase string // for a person: "waiting for lifecycle hook drain-hook"
 	Since time.Time
 }

@@ -121,6 +121,8 @@ var tests = []struct {
 	{"set surge is absolute and never lowers", true, testSurge},
 	{"terminate KEEP: repeated, and when gone", true, testTerminateKeep},
 	{"terminate SHRINK: takes capacity once", true, testTerminateShrink},
+	{"quiesce: leaves the load balancers, and comes back", true, testQuiesce},
+	{"quiesce: restore puts back what a killed driver took out", true, testQuiesceRestored},
 	{"a killed driver's work goes on and is seen", true, testRestart},
 	{"closing a connection cancels nothing", true, testClose},
 }

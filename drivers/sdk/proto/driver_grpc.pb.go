@@ -134,8 +134,14 @@ type DriverClient interface {
 	// counts as shrunk, so that a repeated call does not take capacity twice.
 	// Needs the trait terminate_keep or terminate_shrink.
 	Terminate(ctx context.Context, in *TerminateRequest, opts ...grpc.CallOption) (*TerminateResponse, error)
-	// Quiesce takes an instance out of its load balancers, before the drain.
-	// Unquiesce puts it back. Both need the trait quiesce.
+	// Quiesce takes an instance out of its load balancers, before the drain. It
+	// records at the provider what it takes out, before it does. RUNNING while
+	// connections may go on: until they have ended, Observe shows work with the
+	// verb "quiesce" on the instance, and the drain waits for that. NOT_FOUND for
+	// an instance that is gone. Unquiesce puts back what the record says, and
+	// nothing else, then removes the record; without one it is success, as it is
+	// for an instance that is gone or on its way. Restore does the same for all
+	// instances of its group that stay. Both need the trait quiesce.
 	Quiesce(ctx context.Context, in *QuiesceRequest, opts ...grpc.CallOption) (*QuiesceResponse, error)
 	Unquiesce(ctx context.Context, in *UnquiesceRequest, opts ...grpc.CallOption) (*UnquiesceResponse, error)
 	// Reimage gives the same node the group's desired revision, in place. Needs
@@ -346,8 +352,14 @@ type DriverServer interface {
 	// counts as shrunk, so that a repeated call does not take capacity twice.
 	// Needs the trait terminate_keep or terminate_shrink.
 	Terminate(context.Context, *TerminateRequest) (*TerminateResponse, error)
-	// Quiesce takes an instance out of its load balancers, before the drain.
-	// Unquiesce puts it back. Both need the trait quiesce.
+	// Quiesce takes an instance out of its load balancers, before the drain. It
+	// records at the provider what it takes out, before it does. RUNNING while
+	// connections may go on: until they have ended, Observe shows work with the
+	// verb "quiesce" on the instance, and the drain waits for that. NOT_FOUND for
+	// an instance that is gone. Unquiesce puts back what the record says, and
+	// nothing else, then removes the record; without one it is success, as it is
+	// for an instance that is gone or on its way. Restore does the same for all
+	// instances of its group that stay. Both need the trait quiesce.
 	Quiesce(context.Context, *QuiesceRequest) (*QuiesceResponse, error)
 	Unquiesce(context.Context, *UnquiesceRequest) (*UnquiesceResponse, error)
 	// Reimage gives the same node the group's desired revision, in place. Needs
