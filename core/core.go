@@ -302,12 +302,12 @@ func DrainNode(ctx context.Context, o Options, node string, terminate bool) (*en
 	r.provider = noProvider{}
 	// Before the lock: a node that does not exist needs none.
 	r.inventory = r.cluster.Inventory()
-	if p, err := plan.BuildDrain(o.Spec, r.inventory, node); err != nil || len(p.Refusals) > 0 {
+	if p, err := plan.BuildDrain(o.Spec, r.inventory, node, time.Now()); err != nil || len(p.Refusals) > 0 {
 		return nil, cmp.Or(err, error(&RefusedError{Plan: p}))
 	}
 	return r.locked(ctx, func(lock runtime.Lock) (*engine.Result, error) {
 		r.inventory = r.cluster.Inventory()
-		p, err := plan.BuildDrain(o.Spec, r.inventory, node)
+		p, err := plan.BuildDrain(o.Spec, r.inventory, node, time.Now())
 		if err != nil || len(p.Refusals) > 0 {
 			return nil, cmp.Or(err, error(&RefusedError{Plan: p}))
 		}

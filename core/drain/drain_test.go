@@ -4,10 +4,13 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/rotatord/rotator/core/drain"
 	"github.com/rotatord/rotator/core/model"
 )
+
+var now = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func pod(change func(*model.Pod)) *model.Pod {
 	p := &model.Pod{PodKey: model.PodKey{Namespace: "default", Name: "web-1"}, Phase: "Running", Ready: true,
@@ -31,7 +34,7 @@ func TestDecide(t *testing.T) {
 		{"one with emptyDir", func(p *model.Pod) { p.EmptyDir = true }, drain.Evict, ""},
 		{"an unmanaged one", func(p *model.Pod) { p.Owner = model.WorkloadKey{} }, drain.Evict, ""},
 		{"one of a Job", func(p *model.Pod) { p.Owner.Kind = "Job" }, drain.Evict, ""},
-		{"one that is ending", func(p *model.Pod) { p.Terminating = true }, drain.Wait, ""},
+		{"one that is ending", func(p *model.Pod) { p.Terminating = true }, drain.Wait, drain.WaitEnding},
 		{"a static pod's mirror", func(p *model.Pod) { p.Mirror = true }, drain.Leave, drain.LeaveMirror},
 		{"a mirror that is ending", func(p *model.Pod) { p.Mirror, p.Terminating = true, true }, drain.Leave, drain.LeaveMirror},
 		{"one of a DaemonSet", func(p *model.Pod) { p.Owner.Kind = "DaemonSet" }, drain.Leave, drain.LeaveDaemonSet},
@@ -41,18 +44,21 @@ func TestDecide(t *testing.T) {
 		{"one that failed and is ending", func(p *model.Pod) { p.Phase, p.Terminating = "Failed", true }, drain.Leave, drain.LeaveFinished},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			if got, why := drain.Decide(pod(tc.change)); got != tc.want || why != tc.why {
-				t.Errorf("got %v %q, want %v %q", got, why, tc.want, tc.why)
+			var p drain.Policy
+			if got := p.Decide(pod(tc.change), drain.Circumstances{Now: now}); got.Action != tc.want || got.Why != tc.why {
+				t.Errorf("got %v %q, want %v %q", got.Action, got.Why, tc.want, tc.why)
 			}
 		})
 	}
 }
 
 func TestSort(t *testing.T) {
-	named := func(ns, name string, priority int32) *model.Pod {
-		return pod(func(p *model.Pod) { p.PodKey, p.Priority = model.PodKey{Namespace: ns, Name: name}, priority })
+	var policy drain.Policy
+	named := func(ns, name string, priority int32) drain.Candidate {
+		p := pod(func(p *model.Pod) { p.PodKey, p.Priority = model.PodKey{Namespace: ns, Name: name}, priority })
+		return drain.Candidate{Pod: p, Decision: policy.Decide(p, drain.Circumstances{})}
 	}
-	want := []*model.Pod{
+	want := []drain.Candidate{
 		named("z", "batch", -10),
 		named("a", "web-1", 0), named("a", "web-2", 0), named("b", "web-1", 0),
 		named("a", "db", 1000),
@@ -64,15 +70,15 @@ func TestSort(t *testing.T) {
 		r.Shuffle(len(got), func(i, j int) { got[i], got[j] = got[j], got[i] })
 		drain.Sort(got)
 		if !slices.Equal(got, want) {
-			for _, p := range got {
-				t.Log(p.PodKey, p.Priority)
+			for _, c := range got {
+				t.Log(c.Pod.PodKey, c.Pod.Priority)
 			}
 			t.Fatal("another order")
 		}
 	}
-	for i, tier := range []int{0, 0, 0, 0, 0, 1, 1} {
-		if got := drain.Tier(want[i]); got != tier {
-			t.Errorf("tier of %s is %d, want %d", want[i].PodKey, got, tier)
+	for i, tier := range []int{0, 0, 0, 0, 0, drain.TierCritical, drain.TierCritical} {
+		if got := want[i].Place.Tier; got != tier {
+			t.Errorf("tier of %s is %d, want %d", want[i].Pod.PodKey, got, tier)
 		}
 	}
 }

@@ -181,6 +181,7 @@ const (
 	ErrPermanent   ErrorCode = "permanent"    // a person must act
 	ErrNotFound    ErrorCode = "not-found"    // the object is gone
 	ErrBlocked     ErrorCode = "blocked"      // eviction: 429, a budget forbids it
+	ErrDenied      ErrorCode = "denied"       // eviction: an admission webhook or policy refuses it, for now
 	ErrMultiBudget ErrorCode = "multi-budget" // eviction: several budgets select the pod (500)
 	ErrConflict    ErrorCode = "conflict"     // UID precondition failed: another life of the object
 	ErrHeld        ErrorCode = "held"         // provider: another rotation holds the group

@@ -15,8 +15,9 @@ import (
 // What is judged by what the engine was told (view), and what by what is (toy),
 // is said at each.
 type checker struct {
-	toy  *toy
-	plan *plan.Plan
+	toy    *toy
+	plan   *plan.Plan
+	policy *drain.Policy
 	// force allows pods to be deleted, drainOnly cordons to stay.
 	force, drainOnly bool
 
@@ -39,7 +40,7 @@ type checker struct {
 }
 
 func newChecker(t *toy, p *plan.Plan) *checker {
-	c := &checker{toy: t, plan: p, intents: map[string]bool{}, ended: map[string]string{}, nodes: map[string]model.Node{},
+	c := &checker{toy: t, plan: p, policy: &drain.Policy{}, intents: map[string]bool{}, ended: map[string]string{}, nodes: map[string]model.Node{},
 		budgets: map[model.BudgetKey]model.Budget{}, asked: map[string]model.BudgetKey{}, leaving: map[string]bool{},
 		person: map[string]bool{}, theirs: map[string]string{}, base: map[string]int{}, groupOf: map[string]string{}, surge: map[string]int{}, available: map[string]int{}}
 	for _, g := range p.Groups {
@@ -52,6 +53,15 @@ func newChecker(t *toy, p *plan.Plan) *checker {
 		}
 	}
 	return c
+}
+
+// stays tells whether a pod may go with its instance.
+func (c *checker) stays(p *model.Pod) bool {
+	at := drain.Circumstances{Now: c.toy.now, Forced: c.force, Returned: p.ToleratesCordon || p.Owner.Kind == "DaemonSet"}
+	if n := c.toy.nodes[p.Node]; n != nil {
+		at.Unreachable = n.Unreachable
+	}
+	return c.policy.Decide(p, at).Action == drain.Leave
 }
 
 // after judges one Step.
@@ -153,7 +163,7 @@ func (c *checker) effect(e engine.Effect, bad func(string, ...any)) {
 		}
 		c.ended[e.InstanceID] = e.ID
 		for _, p := range c.toy.sortedPods() { // what is, not what was told
-			if a, _ := drain.Decide(p); a != drain.Leave && p.Node == nodeName(e.InstanceID) {
+			if p.Node == nodeName(e.InstanceID) && !c.stays(p) {
 				bad("instance %s is terminated with pod %s on it", e.InstanceID, p.PodKey)
 			}
 		}

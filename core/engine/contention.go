@@ -103,7 +103,7 @@ func (m *member) shift(as turn, by int) {
 func (e *Engine) loadsOn(m *member) []load {
 	var loads []load
 	for _, p := range e.w.podsOnNode(m.node) {
-		if a, _ := drain.Decide(p); a != drain.Evict || p.Terminating {
+		if e.decidePod(m, p).Action != drain.Evict {
 			continue
 		}
 		for _, b := range e.w.budgetsOf(p) {

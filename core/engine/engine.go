@@ -5,7 +5,8 @@
 //
 // All scheduling is here: which instance goes next, which pod next, how many
 // at once, when to wait. engine.go drives; world.go holds facts; group.go is a
-// group's life, member.go an instance's, evict.go the drain; capacity.go
+// group's life, member.go an instance's, evict.go the drain, ordered.go that of
+// StatefulSets, blocked.go what a drain waits for; capacity.go
 // counts; ops.go sends and retries changes; stop.go ends early; observe.go
 // decides when to ask the provider.
 package engine
@@ -14,6 +15,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/rotatord/rotator/core/drain"
 	"github.com/rotatord/rotator/core/event"
 	"github.com/rotatord/rotator/core/model"
 	"github.com/rotatord/rotator/core/plan"
@@ -87,7 +89,12 @@ type Engine struct {
 
 	pods        map[string]*podState // by pod UID
 	contentions map[model.BudgetKey]*contention
-	evicting    int // evictions asked for and not answered
+	evicting    int           // evictions asked for and not answered
+	policy      *drain.Policy // for pods
+	// former is the pod of an ordered StatefulSet that left last; turn is the one
+	// whose turn it is in this Step, by StatefulSet.
+	former map[model.WorkloadKey]PodRef
+	turn   map[model.WorkloadKey]*model.Pod
 
 	obs      observer
 	stop     *stopping
@@ -100,7 +107,9 @@ type Engine struct {
 func New(cfg Config) *Engine {
 	e := &Engine{cfg: cfg, w: newWorld(), byInst: make(map[string]*member),
 		byProvider: make(map[string]*member), byNode: make(map[string][]*member), marked: make(map[string]bool), patching: make(map[string]int),
-		pods: make(map[string]*podState), contentions: make(map[model.BudgetKey]*contention), healthy: make(map[model.WorkloadKey]bool)}
+		pods: make(map[string]*podState), contentions: make(map[model.BudgetKey]*contention), healthy: make(map[model.WorkloadKey]bool),
+		former: make(map[model.WorkloadKey]PodRef)}
+	e.policy, _ = cfg.Spec.Drain.Policy() // a plan without refusals has no bad rules
 	e.mem, e.seq = cfg.Memory, cfg.Memory.LastSeq
 	if e.cfg.OpPrefix == "" {
 		e.cfg.OpPrefix = cfg.Rotation

@@ -29,11 +29,17 @@ type drainState struct {
 	evicted      int
 	lastEviction time.Time
 	touched      map[model.WorkloadKey]bool
-	blocked      []*model.Pod // whose eviction waits for something, in order
+	blocked      []*model.Pod // whose eviction or end waits for something, in order
 	toldAt       time.Time
 	// emptied is when the last pod had left, detaching since when the node waits for
 	// volumes; zero: not yet.
 	emptied, detaching time.Time
+	// stood is what the last durable event said that the drain waits for, at stoodAt.
+	stood   string
+	stoodAt time.Time
+	// first are the pods, by UID, that the cordon would not keep away and that were
+	// there when the drain began: later ones have come back.
+	first map[string]bool
 }
 
 // verification follows the workloads of a drained node until they are healthy.
@@ -54,7 +60,9 @@ type podState struct {
 	notUntil  time.Time
 	refusedAt uint64
 	failures  int
-	refusal   string // the last one, for a person
+	refusal   string    // the last one, for a person
+	since     time.Time // when it was first blocked; zero: it is not
+	told      string    // what was overridden for it, and told
 }
 
 // startDrain cordons the member's node; one without a node has nothing to drain.
@@ -103,6 +111,12 @@ func (e *Engine) cordoned(m *member) {
 	m.drain.deadline = e.now.Add(e.cfg.Spec.Drain.Deadline)
 	m.drain.touched = make(map[model.WorkloadKey]bool)
 	e.quiesce(m)
+	m.drain.first = make(map[string]bool)
+	for _, p := range e.w.podsOn[m.node] {
+		if drain.Returns(p) {
+			m.drain.first[p.UID] = true
+		}
+	}
 }
 
 // dropDrain forgets a drain that will not go on.
@@ -115,51 +129,109 @@ func (e *Engine) dropDrain(m *member) {
 
 // evict asks for the evictions that are due on all nodes being drained.
 func (e *Engine) evict() {
+	var nodes []*leaving
 	for _, g := range e.groups {
 		for _, m := range g.census.busy {
 			if m.phase == memberDraining && !m.drain.quiesce.holds() {
-				e.evictNode(g, m)
+				nodes = append(nodes, e.look(g, m))
 			}
 		}
 	}
+	e.nextOrdered(nodes)
+	for _, l := range nodes {
+		e.evictNode(l)
+	}
 }
 
-func (e *Engine) evictNode(g *group, m *member) {
-	d := &m.drain
-	var due []*model.Pod
-	tier := 2
+// leaving is what a drain has before it at one moment.
+type leaving struct {
+	group  *group
+	member *member
+	due    []drain.Candidate // to be evicted now, in order
+	waits  []*model.Pod      // that go by themselves, and that a person should hear of
+	left   []drain.Candidate // that should have gone and are not waited for
+}
+
+// look decides about the pods of a node that is drained.
+func (e *Engine) look(g *group, m *member) *leaving {
+	l := &leaving{group: g, member: m}
+	var place drain.Place
+	left := 0
 	for _, p := range e.w.podsOn[m.node] {
-		action, _ := drain.Decide(p)
-		if action == drain.Leave {
+		d := e.decidePod(m, p)
+		if !d.Until.IsZero() {
+			e.after(d.Until, 0)
+		}
+		if d.Action == drain.Leave {
+			if d.Why == drain.LeaveUnreachable || d.Why == drain.LeaveStuck || d.Why == drain.LeaveReturned {
+				l.left = append(l.left, drain.Candidate{Pod: p, Decision: d})
+			}
 			continue
 		}
-		tier = min(tier, drain.Tier(p))
-		if s := e.pods[p.UID]; action == drain.Evict && (s == nil || !s.asked && !s.accepted) {
-			due = append(due, p)
+		if left == 0 || d.Place.Before(place) {
+			place = d.Place
+		}
+		left++
+		if s := e.pods[p.UID]; d.Action == drain.Evict && (s == nil || !s.asked && !s.accepted) {
+			l.due = append(l.due, drain.Candidate{Pod: p, Decision: d})
+		}
+		if d.Action == drain.Wait && (d.Why != drain.WaitEnding || e.overdue(p)) {
+			l.waits = append(l.waits, p)
 		}
 	}
-	due = slices.DeleteFunc(due, func(p *model.Pod) bool { return drain.Tier(p) > tier })
-	drain.Sort(due)
+	l.due = slices.DeleteFunc(l.due, func(c drain.Candidate) bool { return place.Before(c.Place) })
+	drain.Sort(l.due)
+	drain.Sort(l.left)
+	sortPods(l.waits)
+	return l
+}
+
+// decidePod says what the drain of the member's node does with a pod now.
+func (e *Engine) decidePod(m *member, p *model.Pod) drain.Decision {
+	c := drain.Circumstances{Now: e.now, Forced: m.drain.forced}
+	if n := e.w.nodes[m.node]; n != nil {
+		c.Unreachable = n.Unreachable
+	}
+	if m.drain.first != nil && drain.Returns(p) && !m.drain.first[p.UID] {
+		// One that a budget protects is evicted again: it must not go with the instance.
+		c.Returned = p.Owner.Kind == "DaemonSet" || len(e.w.budgetsOf(p)) == 0
+	}
+	return e.policy.Decide(p, c)
+}
+
+func (e *Engine) evictNode(l *leaving) {
+	m := l.member
+	d := &m.drain
+	for _, c := range l.left {
+		e.tellLeft(l, c.Pod, c.Why)
+	}
 	var blocked []*model.Pod
-	for _, p := range due {
+	for _, c := range l.due {
 		if pause := e.cfg.Spec.Strategy.Waits.BetweenEvictions; pause > 0 && !d.lastEviction.IsZero() && !e.after(d.lastEviction, pause) {
 			break
 		}
-		if !e.evictPod(m, p) {
-			blocked = append(blocked, p)
+		if !e.evictPod(l, c) {
+			blocked = append(blocked, c.Pod)
 		}
 	}
-	e.tellBlocked(g, m, blocked)
+	e.tellBlocked(l, append(blocked, l.waits...))
 }
 
-// evictPod asks for one eviction if its budget allows it. False: it is blocked
-// by something that a person should hear of.
-func (e *Engine) evictPod(m *member, p *model.Pod) bool {
+// podState returns what is known of a pod's eviction.
+func (e *Engine) podState(p *model.Pod) *podState {
 	s := e.pods[p.UID]
 	if s == nil {
 		s = &podState{}
 		e.pods[p.UID] = s
 	}
+	return s
+}
+
+// evictPod asks for one eviction if its budget allows it. False: it is blocked
+// by something that a person should hear of.
+func (e *Engine) evictPod(l *leaving, c drain.Candidate) bool {
+	m, p := l.member, c.Pod
+	s := e.podState(p)
 	if most := e.cfg.Spec.Drain.MaxEvictions; most > 0 && e.evicting >= most {
 		return true
 	}
@@ -168,14 +240,24 @@ func (e *Engine) evictPod(m *member, p *model.Pod) bool {
 		e.wake(s.notUntil)
 		return false
 	}
+	if e.outOfTurn(p) != "" {
+		return false
+	}
 	verb := VerbEvict
+	despite := m.drain.forced && e.cfg.Spec.Drain.DeletePodsDespiteBudgets
 	switch {
+	case len(budgets) > 1 && despite:
+		verb = VerbDeletePod
 	case len(budgets) > 1:
 		return false
 	case len(budgets) == 1:
 		b := budgets[0]
 		allowed, more := b.allowed(e.now)
 		ok, spends := drain.Permits(&b.Budget, p, allowed)
+		if !ok && despite {
+			verb = VerbDeletePod
+			break
+		}
 		if !ok {
 			if !more.IsZero() {
 				e.wake(more)
@@ -191,36 +273,21 @@ func (e *Engine) evictPod(m *member, p *model.Pod) bool {
 		// No budget protects it, and evicting it keeps failing for another reason.
 		verb = VerbDeletePod
 	}
+	if verb == VerbDeletePod && len(budgets) > 0 {
+		e.tellOverridden(l, p, "budget", fmt.Sprintf("pod %s is deleted although budget %s forbids it, as drain.deletePodsDespiteBudgets has it", p.PodKey, budgetNames(budgets)))
+	}
+	if c.Why != "" {
+		e.tellOverridden(l, p, c.Why, e.overrides(p, c.Why))
+	}
 	s.asked = true
 	e.evicting++
 	m.drain.lastEviction = e.now
 	if p.Owner != (model.WorkloadKey{}) {
 		m.drain.touched[p.Owner] = true
 	}
+	e.left(p)
 	e.out.Effects = append(e.out.Effects, Effect{Verb: verb, Node: m.node, Pod: PodRef{PodKey: p.PodKey, UID: p.UID}, GracePeriodSeconds: e.grace()})
 	return true
-}
-
-// whyBlocked says what a pod waits for. It looks at every pod under a budget,
-// so it is asked only when it is to be told.
-func (e *Engine) whyBlocked(p *model.Pod) string {
-	budgets := e.w.budgetsOf(p)
-	if len(budgets) > 1 {
-		names := make([]string, len(budgets))
-		for i, b := range budgets {
-			names[i] = b.Name
-		}
-		return fmt.Sprintf("pod %s is selected by %d budgets (%s): the eviction API refuses it", p.PodKey, len(budgets), strings.Join(names, ", "))
-	}
-	if len(budgets) == 1 {
-		if ok, _ := drain.Permits(&budgets[0].Budget, p, budgets[0].Allowed); !ok {
-			return e.blockedBy(budgets[0], p)
-		}
-	}
-	if s := e.pods[p.UID]; s != nil && s.refusal != "" {
-		return s.refusal
-	}
-	return fmt.Sprintf("pod %s waits for its eviction", p.PodKey)
 }
 
 // grace is nil for the pod's own grace period.
@@ -231,18 +298,6 @@ func (e *Engine) grace() *int64 {
 	}
 	s := max(int64(g.Seconds()), 1)
 	return &s
-}
-
-func (e *Engine) blockedBy(b *budget, p *model.Pod) string {
-	s := fmt.Sprintf("pod %s waits for budget %s: disruptionsAllowed %d, %d of %d healthy, %d wanted", p.PodKey, b.BudgetKey,
-		b.Allowed, b.CurrentHealthy, b.Expected, b.DesiredHealthy)
-	if bad := e.w.unhealthyUnder(b); len(bad) > 0 {
-		s += "; not ready: " + strings.Join(bad, ", ")
-	}
-	if cut := e.w.chargedFor(b); len(cut) > 0 {
-		s += fmt.Sprintf("; charged for the eviction of %s, which was cut off: Kubernetes forgets it after two minutes", strings.Join(cut, ", "))
-	}
-	return s
 }
 
 // evicted takes the answer to an eviction.
@@ -264,7 +319,7 @@ func (e *Engine) evicted(o Outcome) {
 		node = p.Node
 	}
 	if o.Err == nil || o.Err.Code == ErrNotFound || o.Err.Code == ErrConflict {
-		s.accepted = true
+		s.accepted, s.since = true, time.Time{}
 		// The pod may be gone already: its budgets are found by what was asked.
 		for _, b := range e.w.budgets[o.Pod.Namespace] {
 			if _, ok := b.asked[o.Pod.UID]; ok {
@@ -315,27 +370,6 @@ func (e *Engine) drainingPod(ref PodRef) *member {
 	return nil
 }
 
-// tellBlocked says what a drain waits for, every so often.
-func (e *Engine) tellBlocked(g *group, m *member, blocked []*model.Pod) {
-	d := &m.drain
-	d.blocked = blocked
-	if len(blocked) == 0 || !d.toldAt.IsZero() && !e.after(d.toldAt, reportEvery) {
-		return
-	}
-	d.toldAt = e.now
-	e.record(event.Event{Kind: event.NodeBlocked, Group: g.Name, Node: m.node, Instance: m.inst.ID,
-		Pod: blocked[0].PodKey.String(), Message: e.blockedText(d)})
-}
-
-// blockedText names the first pod that is blocked, and why.
-func (e *Engine) blockedText(d *drainState) string {
-	s := e.whyBlocked(d.blocked[0])
-	if more := len(d.blocked) - 1; more > 0 {
-		s += fmt.Sprintf(" (and %d more)", more)
-	}
-	return s
-}
-
 // endDrains sees which nodes are empty, and which took too long.
 func (e *Engine) endDrains(g *group) {
 	for _, m := range g.census.busy {
@@ -361,7 +395,7 @@ func (e *Engine) endDrains(g *group) {
 // empty tells whether no pod that a drain moves is left on the node.
 func (e *Engine) empty(m *member) bool {
 	for _, p := range e.w.podsOn[m.node] {
-		if a, _ := drain.Decide(p); a != drain.Leave {
+		if e.decidePod(m, p).Action != drain.Leave {
 			return false
 		}
 	}
@@ -455,9 +489,17 @@ func (e *Engine) verified(g *group) bool {
 // deadline applies the policy to a drain that took too long.
 func (e *Engine) deadline(g *group, m *member) {
 	d := &m.drain
+	if until := e.withinGrace(m); !until.IsZero() {
+		// The deadline tightens nothing that a pod was promised.
+		d.deadline = until
+		e.wake(until)
+		e.record(event.Event{Kind: event.NodeBlocked, Group: g.Name, Node: m.node, Instance: m.inst.ID, Code: "grace",
+			Message: fmt.Sprintf("the deadline of %s has passed; %s: within their grace periods until %s", e.cfg.Spec.Drain.Deadline, e.lingering(m), until.UTC().Format(time.RFC3339))})
+		return
+	}
 	why := e.lingering(m)
 	if len(d.blocked) > 0 {
-		why = e.blockedText(d)
+		why = e.blockedText(m)
 	}
 	msg := fmt.Sprintf("%s was not drained within %s: %s", m.label(), e.cfg.Spec.Drain.Deadline, why)
 	if d.attempt < e.cfg.Spec.Drain.Retries {
@@ -471,7 +513,7 @@ func (e *Engine) deadline(g *group, m *member) {
 		d.forced = true
 		d.deadline = e.now.Add(e.cfg.Spec.Drain.Deadline)
 		e.record(event.Event{Kind: event.NodeBlocked, Group: g.Name, Node: m.node, Instance: m.inst.ID, Code: "force",
-			Message: msg + "; pods that no budget protects are deleted now"})
+			Message: msg + "; " + e.forceText()})
 		return
 	}
 	g.lastDrainEnd = e.now
@@ -537,7 +579,10 @@ func (e *Engine) retryLast(g *group) bool {
 func (e *Engine) lingering(m *member) string {
 	var names []string
 	for _, p := range e.w.podsOnNode(m.node) {
-		if a, _ := drain.Decide(p); a != drain.Leave {
+		if e.decidePod(m, p).Action != drain.Leave {
+			if s := e.pods[p.UID]; s != nil && s.refusal != "" && !s.accepted {
+				return s.refusal
+			}
 			names = append(names, p.PodKey.String())
 		}
 	}

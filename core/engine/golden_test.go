@@ -168,13 +168,25 @@ func (s *script) command(words []string, input []string) {
 		toy.changeNode(arg(1), func(n *model.Node) { n.Unschedulable = arg(0) == "cordon" })
 		s.check.person[arg(1)] = arg(0) == "cordon"
 		s.step(engine.Input{})
+	case "silent": // its kubelet does not answer any more
+		toy.changeNode(arg(0), func(n *model.Node) { n.Ready, n.Unreachable = false, true })
+		s.step(engine.Input{})
+	case "unready", "healthy": // pods, without a Step
+		for _, name := range args {
+			toy.changePod(name, func(p *model.Pod) { p.Ready = words[0] == "healthy" })
+		}
+	case "ends": // pods end by themselves, and are not made again
+		for _, name := range args {
+			toy.changePod(name, func(p *model.Pod) { p.Phase, p.Ready = "Succeeded", false })
+		}
+		s.step(engine.Input{})
 	case "ready", "notready":
 		toy.changeNode(arg(0), func(n *model.Node) { n.Ready = words[0] == "ready" })
 		s.step(engine.Input{})
 	case "set":
 		for _, a := range args {
 			*map[string]*bool{"slow-end": &toy.slowEnd, "no-launch": &toy.noLaunch, "launch-old": &toy.launchOld,
-				"slow-detach": &toy.volumes.slow, "stays-balanced": &toy.staysBalanced}[a] = true
+				"slow-detach": &toy.volumes.slow, "stays-balanced": &toy.staysBalanced, "slow-ready": &toy.slowReady}[a] = true
 		}
 	case "world":
 		s.world()
@@ -245,13 +257,12 @@ func (s *script) cluster(input []string) {
 			if v := opts.get("volume", ""); v != "" {
 				toy.addVolume(k, v)
 			}
+			toy.style[k] = func(p *model.Pod) { style(p, opts) }
+			toy.tolerant[k] = opts.get("tolerates", "") == "cordon"
+			toy.workloads[k].Ordered = opts.get("ordered", "") == "yes"
 			if on := opts.get("on", ""); on != "" {
 				for range number(w[2]) {
-					p := toy.startPod(k, on)
-					if opts.get("critical", "") == "yes" {
-						p.Priority = drain.SystemCritical
-						toy.setPod(p)
-					}
+					toy.startPod(k, on)
 				}
 			}
 			toy.fill()
@@ -268,6 +279,14 @@ func (s *script) cluster(input []string) {
 			toy.launch(toy.groups[w[1]], false)
 		case "node":
 			toy.changeNode(w[1], func(n *model.Node) { s.mark(n, w[2:]) })
+		case "rule":
+			later = append(later, func() {
+				r := drain.Rule{Selector: opts.get("selector", ""), Action: drain.RuleAction(opts.get("action", "")), Order: number(opts.get("order", "0"))}
+				if o := opts.get("owners", ""); o != "" {
+					r.Owners = strings.Split(o, ",")
+				}
+				s.spec.Drain.Rules = append(s.spec.Drain.Rules, r)
+			})
 		case "spec":
 			later = append(later, func() { s.set(opts, &cfg) })
 		default:
@@ -283,7 +302,7 @@ func (s *script) cluster(input []string) {
 	first := toy.snapshot()
 	if cfg.DrainOnly {
 		node := s.spec.Select.Nodes[0]
-		p, err = plan.BuildDrain(s.spec, inv, node)
+		p, err = plan.BuildDrain(s.spec, inv, node, toy.now)
 		first = &engine.Snapshot{Groups: []model.NodeGroup{{ID: "drain", Name: "drain", Desired: 1}},
 			Instances: []model.Instance{{ID: node, GroupID: "drain", State: model.InstanceInService}}}
 	}
@@ -295,10 +314,30 @@ func (s *script) cluster(input []string) {
 	}
 	cfg.Plan, cfg.Spec = p, s.spec
 	s.eng, s.check = engine.New(cfg), newChecker(toy, p)
+	s.check.policy, _ = s.spec.Drain.Policy()
 	s.check.force, s.check.drainOnly = s.spec.Drain.OnDeadline == plan.DeadlineForce, cfg.DrainOnly
 	in := engine.Cluster(&inv)
 	in.Snapshot = first
 	s.step(in)
+}
+
+// style gives a pod what the line of its workload says.
+func style(p *model.Pod, o optionMap) {
+	if o.get("critical", "") == "yes" {
+		p.Priority = drain.SystemCritical
+	}
+	p.ToleratesCordon = o.get("tolerates", "") == "cordon"
+	p.GracePeriodSeconds = int64(number(o.get("grace", "30")))
+	detail := model.PodDetail{Finalizers: o.get("finalizer", "")}
+	if h := o.get("hold", ""); h != "" {
+		detail.DoNotDisrupt = "karpenter.sh/do-not-disrupt: " + h
+		if h != "true" {
+			detail.DoNotDisruptUntil = epoch.Add(duration(h))
+		}
+	}
+	if detail != (model.PodDetail{}) {
+		p.Detail = &detail
+	}
 }
 
 type optionMap map[string]string
@@ -363,6 +402,9 @@ func (s *script) set(o optionMap, cfg *engine.Config) {
 		"onDeadline":      func(v string) { dr.OnDeadline = plan.OnDeadline(v) },
 		"unmanaged":       func(v string) { dr.UnmanagedPods = plan.Unmanaged(v) },
 		"detach":          func(v string) { dr.VolumeDetachTimeout = duration(v) },
+		"doNotDisrupt":    func(v string) { dr.DoNotDisrupt = drain.DoNotDisrupt(v) },
+		"daemonSets":      func(v string) { dr.DaemonSets = drain.DaemonSets(v) },
+		"despite":         func(v string) { dr.DeletePodsDespiteBudgets = v == "yes" },
 		"grace":           func(v string) { dr.GracePeriod = duration(v) },
 		"joinTimeout":     func(v string) { ga.NodeReady.Timeout = duration(v) },
 		"workloadTimeout": func(v string) { ga.Workloads.Timeout = duration(v) },
@@ -570,7 +612,7 @@ func (s *script) run(d time.Duration) {
 		}
 		var moving bool
 		for _, p := range s.toy.sortedPods() {
-			moving = moving || p.Terminating
+			moving = moving || s.toy.ends(p)
 		}
 		switch {
 		case len(s.todo) > 0:

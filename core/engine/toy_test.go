@@ -29,7 +29,11 @@ type toy struct {
 	budgets    map[model.BudgetKey]*model.Budget
 	minimum    map[model.BudgetKey]int
 	volumes    toyVolumes
-	deltas     deltas
+	// style gives the pods of a workload what they have beside their names.
+	style map[model.WorkloadKey]func(*model.Pod)
+	// tolerant workloads' pods go to cordoned nodes too.
+	tolerant map[model.WorkloadKey]bool
+	deltas   deltas
 	// slowEnd keeps terminated instances terminating until ended by the test.
 	slowEnd bool
 	// noLaunch keeps groups from launching: no capacity.
@@ -38,6 +42,8 @@ type toy struct {
 	launchOld bool
 	// staysBalanced keeps instances from ever leaving their load balancers.
 	staysBalanced bool
+	// slowReady starts pods that are not Ready before the test says so.
+	slowReady bool
 }
 
 type toyGroup struct {
@@ -49,7 +55,8 @@ type toyGroup struct {
 func newToy() *toy {
 	return &toy{groups: map[string]*toyGroup{}, instances: map[string]*model.Instance{}, unbalanced: map[string]bool{}, nodes: map[string]*model.Node{},
 		pods: map[model.PodKey]*model.Pod{}, workloads: map[model.WorkloadKey]*model.Workload{},
-		budgets: map[model.BudgetKey]*model.Budget{}, minimum: map[model.BudgetKey]int{}, volumes: newToyVolumes(), deltas: newDeltas()}
+		budgets: map[model.BudgetKey]*model.Budget{}, minimum: map[model.BudgetKey]int{},
+		style: map[model.WorkloadKey]func(*model.Pod){}, volumes: newToyVolumes(), tolerant: map[model.WorkloadKey]bool{}, deltas: newDeltas()}
 }
 
 func (t *toy) addGroup(name string, size int, zones ...string) *toyGroup {
@@ -157,8 +164,16 @@ func (t *toy) removePod(p *model.Pod) {
 // startPod runs a Ready pod of a workload on a node.
 func (t *toy) startPod(k model.WorkloadKey, node string) *model.Pod {
 	t.podSeq++
-	p := &model.Pod{PodKey: model.PodKey{Namespace: k.Namespace, Name: fmt.Sprintf("%s-%d", k.Name, t.podSeq)}, UID: fmt.Sprintf("p%d", t.podSeq),
-		Node: node, Owner: k, Phase: "Running", Ready: true, Labels: map[string]string{"app": k.Name}, Claims: t.volumes.claims[k]}
+	number := t.podSeq
+	if k.Kind == "StatefulSet" { // one name, one pod
+		for number = 0; t.pods[model.PodKey{Namespace: k.Namespace, Name: fmt.Sprintf("%s-%d", k.Name, number)}] != nil; number++ {
+		}
+	}
+	p := &model.Pod{PodKey: model.PodKey{Namespace: k.Namespace, Name: fmt.Sprintf("%s-%d", k.Name, number)}, UID: fmt.Sprintf("p%d", t.podSeq),
+		Node: node, Owner: k, Phase: "Running", Ready: !t.slowReady, Labels: map[string]string{"app": k.Name}, Claims: t.volumes.claims[k]}
+	if style := t.style[k]; style != nil {
+		style(p)
+	}
 	t.setPod(p)
 	if v := t.volumes.of[k]; v != "" {
 		t.attach(p, v)
@@ -166,10 +181,26 @@ func (t *toy) startPod(k model.WorkloadKey, node string) *model.Pod {
 	return p
 }
 
-// evictEnds ends all terminating pods.
+// ends tells whether a terminating pod has gone by now.
+func (t *toy) ends(p *model.Pod) bool {
+	n := t.nodes[p.Node]
+	silent := n != nil && n.Unreachable
+	return p.Terminating && p.Details().Finalizers == "" && !silent && (p.GracePeriodSeconds <= 60 || !t.now.Before(p.Details().EndsBy))
+}
+
+// changePod changes a pod of the namespace default.
+func (t *toy) changePod(name string, f func(*model.Pod)) {
+	p := *t.pods[model.PodKey{Namespace: "default", Name: name}]
+	f(&p)
+	t.setPod(&p)
+	t.count()
+}
+
+// evictEnds ends all terminating pods, but those that finalizers hold, that have
+// longer to end than others, or whose node is silent.
 func (t *toy) evictEnds() {
 	for _, p := range t.sortedPods() {
-		if p.Terminating {
+		if t.ends(p) {
 			t.removePod(p)
 		}
 	}
@@ -192,7 +223,7 @@ func (t *toy) fill() {
 			continue
 		}
 		for range t.workloads[k].Desired - running[k] {
-			node := t.schedule(on)
+			node := t.schedule(on, t.tolerant[k])
 			if node == "" {
 				return
 			}
@@ -204,12 +235,12 @@ func (t *toy) fill() {
 }
 
 // schedule picks the Ready, schedulable node with the fewest pods; an outdated
-// one only when there is no other.
-func (t *toy) schedule(on map[string]int) string {
+// one only when there is no other. A tolerant pod does not mind a cordon.
+func (t *toy) schedule(on map[string]int, tolerant bool) string {
 	best, cost := "", 0
 	for _, name := range slices.Sorted(maps.Keys(t.nodes)) {
 		n := t.nodes[name]
-		if !n.Ready || n.Unschedulable {
+		if !n.Ready || n.Unschedulable && !tolerant {
 			continue
 		}
 		c := on[name]
@@ -458,8 +489,17 @@ func (t *toy) evict(e engine.Effect) *engine.Error {
 			return &engine.Error{Code: engine.ErrBlocked, Message: fmt.Sprintf("budget %s allows no eviction of pod %s", over[0].BudgetKey, p.PodKey)}
 		}
 	}
+	if p.Terminating {
+		return nil
+	}
 	q := *p
 	q.Terminating, q.Ready = true, false
+	detail := q.Details()
+	detail.EndsBy = t.now.Add(time.Duration(q.GracePeriodSeconds) * time.Second)
+	if e.GracePeriodSeconds != nil {
+		detail.EndsBy = t.now.Add(time.Duration(*e.GracePeriodSeconds) * time.Second)
+	}
+	q.Detail = &detail
 	t.setPod(&q)
 	t.count()
 	return nil

@@ -72,14 +72,15 @@ func (v *persistent) dropClaim(k model.ClaimKey) {
 // attached returns what is attached to a node for pods that have left it, by
 // volume. What pods use that stay until the instance goes (those of DaemonSets,
 // static ones) is not waited for: it would never go.
-func (w *world) attached(node string) []*model.Attachment {
-	on := w.attachedTo[node]
+func (e *Engine) attached(m *member) []*model.Attachment {
+	w := e.w
+	on := w.attachedTo[m.node]
 	if len(on) == 0 {
 		return nil
 	}
 	stays := make(map[string]bool)
-	for _, p := range w.podsOn[node] {
-		if a, _ := drain.Decide(p); a != drain.Leave || p.Finished() {
+	for _, p := range w.podsOn[m.node] {
+		if e.decidePod(m, p).Action != drain.Leave || p.Finished() {
 			continue // a pod that has ended uses its volumes no more
 		}
 		for _, name := range p.Claims {
@@ -107,7 +108,7 @@ func (e *Engine) detached(g *group, m *member) bool {
 	if timeout <= 0 || e.cfg.DrainOnly || m.n == nil {
 		return true
 	}
-	left := e.w.attached(m.node)
+	left := e.attached(m)
 	if len(left) == 0 {
 		return true
 	}

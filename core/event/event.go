@@ -58,15 +58,21 @@ const (
 	ReplacementReady    Kind = "replacement-ready" // Data: boot-seconds
 	ReplacementBad      Kind = "replacement-bad"   // Code: never-joined, never-ready, outdated
 
-	NodeDraining    Kind = "node-draining"
-	NodeQuiesced    Kind = "node-quiesced" // it has left its load balancers. Code: empty, or why it is not waited for. Data: seconds
-	NodeDrained     Kind = "node-drained"  // Data: seconds, evicted
-	NodeBlocked     Kind = "node-blocked"  // what the drain waits for
+	NodeDraining Kind = "node-draining"
+	NodeQuiesced Kind = "node-quiesced" // it has left its load balancers. Code: empty, or why it is not waited for. Data: seconds
+	NodeDrained  Kind = "node-drained"  // Data: seconds, evicted
+	NodeBlocked  Kind = "node-blocked"  // what the drain waits for
+	// DrainWaits is NodeBlocked for the journal: a drain has waited for the same for
+	// a while. Code: for what. Data: since
+	DrainWaits      Kind = "drain-waits"
 	NodeQuarantined Kind = "node-quarantined"
 	NodeReplaced    Kind = "node-replaced" // the old instance is gone. Data: seconds
 
 	PodEvicted      Kind = "pod-evicted"
 	EvictionRefused Kind = "eviction-refused"
+	// PodOverridden: a pod is about to be treated otherwise than it or its budget
+	// asks for. Code: do-not-disrupt, completion, budget, unreachable, stuck, returned.
+	PodOverridden Kind = "pod-overridden"
 
 	GateFailed Kind = "gate-failed"
 	Waiting    Kind = "waiting" // what the rotation as a whole waits for
@@ -80,7 +86,7 @@ func (k Kind) Durable() bool {
 	case RotationStarted, RotationFinished, RotationStopping,
 		GroupPlanned, CanaryPassed, GroupStarted, GroupHalted, GroupFinished, GroupResized,
 		OpIntended, OpSucceeded, OpFailed,
-		ReplacementBad, NodeDraining, NodeDrained, NodeQuarantined, NodeReplaced, GateFailed:
+		ReplacementBad, NodeDraining, DrainWaits, PodOverridden, NodeDrained, NodeQuarantined, NodeReplaced, GateFailed:
 		return true
 	default:
 		return false

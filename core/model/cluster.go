@@ -9,6 +9,7 @@ type Node struct {
 	ProviderID    string // spec.providerID; joins the node to its instance
 	Zone          string
 	Ready         bool
+	Unreachable   bool // the Ready condition is Unknown: its kubelet does not answer
 	Unschedulable bool // spec.unschedulable: cordoned
 	Taints        []Taint
 	Labels        map[string]string // shared with the cache: never changed
@@ -76,6 +77,35 @@ type Pod struct {
 	Traits *PodTraits
 	// StartTook is from being scheduled to being Ready; 0: not known.
 	StartTook time.Duration
+	// ToleratesCordon: the scheduler may bind it to a cordoned node, since it
+	// tolerates node.kubernetes.io/unschedulable:NoSchedule.
+	ToleratesCordon bool
+	// Detail holds what few pods have; nil: nothing of it. It is shared with the
+	// cache and never changed: another state of the pod has another Detail.
+	Detail *PodDetail
+}
+
+// PodDetail is what few of many pods have: with 150,000 of them, a pointer is
+// what the others can spare.
+type PodDetail struct {
+	// EndsBy is when the pod's termination is due: its deletionTimestamp, which
+	// includes the grace period it was given. Zero while it is not terminating.
+	EndsBy time.Time
+	// Finalizers are the pod's, separated by commas: it is not gone before they are.
+	Finalizers string
+	// DoNotDisrupt is the annotation that asks not to evict the pod, as it is
+	// written ("karpenter.sh/do-not-disrupt: true"); empty: none. It holds until
+	// DoNotDisruptUntil; zero: as long as it is there.
+	DoNotDisrupt      string
+	DoNotDisruptUntil time.Time
+}
+
+// Details is Detail, or the zero value where there is none.
+func (p *Pod) Details() PodDetail {
+	if p.Detail == nil {
+		return PodDetail{}
+	}
+	return *p.Detail
 }
 
 // Finished tells whether all containers have ended for good.
@@ -89,6 +119,9 @@ type Workload struct {
 	Ready   int // pods Ready, by the controller's own count
 	// Owner is its own controller: a ReplicaSet's Deployment. The zero value: none.
 	Owner WorkloadKey
+	// Ordered: a StatefulSet that starts and stops its pods one after the other
+	// (podManagementPolicy OrderedReady).
+	Ordered bool
 }
 
 // Healthy tells whether all wanted pods are Ready.
@@ -125,4 +158,9 @@ type Budget struct {
 	Scales bool
 	// AlwaysEvictUnhealthy is spec.unhealthyPodEvictionPolicy AlwaysAllow.
 	AlwaysEvictUnhealthy bool
+	// Limit is what the budget asks for, as it is written: "minAvailable 50%".
+	Limit string
+	// Problem says why the disruption controller cannot count the budget's pods, in
+	// its own words; it then allows none to be evicted. Empty: it can.
+	Problem string
 }

@@ -25,6 +25,7 @@ func Build(spec Spec, inv model.Inventory, now time.Time) (*Plan, error) {
 // an empty memory it is Build.
 func Resume(spec Spec, inv model.Inventory, now time.Time, past Memory) (*Plan, error) {
 	b := &builder{spec: spec, inv: inv, now: now, past: past, plan: &Plan{Cluster: spec.Cluster, Mode: spec.Strategy.Mode}}
+	b.policies()
 	b.index()
 	groups, err := selectGroups(spec.Cluster, spec.Select, inv.Groups)
 	if err != nil {
@@ -42,6 +43,8 @@ func Resume(spec Spec, inv model.Inventory, now time.Time, past Memory) (*Plan, 
 	b.checkCapacity()
 	b.estimateTime()
 	b.noteKarpenter()
+	b.checkAsks()
+	b.checkBudgets()
 	for _, n := range inv.Nodes {
 		if n.Marked() {
 			b.plan.MarkedNodes++
@@ -56,6 +59,8 @@ type builder struct {
 	now  time.Time
 	past Memory
 	plan *Plan
+	// policy for pods, as the drain will have it.
+	policy *drain.Policy
 
 	nodeOf    map[string]*model.Node  // by provider id
 	podsOn    map[string][]*model.Pod // by node name
@@ -167,7 +172,7 @@ func (b *builder) selected(in model.Instance, n *model.Node) bool {
 func (b *builder) evictable(node string) int {
 	count := 0
 	for _, p := range b.podsOn[node] {
-		if a, _ := drain.Decide(p); a == drain.Evict {
+		if b.decide(p).Action == drain.Evict {
 			count++
 		}
 	}

@@ -424,15 +424,15 @@ func TestBuildDrain(t *testing.T) {
 	s := three(0)
 	s.pod("web-1", "web", "node-i-2")
 	s.pod("lonely", "", "node-i-3").Owner = model.WorkloadKey{}
-	p, err := plan.BuildDrain(spec(nil), s.Inventory, "node-i-2")
+	p, err := plan.BuildDrain(spec(nil), s.Inventory, "node-i-2", now)
 	if err != nil || p.Nodes() != 1 || p.Groups[0].Nodes[0].Node != "node-i-2" || p.Groups[0].Nodes[0].Pods != 1 || len(p.Refusals) > 0 {
 		t.Errorf("got %+v, %v; want a drain of node-i-2 with one pod", p, err)
 	}
-	if p, _ := plan.BuildDrain(spec(nil), s.Inventory, "node-i-3"); codes(p.Refusals) != "unmanaged-pods" {
+	if p, _ := plan.BuildDrain(spec(nil), s.Inventory, "node-i-3", now); codes(p.Refusals) != "unmanaged-pods" {
 		t.Errorf("got %+v, want a refusal because of the unmanaged pod", p.Refusals)
 	}
 	var sel *plan.SelectionError
-	if _, err := plan.BuildDrain(spec(nil), s.Inventory, "node-x"); !errors.As(err, &sel) || !strings.Contains(err.Error(), "node-x") {
+	if _, err := plan.BuildDrain(spec(nil), s.Inventory, "node-x", now); !errors.As(err, &sel) || !strings.Contains(err.Error(), "node-x") {
 		t.Errorf("got %v, want a SelectionError that names node-x", err)
 	}
 }

@@ -18,7 +18,7 @@ func (b *builder) checkCapacity() {
 	if policy == CapacityOff || len(b.plan.Refusals) > 0 {
 		return // what is refused already would be looked at under wrong premises
 	}
-	q := fit.Question{Nodes: b.inv.Nodes, Pods: b.inv.Pods, Leaves: leaves}
+	q := fit.Question{Nodes: b.inv.Nodes, Pods: b.inv.Pods, Leaves: b.leaves}
 	for _, g := range b.plan.Groups {
 		if len(g.Nodes) > 0 {
 			q.Groups = append(q.Groups, b.fitGroup(g))
@@ -38,10 +38,7 @@ func (b *builder) checkCapacity() {
 }
 
 // leaves tells whether a drain moves the pod.
-func leaves(p *model.Pod) bool {
-	a, _ := drain.Decide(p)
-	return a == drain.Evict
-}
+func (b *builder) leaves(p *model.Pod) bool { return b.decide(p).Action == drain.Evict }
 
 func (b *builder) fitGroup(g Group) fit.Group {
 	out := fit.Group{Name: g.Name, Offer: b.offer(g), Canary: b.spec.Strategy.Canary.Enabled && len(g.Nodes) > 1}

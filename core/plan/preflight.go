@@ -123,7 +123,7 @@ func (b *builder) checkPods() {
 	for _, g := range b.plan.Groups {
 		for _, n := range g.Nodes {
 			for _, p := range b.podsOn[n.Node] {
-				if a, _ := drain.Decide(p); a != drain.Evict {
+				if b.decide(p).Action != drain.Evict {
 					continue
 				}
 				if drain.Unmanaged(p) {
@@ -160,8 +160,8 @@ func (b *builder) checkPods() {
 		if pods := never[bud.BudgetKey]; len(pods) > 0 {
 			slices.Sort(pods)
 			b.refuse(Finding{Code: "budget-never-allows", Object: bud.BudgetKey.String(),
-				Message: fmt.Sprintf("PodDisruptionBudget %s wants %d of %d pods healthy and can never allow an eviction; it protects %s",
-					bud.BudgetKey, bud.DesiredHealthy, bud.Expected, list(pods)),
+				Message: fmt.Sprintf("PodDisruptionBudget %s%s wants %d of %d pods healthy and can never allow an eviction; it protects %s",
+					bud.BudgetKey, limit(bud), bud.DesiredHealthy, bud.Expected, list(pods)),
 				Fix: "add a replica or relax the budget for the time of the rotation"})
 		}
 	}

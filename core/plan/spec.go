@@ -1,6 +1,10 @@
 package plan
 
-import "time"
+import (
+	"time"
+
+	"github.com/rotatord/rotator/core/drain"
+)
 
 // Spec is what a person asks for: the rotation file, decoded and defaulted.
 // It is a plain value; package config reads it from files, variables and flags.
@@ -207,6 +211,21 @@ type Drain struct {
 	// SingleReplica says how workloads move that an eviction would take down: those
 	// of one replica, and those whose budget allows none. Default evict.
 	SingleReplica SingleReplica `yaml:"singleReplica" json:"singleReplica"`
+	// Rules for pods by namespace, labels and owner; the first that matches counts.
+	Rules []drain.Rule `yaml:"rules" json:"rules"`
+	// DoNotDisrupt: pods whose annotations forbid to evict them. Default refuse.
+	DoNotDisrupt drain.DoNotDisrupt `yaml:"doNotDisrupt" json:"doNotDisrupt"`
+	// DaemonSets: their pods. Default leave.
+	DaemonSets drain.DaemonSets `yaml:"daemonSets" json:"daemonSets"`
+	// DeletePodsDespiteBudgets lets OnDeadline force delete pods that a budget
+	// protects: PodDisruptionBudgets are then violated.
+	DeletePodsDespiteBudgets bool `yaml:"deletePodsDespiteBudgets" json:"deletePodsDespiteBudgets"`
+}
+
+// Policy for pods. The error names each rule that cannot be used; the policy
+// goes without those.
+func (d Drain) Policy() (*drain.Policy, error) {
+	return drain.NewPolicy(d.Rules, d.DoNotDisrupt, d.DaemonSets)
 }
 
 // Gates are health checks between steps.

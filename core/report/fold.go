@@ -204,7 +204,7 @@ func (f *Fold) apply(e event.Event) {
 		}
 	case event.GateFailed:
 		f.trouble(&f.s.Failures, e)
-	case event.GroupPlanned, event.CanaryPassed, event.NodeQuiesced, event.Waiting:
+	case event.GroupPlanned, event.CanaryPassed, event.NodeQuiesced, event.Waiting, event.DrainWaits, event.PodOverridden:
 		// Nothing to count: progress lines tell them.
 	}
 }

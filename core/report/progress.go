@@ -158,9 +158,10 @@ func (p *Progress) text(e event.Event) string {
 		return with("canary passed")
 	case event.GateFailed:
 		return with("gate " + e.Code + " failed")
-	case event.Waiting:
+	case event.Waiting, event.PodOverridden:
 		return message
-	case event.GroupPlanned, event.OpSucceeded, event.PodEvicted, event.EvictionRefused:
+	case event.GroupPlanned, event.OpSucceeded, event.PodEvicted, event.EvictionRefused,
+		event.DrainWaits: // NodeBlocked said it
 		return ""
 	}
 	// A kind that this version does not know is shown rather than lost.
