@@ -41,7 +41,7 @@ var layers = []layer{
 	{dir: "core/engine", own: []string{"core/model", "core/event", "core/plan", "core/drain", "core/gate", "core/fit"}},
 	{dir: "core/journal", own: []string{"core/model", "core/event"}},
 	{dir: "core/report", own: []string{"core/model", "core/event"}},
-	{dir: "core/config", own: []string{"core/model", "core/plan"},
+	{dir: "core/config", own: []string{"core/model", "core/drain", "core/plan"},
 		third: []string{"github.com/spf13/", "go.yaml.in/yaml/"}},
 	{dir: "core/runtime", own: []string{"core/model", "core/event", "core/plan", "core/engine"}},
 	{dir: "core/sim", own: []string{"core/model", "core/bound", "core/event", "core/plan", "core/drain", "core/gate", "core/engine", "core/runtime"}},

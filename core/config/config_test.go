@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/pflag"
 
+	"github.com/rotatord/rotator/core/drain"
 	"github.com/rotatord/rotator/core/plan"
 )
 
@@ -63,7 +64,7 @@ func TestTableCoversTheSpec(t *testing.T) {
 			t.Errorf("%s: topic %q is unknown", k.Path, k.Topic)
 		}
 		var s plan.Spec
-		kinds := map[reflect.Kind][]Kind{reflect.String: {Text, Amount}, reflect.Bool: {Bool}, reflect.Int: {Count}, reflect.Int64: {Duration}, reflect.Slice: {List}, reflect.Map: {Map}}
+		kinds := map[reflect.Kind][]Kind{reflect.String: {Text, Amount}, reflect.Bool: {Bool}, reflect.Int: {Count}, reflect.Int64: {Duration}, reflect.Slice: {List, Rules}, reflect.Map: {Map}}
 		if rk := field(&s, k.Path).Kind(); !slices.Contains(kinds[rk], k.Kind) {
 			t.Errorf("%s: kind %s does not fit a field of kind %s", k.Path, k.Kind, rk)
 		}
@@ -90,7 +91,8 @@ func TestDefaults(t *testing.T) {
 		},
 		Drain: plan.Drain{Deadline: 15 * time.Minute, OnDeadline: "fail", UnmanagedPods: "refuse", MaxEvictions: 50, ExcludeFromLoadBalancers: true,
 			QuiesceTimeout: 10 * time.Minute, OnQuiesceTimeout: plan.QuiesceContinue,
-			VolumeDetachTimeout: 5 * time.Minute, SingleReplica: plan.SingleEvict},
+			VolumeDetachTimeout: 5 * time.Minute, SingleReplica: plan.SingleEvict,
+			DoNotDisrupt: drain.DoNotDisruptRefuse, DaemonSets: drain.DaemonSetsLeave},
 		Gates: plan.Gates{
 			NodeReady: plan.NodeReadyGate{Timeout: 15 * time.Minute},
 			Workloads: plan.WorkloadsGate{Enabled: true, Timeout: 10 * time.Minute},
@@ -141,8 +143,10 @@ strategy:
   capacityCheck: warn
   canary: {enabled: true, bake: 5m}
   waits: {betweenBatches: 1m, betweenDrains: 2m, betweenEvictions: 1500ms}
-drain: {deadline: 20m, retries: 3, onDeadline: skip, gracePeriod: 90s, unmanagedPods: evict, maxEvictions: 9, excludeFromLoadBalancers: false, quiesceTimeout: 7m, onQuiesceTimeout: fail,
-  volumeDetachTimeout: 3m, singleReplica: surge}
+drain: {deadline: 20m, retries: 3, onDeadline: force, gracePeriod: 90s, unmanagedPods: evict, maxEvictions: 9, excludeFromLoadBalancers: false, quiesceTimeout: 7m, onQuiesceTimeout: fail,
+  volumeDetachTimeout: 3m, singleReplica: surge,
+  doNotDisrupt: wait, daemonSets: last, deletePodsDespiteBudgets: true,
+  rules: [{namespaces: [a, "b-*"], selector: "app=web, tier in (x,y)", owners: [Job, StatefulSet/db-*], action: wait, order: -3}, {owners: [Job]}]}
 gates:
   nodeReady: {timeout: 7m, startupTaints: [node.example.com/wait]}
   workloads: {enabled: false, timeout: 1h}
@@ -168,9 +172,13 @@ report: {dir: r}
 			Waits:  plan.Waits{BetweenBatches: time.Minute, BetweenDrains: 2 * time.Minute, BetweenEvictions: 1500 * time.Millisecond},
 
 			CapacityCheck: plan.CapacityWarn},
-		Drain: plan.Drain{Deadline: 20 * time.Minute, Retries: 3, OnDeadline: plan.DeadlineSkip, GracePeriod: 90 * time.Second, UnmanagedPods: plan.UnmanagedEvict, MaxEvictions: 9,
+		Drain: plan.Drain{Deadline: 20 * time.Minute, Retries: 3, OnDeadline: plan.DeadlineForce, GracePeriod: 90 * time.Second, UnmanagedPods: plan.UnmanagedEvict, MaxEvictions: 9,
 			QuiesceTimeout: 7 * time.Minute, OnQuiesceTimeout: plan.QuiesceFail,
-			VolumeDetachTimeout: 3 * time.Minute, SingleReplica: plan.SingleSurge},
+			VolumeDetachTimeout: 3 * time.Minute, SingleReplica: plan.SingleSurge,
+			DoNotDisrupt: drain.DoNotDisruptWait, DaemonSets: drain.DaemonSetsLast, DeletePodsDespiteBudgets: true,
+			Rules: []drain.Rule{
+				{Namespaces: []string{"a", "b-*"}, Selector: "app=web, tier in (x,y)", Owners: []string{"Job", "StatefulSet/db-*"}, Action: drain.ActionWait, Order: -3},
+				{Owners: []string{"Job"}}}},
 		Gates: plan.Gates{
 			NodeReady: plan.NodeReadyGate{Timeout: 7 * time.Minute, StartupTaints: []string{"node.example.com/wait"}},
 			Workloads: plan.WorkloadsGate{Enabled: false, Timeout: time.Hour}},
@@ -216,7 +224,7 @@ func TestParseRefuses(t *testing.T) {
 		"a list for a text": {header + "cluster: [demo]\ndriver: {name: eks}\n", []string{
 			"f.yaml:3:10: cluster: a list, where a string is needed"}},
 		"a text for a section": {minimal + "drain: 15m\n", []string{
-			`f.yaml:5:8: drain: "15m", where a mapping with deadline, excludeFromLoadBalancers, gracePeriod, maxEvictions, onDeadline, onQuiesceTimeout, quiesceTimeout, retries, singleReplica, unmanagedPods or volumeDetachTimeout is needed`}},
+			`f.yaml:5:8: drain: "15m", where a mapping with daemonSets, deadline, deletePodsDespiteBudgets, doNotDisrupt, excludeFromLoadBalancers, gracePeriod, maxEvictions, onDeadline, onQuiesceTimeout, quiesceTimeout, retries, rules, singleReplica, unmanagedPods or volumeDetachTimeout is needed`}},
 		"a text for a list": {minimal + "select: {groups: workers}\n", []string{
 			`f.yaml:5:18: select.groups: "workers", where a list is needed: write [workers]`}},
 		"a text for a number": {minimal + "strategy: {groupsAtOnce: two}\n", []string{
@@ -265,6 +273,22 @@ func TestParseRefuses(t *testing.T) {
 			"f.yaml:7:27: strategy.waits.betweenBatches: has no effect in mode rolling: set strategy.mode to batch, or use betweenDrains"}},
 		"a bake without a canary": {minimal + "strategy: {canary: {enabled: false, bake: 1m}}\n", []string{
 			"f.yaml:5:43: strategy.canary.bake: has no effect without a canary: set strategy.canary.enabled to true"}},
+		"rules that are no list": {minimal + "drain: {rules: {owners: [Job]}}\n", []string{
+			"f.yaml:5:16: drain.rules: a mapping, where a list of rules is needed: write [{namespaces: [batch-*], owners: [Job], action: wait}]"}},
+		"a rule that is no mapping": {minimal + "drain: {rules: [Job]}\n", []string{
+			`f.yaml:5:17: drain.rules[0]: "Job", where a mapping with action, namespaces, order, owners or selector is needed`}},
+		"a rule with what it cannot have": {minimal + "drain:\n  rules:\n  - {owners: [Job], ordr: 1}\n  - owners: Job\n    order: first\n    colour: red\n    owners: [Job]\n", []string{
+			"f.yaml:7:21: drain.rules[0].ordr: unknown key; did you mean order?",
+			`f.yaml:8:13: drain.rules[1].owners: "Job", where a list is needed: write [Job]`,
+			`f.yaml:9:12: drain.rules[1].order: "first" is not a whole number`,
+			"f.yaml:10:5: drain.rules[1].colour: unknown key: action, namespaces, order, owners or selector is allowed here",
+			"f.yaml:11:5: drain.rules[1].owners: is given twice: the first is in line 8"}},
+		"rules that cannot be used": {minimal + "drain:\n  rules:\n  - {selector: 'a within b'}\n  - {action: skip}\n  - {owners: [Job], action: kill}\n", []string{
+			`f.yaml:7:16: drain.rules[0].selector: "a within b" is not a label selector: write as for kubectl -l, such as app=web, tier in (a,b), !legacy`,
+			"f.yaml:8:5: drain.rules[1]: matches every pod: give namespaces, selector or owners",
+			`f.yaml:9:29: drain.rules[2].action: "kill" is unknown: evict, skip or wait is allowed`}},
+		"budgets violated without force": {minimal + "drain: {deletePodsDespiteBudgets: true}\n", []string{
+			"f.yaml:5:35: drain.deletePodsDespiteBudgets: has no effect unless drain.onDeadline is force: leave it out"}},
 		"no cluster and no driver": {header + "driver: {}\n", []string{
 			"f.yaml: cluster: is missing: give the cluster's name at the provider, by the file, --cluster or ROTATOR_CLUSTER",
 			"f.yaml: driver.name: is missing: give the driver of the cluster's provider, such as eks, by the file, --driver or ROTATOR_DRIVER"}},
@@ -413,8 +437,8 @@ func TestEveryFlagAndVariable(t *testing.T) {
 	values := map[Kind]string{Bool: "false", Count: "7", Duration: "7m", Amount: "7%", Text: "x", List: "x"}
 	for _, k := range Keys() {
 		value := values[k.Kind]
-		if k.Kind == Map {
-			continue
+		if k.Kind == Map || k.Kind == Rules || k.Path == "drain.deletePodsDespiteBudgets" {
+			continue // no variable; no text of their own; needs another to be allowed
 		}
 		if len(k.Enum) > 0 {
 			value = k.Enum[len(k.Enum)-1]
@@ -441,6 +465,25 @@ func TestEveryFlagAndVariable(t *testing.T) {
 				t.Errorf("%s=%s gives %s", k.Env(), value, text)
 			}
 		})
+	}
+}
+
+func TestDrainRuleFlag(t *testing.T) {
+	got, err := load(t, minimal+"drain: {rules: [{owners: [Job]}]}\n", Sources{}, "--drain-rule", "{owners: [Job, StatefulSet/db], action: wait}", "--drain-rule", "{selector: 'a in (b,c)', order: 2}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []drain.Rule{{Owners: []string{"Job", "StatefulSet/db"}, Action: drain.ActionWait}, {Selector: "a in (b,c)", Order: 2}}
+	if d := cmp.Diff(want, got.Drain.Rules); d != "" {
+		t.Errorf("flags take the place of the file's rules (-want +got):\n%s", d)
+	}
+	for value, says := range map[string]string{
+		"Job": "is not a rule: write a mapping", "{owner: [Job]}": "owner: unknown key; did you mean owners?",
+		"{owners: [Job]": "is not a rule", "{action: skip}": "matches every pod",
+	} {
+		if _, err := load(t, minimal, Sources{}, "--drain-rule", value); err == nil || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), "--drain-rule") {
+			t.Errorf("--drain-rule %q: error is %v, want %q", value, err, says)
+		}
 	}
 }
 

@@ -214,6 +214,8 @@ func (d *decoder) value(v *yaml.Node, k Key) (any, error) {
 		}
 		d.bad[k.Path] = true
 		return nil, nil
+	case Rules:
+		return d.rules(v, k)
 	case List:
 		if v.Kind != yaml.SequenceNode {
 			return nil, fmt.Errorf("%s, where a list is needed: write [%s]", describe(v), v.Value)

@@ -45,6 +45,8 @@ func Example() []byte {
 			fmt.Fprintf(&b, "%s%s: %s\n", indent(depth), name, k.Example)
 		case k.Kind == Map:
 			fmt.Fprintf(&b, "%s# %s:\n%s#   %s\n", indent(depth), name, indent(depth), k.Example)
+		case k.Kind == Rules:
+			fmt.Fprintf(&b, "%s# %s: [%s]\n", indent(depth), name, k.Example)
 		case k.Kind == List && text == "":
 			fmt.Fprintf(&b, "%s# %s: [%q]\n", indent(depth), name, k.Example)
 		case k.Kind == List:

@@ -33,7 +33,7 @@ func AddFlag(fs *pflag.FlagSet, path string) {
 	d := Default()
 	f := fs.VarPF(&flagValue{key: k}, k.Flag, "", k.usage())
 	switch f.DefValue = k.text(&d); {
-	case k.Kind == Map || f.DefValue == "0s" || f.DefValue == "0" && k.Kind == Count:
+	case k.Kind == Map || k.Kind == Rules || f.DefValue == "0s" || f.DefValue == "0" && k.Kind == Count:
 		f.DefValue = ""
 	case k.Kind == Bool:
 		f.NoOptDefVal = "true"
@@ -62,7 +62,7 @@ func (k Key) usage() string {
 	if len(k.Enum) > 0 && k.Kind == List {
 		s += ": " + strings.Join(k.Enum, ", ")
 	}
-	if k.Kind == List {
+	if k.Kind == List || k.Kind == Rules {
 		s += " (repeatable)"
 	}
 	return s
@@ -81,7 +81,7 @@ func (f *flagValue) Set(s string) error {
 	switch f.key.Kind {
 	case List:
 		f.values = append(f.values, splitList(s)...)
-	case Map:
+	case Map, Rules:
 		f.values = append(f.values, s)
 	case Bool:
 		// viper reads flags of this type with a cast that takes any text for false.
@@ -103,6 +103,8 @@ func (f *flagValue) Type() string {
 	switch {
 	case f.key.Kind == Map:
 		return "key=value"
+	case f.key.Kind == Rules:
+		return "{key: value, ...}"
 	case len(f.key.Enum) > 0 && f.key.Kind == Text:
 		return strings.Join(f.key.Enum, "|")
 	case f.key.Kind == List || f.key.Kind == Text:

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rotatord/rotator/core/drain"
 	"github.com/rotatord/rotator/core/model"
 	"github.com/rotatord/rotator/core/plan"
 )
@@ -24,6 +25,7 @@ const (
 	Amount   Kind = "amount"   // a count, or a percentage of a group: 2, 25%
 	List     Kind = "list"     // of strings
 	Map      Kind = "map"      // free-form; its keys keep their case and dots
+	Rules    Kind = "rules"    // a list of drain.Rule
 )
 
 // Key describes one value of the rotation file. The table of keys is the one
@@ -81,9 +83,9 @@ const (
 const EnvPrefix = "ROTATOR_"
 
 // Env returns the name of the key's environment variable: ROTATOR_MAX_SURGE
-// for --max-surge. Maps have none.
+// for --max-surge. Maps and rules have none.
 func (k Key) Env() string {
-	if k.Kind == Map {
+	if k.Kind == Map || k.Kind == Rules {
 		return ""
 	}
 	return envName(k.Flag)
@@ -101,7 +103,7 @@ var sections = map[string]string{
 	"strategy":        "How many nodes at once, and how to go on.",
 	"strategy.canary": "A trial with one node of each group before the others.",
 	"strategy.waits":  "Fixed pauses, for those who want them. Health gates make them unnecessary.",
-	"drain":           "How pods leave a node. PodDisruptionBudgets are always respected.",
+	"drain":           "How pods leave a node.",
 	"gates":           "Health checks between the steps.",
 	"gates.nodeReady": "A replacement must be Ready and initialized before an old node is drained.",
 	"gates.workloads": "Workloads that were healthy before a node's drain must be healthy after it.",
@@ -192,7 +194,7 @@ var table = []Key{
 		Doc: "Further deadlines that a drain gets before onDeadline applies."},
 	{Path: "drain.onDeadline", Flag: "on-deadline", Topic: TopicDrain, Kind: Text, Default: plan.DeadlineFail,
 		Enum: []string{string(plan.DeadlineFail), string(plan.DeadlineSkip), string(plan.DeadlineForce)},
-		Doc:  "When a drain's deadline has passed: fail stops the rotation; skip quarantines the node and goes on; force deletes pods that no budget protects."},
+		Doc:  "When a drain's deadline has passed: fail stops the rotation; skip quarantines the node and goes on; force evicts what asks to be left alone, and deletes pods that no budget protects where eviction keeps failing. Grace periods are kept in any case."},
 	{Path: "drain.gracePeriod", Flag: "eviction-grace-period", Topic: TopicDrain, Kind: Duration, Default: time.Duration(0), Min: -int64(time.Hour), Max: int64(24 * time.Hour),
 		Doc: "Overrides the pods' own termination grace period. 0 or less: the pods' own."},
 	{Path: "drain.unmanagedPods", Flag: "unmanaged-pods", Topic: TopicDrain, Kind: Text, Default: plan.UnmanagedRefuse,
@@ -212,6 +214,16 @@ var table = []Key{
 	{Path: "drain.singleReplica", Flag: "single-replica", Topic: TopicDrain, Kind: Text, Default: plan.SingleEvict,
 		Enum: []string{string(plan.SingleEvict), string(plan.SingleRefuse), string(plan.SingleRestart), string(plan.SingleSurge)},
 		Doc:  "How workloads of one replica move, and those whose budget never allows an eviction. With evict the former are down meanwhile, and the plan says which; refuse stops the plan; restart moves Deployments by a rollout restart, surge by a replica more for a while, both without downtime."},
+	{Path: "drain.rules", Flag: "drain-rule", Topic: TopicDrain, Kind: Rules, Example: "{namespaces: [batch-*], owners: [Job], action: wait}",
+		Doc: "Rules for pods by namespaces, selector (labels, as for kubectl -l) and owners (a kind, or kind/name); the first that matches counts. Its action is evict, also where an annotation asks not to disrupt the pod; or skip, which leaves it on the node; or wait, which lets it run to its end. Its order is 0 by default; lower ones leave first, equal ones together."},
+	{Path: "drain.doNotDisrupt", Flag: "do-not-disrupt", Topic: TopicDrain, Kind: Text, Default: drain.DoNotDisruptRefuse,
+		Enum: []string{string(drain.DoNotDisruptRefuse), string(drain.DoNotDisruptWait), string(drain.DoNotDisruptEvict)},
+		Doc:  "Pods with the annotation karpenter.sh/do-not-disrupt, or with cluster-autoscaler.kubernetes.io/safe-to-evict set to false: refuse stops the plan before anything is touched, but for pods of Jobs, which are waited for; wait waits until they have ended or no longer ask; evict evicts them as others."},
+	{Path: "drain.daemonSets", Flag: "daemonset-pods", Topic: TopicDrain, Kind: Text, Default: drain.DaemonSetsLeave,
+		Enum: []string{string(drain.DaemonSetsLeave), string(drain.DaemonSetsLast)},
+		Doc:  "Pods of DaemonSets: leave lets them run until the instance ends; last evicts them once, after the others of their tier."},
+	{Path: "drain.deletePodsDespiteBudgets", Flag: "delete-pods-despite-budgets", Topic: TopicDrain, Kind: Bool, Default: false,
+		Doc: "DANGEROUS. With onDeadline force, pods are deleted although a PodDisruptionBudget forbids it, so that budgets WILL BE VIOLATED. Each such pod is named in an event."},
 
 	{Path: "gates.nodeReady.timeout", Flag: "node-ready-timeout", Topic: TopicGates, Kind: Duration, Default: 15 * time.Minute, Min: int64(time.Second), Max: maxWait,
 		Doc: "Time from an instance's launch until its node must be Ready and initialized."},

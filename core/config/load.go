@@ -118,8 +118,8 @@ func readFile(name string) ([]byte, error) {
 func (d *decoder) merge(flags *pflag.FlagSet) {
 	v := viper.New()
 	for _, k := range table {
-		if k.Kind == Map {
-			continue
+		if k.Env() == "" {
+			continue // maps and rules are no scalars: below
 		}
 		// BindEnv fails only without arguments, BindPFlag only for a nil flag.
 		_ = v.BindEnv(k.Path, k.Env())
@@ -133,16 +133,19 @@ func (d *decoder) merge(flags *pflag.FlagSet) {
 		switch {
 		case f != nil && f.Changed:
 			at.source = "--" + k.Flag
-		case k.Kind != Map && os.Getenv(k.Env()) != "":
+		case k.Env() != "" && os.Getenv(k.Env()) != "":
 			at.source = k.Env()
 		default:
 			continue
 		}
 		var value any
 		var err error
-		if k.Kind == Map {
+		switch k.Kind {
+		case Map:
 			value, err = mergeMap(d.spec.Driver.Config, f.Value.(*flagValue).values)
-		} else {
+		case Rules:
+			value, err = ruleFlags(f.Value.(*flagValue).values)
+		default:
 			value, err = k.parse(v.GetString(k.Path))
 		}
 		d.places[k.Path] = at

@@ -75,6 +75,8 @@ func (k Key) schema() map[string]any {
 		m["type"], m["items"] = "array", items
 	case Map:
 		m["type"] = "object"
+	case Rules:
+		m["type"], m["items"] = "array", ruleSchema()
 	case Text:
 		m["type"] = "string"
 		if len(k.Enum) > 0 {

@@ -38,6 +38,7 @@ func validate(d *decoder, noProvider bool) {
 		d.refuse("cluster", "has spaces around it: remove them")
 	}
 	d.pace()
+	d.checkDrain()
 	if s.Journal.Namespace == "" && !d.bad["journal.namespace"] {
 		d.refuse("journal.namespace", "is empty: the lock needs one with every store")
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rotatord/rotator/core/drain"
 	"github.com/rotatord/rotator/core/plan"
 )
 
@@ -51,6 +52,8 @@ func (k Key) text(s *plan.Spec) string {
 		return formatDuration(v)
 	case []string:
 		return strings.Join(v, ",")
+	case []drain.Rule:
+		return "" // too much for a line
 	default:
 		return fmt.Sprint(v)
 	}
@@ -158,6 +161,7 @@ func (k Key) check(s *plan.Spec) []string {
 		}
 		return out
 	case Bool, Map: // any value is allowed
+	case Rules: // each has a place of its own: checkRules
 	}
 	return nil
 }
