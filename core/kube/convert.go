@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -96,6 +97,7 @@ func (s *sharer) node(n *corev1.Node) *model.Node {
 			if out.Ready = c.Status == corev1.ConditionTrue; out.Ready {
 				out.ReadySince = c.LastTransitionTime.UTC()
 			}
+			out.Unreachable = c.Status == corev1.ConditionUnknown
 		}
 	}
 	for _, t := range n.Spec.Taints {
@@ -113,7 +115,7 @@ func (s *sharer) node(n *corev1.Node) *model.Node {
 }
 
 func sameNode(a, b *model.Node) bool {
-	return a.ProviderID == b.ProviderID && a.Zone == b.Zone && a.Ready == b.Ready && a.Unschedulable == b.Unschedulable &&
+	return a.ProviderID == b.ProviderID && a.Zone == b.Zone && a.Ready == b.Ready && a.Unreachable == b.Unreachable && a.Unschedulable == b.Unschedulable &&
 		slices.Equal(a.Taints, b.Taints) && maps.Equal(a.Labels, b.Labels) && maps.Equal(a.Annotations, b.Annotations) &&
 		sameResources(a.Allocatable, b.Allocatable)
 }
@@ -163,6 +165,8 @@ func (s *sharer) pod(p *corev1.Pod) *model.Pod {
 	}
 	out.EmptyDir = slices.ContainsFunc(p.Spec.Volumes, func(v corev1.Volume) bool { return v.EmptyDir != nil })
 	out.Claims = claims(p)
+	out.ToleratesCordon = slices.ContainsFunc(p.Spec.Tolerations, toleratesCordon)
+	out.Detail = s.podDetail(p)
 	return out
 }
 
@@ -170,11 +174,62 @@ func restarted(p *corev1.Pod) bool {
 	return slices.ContainsFunc(p.Status.ContainerStatuses, func(c corev1.ContainerStatus) bool { return c.RestartCount > 0 })
 }
 
+// toleratesCordon follows the scheduler's rules for the taint of a cordoned node.
+func toleratesCordon(t corev1.Toleration) bool {
+	if t.Effect != "" && t.Effect != corev1.TaintEffectNoSchedule {
+		return false
+	}
+	switch t.Operator {
+	case corev1.TolerationOpExists:
+		return t.Key == "" || t.Key == corev1.TaintNodeUnschedulable
+	case corev1.TolerationOpEqual, "": // the taint has no value
+		return t.Key == corev1.TaintNodeUnschedulable && t.Value == ""
+	}
+	return false
+}
+
+// Annotations with which a pod asks not to be evicted.
+const (
+	// annotationDoNotDisrupt of Karpenter: "true", or for how long since its start.
+	annotationDoNotDisrupt = "karpenter.sh/do-not-disrupt"
+	// annotationSafeToEvict of the cluster autoscaler: "false".
+	annotationSafeToEvict = "cluster-autoscaler.kubernetes.io/safe-to-evict"
+)
+
+// podDetail returns nil for the many pods that have nothing of it.
+func (s *sharer) podDetail(p *corev1.Pod) *model.PodDetail {
+	var d model.PodDetail
+	if p.DeletionTimestamp != nil {
+		d.EndsBy = p.DeletionTimestamp.UTC()
+	}
+	d.Finalizers = s.text(strings.Join(p.Finalizers, ","))
+	hold, safe := p.Annotations[annotationDoNotDisrupt], p.Annotations[annotationSafeToEvict]
+	lasts, err := time.ParseDuration(hold)
+	switch {
+	case hold == "true":
+		d.DoNotDisrupt = s.text(annotationDoNotDisrupt + ": " + hold)
+	case safe == "false":
+		d.DoNotDisrupt = s.text(annotationSafeToEvict + ": " + safe)
+	case err == nil && lasts > 0:
+		began := p.CreationTimestamp
+		if p.Status.StartTime != nil {
+			began = *p.Status.StartTime
+		}
+		d.DoNotDisrupt = s.text(annotationDoNotDisrupt + ": " + hold)
+		d.DoNotDisruptUntil = began.Add(lasts).UTC()
+	}
+	if d == (model.PodDetail{}) {
+		return nil
+	}
+	return &d
+}
+
 // samePod leaves out StartTook, which changes with Ready alone. Traits are
 // shared, so that equal ones are one.
 func samePod(a, b *model.Pod) bool {
 	return a.Node == b.Node && a.Owner == b.Owner && a.Phase == b.Phase && a.Ready == b.Ready && a.Terminating == b.Terminating &&
 		a.Mirror == b.Mirror && a.Priority == b.Priority && a.GracePeriodSeconds == b.GracePeriodSeconds && a.EmptyDir == b.EmptyDir &&
+		a.ToleratesCordon == b.ToleratesCordon && a.Details() == b.Details() &&
 		maps.Equal(a.Labels, b.Labels) && slices.Equal(a.Claims, b.Claims) && a.Traits == b.Traits
 }
 
@@ -197,7 +252,9 @@ func (s *sharer) replicaSet(r *appsv1.ReplicaSet) *model.Workload {
 }
 
 func (s *sharer) statefulSet(r *appsv1.StatefulSet) *model.Workload {
-	return s.workload(kindStatefulSet, &r.ObjectMeta, replicas(r.Spec.Replicas), r.Status.ReadyReplicas, r.Status.ObservedGeneration)
+	w := s.workload(kindStatefulSet, &r.ObjectMeta, replicas(r.Spec.Replicas), r.Status.ReadyReplicas, r.Status.ObservedGeneration)
+	w.Ordered = r.Spec.PodManagementPolicy != appsv1.ParallelPodManagement // OrderedReady is the default
+	return w
 }
 
 func (s *sharer) daemonSet(r *appsv1.DaemonSet) *model.Workload {
@@ -228,7 +285,7 @@ func (s *sharer) workload(kind string, m *metav1.ObjectMeta, desired, ready int3
 }
 
 func sameWorkload(a, b *model.Workload) bool {
-	return a.Desired == b.Desired && a.Ready == b.Ready && a.Owner == b.Owner
+	return a.Desired == b.Desired && a.Ready == b.Ready && a.Owner == b.Owner && a.Ordered == b.Ordered
 }
 
 // budget is a model.Budget with its selector in a form that can be compared.
@@ -263,13 +320,37 @@ func (s *sharer) budget(b *policyv1.PodDisruptionBudget) *budget {
 			Observed:             st.ObservedGeneration >= b.Generation,
 			Charged:              slices.Sorted(maps.Keys(st.DisruptedPods)),
 			Scales:               b.Spec.MinAvailable == nil || b.Spec.MinAvailable.Type == intstr.String,
+			Limit:                s.limit(b),
+			Problem:              s.problem(b),
 			AlwaysEvictUnhealthy: b.Spec.UnhealthyPodEvictionPolicy != nil && *b.Spec.UnhealthyPodEvictionPolicy == policyv1.AlwaysAllow,
 		},
 	}
 }
 
+// limit is what the budget asks for, as it is written.
+func (s *sharer) limit(b *policyv1.PodDisruptionBudget) string {
+	switch {
+	case b.Spec.MinAvailable != nil:
+		return s.text("minAvailable " + b.Spec.MinAvailable.String())
+	case b.Spec.MaxUnavailable != nil:
+		return s.text("maxUnavailable " + b.Spec.MaxUnavailable.String())
+	}
+	return ""
+}
+
+// problem is why the disruption controller cannot count: it then sets the
+// allowed disruptions to 0, and says so in a condition.
+func (s *sharer) problem(b *policyv1.PodDisruptionBudget) string {
+	for _, c := range b.Status.Conditions {
+		if c.Type == policyv1.DisruptionAllowedCondition && c.Status == metav1.ConditionFalse && c.Reason == policyv1.SyncFailedReason {
+			return s.text(cmp.Or(c.Message, c.Reason))
+		}
+	}
+	return ""
+}
+
 func sameBudget(a, b *budget) bool {
-	return a.selector == b.selector && a.Allowed == b.Allowed && a.CurrentHealthy == b.CurrentHealthy &&
+	return a.selector == b.selector && a.Limit == b.Limit && a.Problem == b.Problem && a.Allowed == b.Allowed && a.CurrentHealthy == b.CurrentHealthy &&
 		a.DesiredHealthy == b.DesiredHealthy && a.Expected == b.Expected && a.Observed == b.Observed &&
 		a.Scales == b.Scales && a.AlwaysEvictUnhealthy == b.AlwaysEvictUnhealthy && slices.Equal(a.Charged, b.Charged)
 }

@@ -41,7 +41,8 @@ func TestNodeIsTrimmed(t *testing.T) {
 		edit  func(*corev1.Node)
 		check func(*model.Node) bool
 	}{
-		"Ready unknown is not Ready": {func(n *corev1.Node) { n.Status.Conditions[1].Status = corev1.ConditionUnknown }, func(n *model.Node) bool { return !n.Ready }},
+		"Ready unknown is not Ready": {func(n *corev1.Node) { n.Status.Conditions[1].Status = corev1.ConditionUnknown }, func(n *model.Node) bool { return !n.Ready && n.Unreachable }},
+		"not Ready, and says so":     {func(n *corev1.Node) { n.Status.Conditions[1].Status = corev1.ConditionFalse }, func(n *model.Node) bool { return !n.Ready && !n.Unreachable }},
 		"no condition: not Ready":    {func(n *corev1.Node) { n.Status.Conditions = nil }, func(n *model.Node) bool { return !n.Ready }},
 		"the old zone label":         {func(n *corev1.Node) { delete(n.Labels, corev1.LabelTopologyZone) }, func(n *model.Node) bool { return n.Zone == "old" }},
 		"no zone":                    {func(n *corev1.Node) { n.Labels = nil }, func(n *model.Node) bool { return n.Zone == "" && n.Labels == nil }},
@@ -82,13 +83,52 @@ func TestPodIsTrimmed(t *testing.T) {
 		"no grace period, no priority":  {func(p *corev1.Pod) { p.Spec = corev1.PodSpec{} }, func(p *model.Pod) bool { return p.GracePeriodSeconds == 30 && p.Priority == 0 && !p.EmptyDir }},
 		"a grace period of zero counts": {func(p *corev1.Pod) { p.Spec.TerminationGracePeriodSeconds = ptr(int64(0)) }, func(p *model.Pod) bool { return p.GracePeriodSeconds == 0 }},
 		"finished":                      {func(p *corev1.Pod) { p.Status.Phase = corev1.PodSucceeded }, func(p *model.Pod) bool { return p.Finished() }},
+		"terminating, held by finalizers": {func(p *corev1.Pod) {
+			p.DeletionTimestamp, p.Finalizers = ptr(metav1.NewTime(created)), []string{"a/b", "c/d"}
+		},
+			func(p *model.Pod) bool { return *p.Detail == model.PodDetail{EndsBy: created, Finalizers: "a/b,c/d"} }},
+		"not to be disrupted":        {annotated("karpenter.sh/do-not-disrupt", "true"), asksFor("karpenter.sh/do-not-disrupt: true", time.Time{})},
+		"the annotation, unset":      {annotated("karpenter.sh/do-not-disrupt", "false"), asksFor("", time.Time{})},
+		"not to be disrupted yet":    {annotated("karpenter.sh/do-not-disrupt", "1h30m"), asksFor("karpenter.sh/do-not-disrupt: 1h30m", created.Add(90*time.Minute))},
+		"not for a negative time":    {annotated("karpenter.sh/do-not-disrupt", "-1h"), asksFor("", time.Time{})},
+		"not safe to evict":          {annotated("cluster-autoscaler.kubernetes.io/safe-to-evict", "false"), asksFor("cluster-autoscaler.kubernetes.io/safe-to-evict: false", time.Time{})},
+		"safe to evict":              {annotated("cluster-autoscaler.kubernetes.io/safe-to-evict", "true"), asksFor("", time.Time{})},
+		"tolerates everything":       {tolerating(corev1.Toleration{Operator: corev1.TolerationOpExists}), cordons(true)},
+		"tolerates the cordon":       {tolerating(corev1.Toleration{Key: "node.kubernetes.io/unschedulable", Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoSchedule}), cordons(true)},
+		"tolerates its value":        {tolerating(corev1.Toleration{Key: "node.kubernetes.io/unschedulable"}), cordons(true)},
+		"tolerates another value":    {tolerating(corev1.Toleration{Key: "node.kubernetes.io/unschedulable", Value: "x"}), cordons(false)},
+		"tolerates another taint":    {tolerating(corev1.Toleration{Key: "node.kubernetes.io/not-ready", Operator: corev1.TolerationOpExists}), cordons(false)},
+		"tolerates all of NoExecute": {tolerating(corev1.Toleration{Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoExecute}), cordons(false)},
 	} {
 		p := in.DeepCopy()
+		p.Status.StartTime = ptr(metav1.NewTime(created))
 		c.edit(p)
-		if got := newSharer().pod(p); !c.check(got) {
+		got := newSharer().pod(p)
+		if !c.check(got) {
 			t.Errorf("%s: %+v", name, got)
 		}
+		if same := newSharer().pod(p); !samePod(got, same) {
+			t.Errorf("%s: two looks at it differ", name)
+		}
 	}
+}
+
+func annotated(key, value string) func(*corev1.Pod) {
+	return func(p *corev1.Pod) { p.Annotations = map[string]string{key: value} }
+}
+
+func asksFor(what string, until time.Time) func(*model.Pod) bool {
+	return func(p *model.Pod) bool {
+		return p.Details() == model.PodDetail{DoNotDisrupt: what, DoNotDisruptUntil: until} && (what != "" || p.Detail == nil)
+	}
+}
+
+func tolerating(t corev1.Toleration) func(*corev1.Pod) {
+	return func(p *corev1.Pod) { p.Spec.Tolerations = []corev1.Toleration{t} }
+}
+
+func cordons(want bool) func(*model.Pod) bool {
+	return func(p *model.Pod) bool { return p.ToleratesCordon == want }
 }
 
 func TestWorkloads(t *testing.T) {
@@ -109,16 +149,18 @@ func TestWorkloads(t *testing.T) {
 			Status: appsv1.DaemonSetStatus{DesiredNumberScheduled: want, NumberReady: ready, ObservedGeneration: observed}})
 	}
 	workload := func(kind string, desired, ready int) *model.Workload {
-		return &model.Workload{WorkloadKey: model.WorkloadKey{Kind: kind, Namespace: "ns", Name: "w"}, UID: "u", Desired: desired, Ready: ready}
+		return &model.Workload{Ordered: kind == "StatefulSet", WorkloadKey: model.WorkloadKey{Kind: kind, Namespace: "ns", Name: "w"}, UID: "u", Desired: desired, Ready: ready}
 	}
 	for name, c := range map[string]struct{ got, want *model.Workload }{
-		"ReplicaSet":                     {rs(ptr(int32(3)), 2, 4, 4), workload("ReplicaSet", 3, 2)},
-		"ReplicaSet without replicas":    {rs(nil, 1, 1, 1), workload("ReplicaSet", 1, 1)},
-		"ReplicaSet of history":          {rs(ptr(int32(0)), 0, 1, 1), nil},
-		"ReplicaSet not observed":        {rs(ptr(int32(3)), 5, 4, 3), workload("ReplicaSet", 3, 0)},
-		"StatefulSet":                    {sts(ptr(int32(3)), 3, 1, 1), workload("StatefulSet", 3, 3)},
-		"StatefulSet scaled to zero":     {sts(ptr(int32(0)), 0, 1, 1), workload("StatefulSet", 0, 0)},
-		"StatefulSet not observed":       {sts(ptr(int32(3)), 3, 2, 1), workload("StatefulSet", 3, 0)},
+		"ReplicaSet":                  {rs(ptr(int32(3)), 2, 4, 4), workload("ReplicaSet", 3, 2)},
+		"ReplicaSet without replicas": {rs(nil, 1, 1, 1), workload("ReplicaSet", 1, 1)},
+		"ReplicaSet of history":       {rs(ptr(int32(0)), 0, 1, 1), nil},
+		"ReplicaSet not observed":     {rs(ptr(int32(3)), 5, 4, 3), workload("ReplicaSet", 3, 0)},
+		"StatefulSet":                 {sts(ptr(int32(3)), 3, 1, 1), workload("StatefulSet", 3, 3)},
+		"StatefulSet scaled to zero":  {sts(ptr(int32(0)), 0, 1, 1), workload("StatefulSet", 0, 0)},
+		"StatefulSet not observed":    {sts(ptr(int32(3)), 3, 2, 1), workload("StatefulSet", 3, 0)},
+		"StatefulSet that is parallel": {s.statefulSet(&appsv1.StatefulSet{ObjectMeta: meta(1), Spec: appsv1.StatefulSetSpec{PodManagementPolicy: appsv1.ParallelPodManagement}}),
+			&model.Workload{WorkloadKey: model.WorkloadKey{Kind: "StatefulSet", Namespace: "ns", Name: "w"}, UID: "u", Desired: 1}},
 		"DaemonSet":                      {ds(5, 4, 2, 2), workload("DaemonSet", 5, 4)},
 		"DaemonSet not observed":         {ds(5, 5, 3, 2), workload("DaemonSet", 5, 0)},
 		"observed ahead is observed too": {ds(5, 5, 1, 2), workload("DaemonSet", 5, 5)},
@@ -139,7 +181,7 @@ func TestBudget(t *testing.T) {
 	}
 	want := model.Budget{BudgetKey: model.BudgetKey{Namespace: "ns", Name: "b"}, UID: "u",
 		Allowed: 1, CurrentHealthy: 3, DesiredHealthy: 2, Expected: 4, Observed: true, AlwaysEvictUnhealthy: true,
-		Charged: []string{"web-1", "web-2"}}
+		Charged: []string{"web-1", "web-2"}, Limit: "minAvailable 2"}
 	got := newSharer().budget(in)
 	if diff := cmp.Diff(want, got.Budget, cmpopts.IgnoreFields(model.Budget{}, "Matches")); diff != "" {
 		t.Error(diff)
@@ -154,6 +196,12 @@ func TestBudget(t *testing.T) {
 	delete(charged.Status.DisruptedPods, "web-1")
 	if sameBudget(got, newSharer().budget(charged)) {
 		t.Error("a budget that is no longer charged is taken for the same")
+	}
+	broken := in.DeepCopy()
+	broken.Status.Conditions = []metav1.Condition{{Type: policyv1.DisruptionAllowedCondition, Status: metav1.ConditionFalse, Reason: policyv1.SyncFailedReason, Message: "things do not implement the scale subresource"}}
+	broken.Spec.MinAvailable, broken.Spec.MaxUnavailable = nil, ptr(intstr.FromString("10%"))
+	if b := newSharer().budget(broken); b.Problem != "things do not implement the scale subresource" || b.Limit != "maxUnavailable 10%" || sameBudget(got, b) {
+		t.Errorf("a budget that cannot be counted: %+v", b)
 	}
 	if !sameBudget(got, newSharer().budget(in)) || sameBudget(got, newSharer().budget(stale)) {
 		t.Error("sameBudget is wrong")
@@ -197,6 +245,7 @@ func TestSameSeesEveryField(t *testing.T) {
 		"ProviderID":    func(n *model.Node) { n.ProviderID = "x" },
 		"Zone":          func(n *model.Node) { n.Zone = "x" },
 		"Ready":         func(n *model.Node) { n.Ready = true },
+		"Unreachable":   func(n *model.Node) { n.Unreachable = true },
 		"Unschedulable": func(n *model.Node) { n.Unschedulable = true },
 		"Taints":        func(n *model.Node) { n.Taints = []model.Taint{{Key: "x"}} },
 		"Labels":        func(n *model.Node) { n.Labels = map[string]string{"x": "y"} },
@@ -220,6 +269,8 @@ func TestSameSeesEveryField(t *testing.T) {
 		"Priority":           func(p *model.Pod) { p.Priority = 1 },
 		"Labels":             func(p *model.Pod) { p.Labels = map[string]string{"x": "y"} },
 		"GracePeriodSeconds": func(p *model.Pod) { p.GracePeriodSeconds = 1 },
+		"ToleratesCordon":    func(p *model.Pod) { p.ToleratesCordon = true },
+		"Detail":             func(p *model.Pod) { p.Detail = &model.PodDetail{Finalizers: "x"} },
 		"EmptyDir":           func(p *model.Pod) { p.EmptyDir = true },
 		"Traits":             func(p *model.Pod) { p.Traits = &model.PodTraits{} },
 	} {

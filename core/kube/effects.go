@@ -158,7 +158,7 @@ func goalTaints(have []corev1.Taint, p engine.NodePatch) ([]corev1.Taint, bool) 
 
 // Evict asks the API server to evict this life of the pod: PodDisruptionBudgets
 // decide. It asks once: when to ask again is the engine's. ErrBlocked says that
-// a budget forbids it now, ErrMultiBudget that several budgets select the pod,
+// a budget forbids it now, ErrDenied that an admission webhook does, ErrMultiBudget that several budgets select the pod,
 // which the API never allows, ErrNotFound and ErrConflict that this life of the
 // pod has ended.
 func (c *Cluster) Evict(ctx context.Context, pod engine.PodRef, grace *int64) error {
@@ -180,6 +180,8 @@ func (c *Cluster) Evict(ctx context.Context, pod engine.PodRef, grace *int64) er
 		return blocked(err, what)
 	case apierrors.IsConflict(err):
 		return c.explainConflict(ctx, err, pod, what)
+	case denied(err):
+		return &engine.Error{Code: engine.ErrDenied, Message: fmt.Sprintf("%s: %v", what, err), RetryAfter: retryAfter(err)}
 	case code(err) == http.StatusInternalServerError:
 		if names := c.severalBudgets(err, pod); names != "" {
 			return &engine.Error{Code: engine.ErrMultiBudget,
@@ -187,6 +189,19 @@ func (c *Cluster) Evict(ctx context.Context, pod engine.PodRef, grace *int64) er
 		}
 	}
 	return classify(err, what, "create pods/eviction in namespace "+pod.Namespace)
+}
+
+// denied tells whether an admission webhook or policy refuses a request, which
+// it may do for now, whatever code it chose for that. The API gives no reason
+// for it; the words are those of apiserver's webhook and validating admission
+// policy errors (ToStatusErr, and "ValidatingAdmissionPolicy ... denied request").
+func denied(err error) bool {
+	if code(err) == 0 {
+		return false // it did not come from the API server
+	}
+	text := err.Error()
+	return strings.Contains(text, "admission webhook ") && strings.Contains(text, "denied the request") ||
+		strings.Contains(text, "ValidatingAdmissionPolicy ") && strings.Contains(text, "denied request")
 }
 
 // DeletePod deletes this life of the pod, whatever budgets say. Errors are as
@@ -197,8 +212,13 @@ func (c *Cluster) DeletePod(ctx context.Context, pod engine.PodRef, grace *int64
 	err := c.core.Delete().Namespace(pod.Namespace).Resource("pods").Name(pod.Name).
 		Body(deleteOptions(pod, grace)).Do(ctx).Error()
 	what := "deletion of pod " + pod.String()
-	if apierrors.IsConflict(err) {
+	switch {
+	case err == nil:
+		return nil
+	case apierrors.IsConflict(err):
 		return c.explainConflict(ctx, err, pod, what)
+	case denied(err):
+		return &engine.Error{Code: engine.ErrDenied, Message: fmt.Sprintf("%s: %v", what, err), RetryAfter: retryAfter(err)}
 	}
 	return classify(err, what, "delete pods in namespace "+pod.Namespace)
 }

@@ -96,8 +96,7 @@ func (b *builder) checkBudgets() {
 			idle = append(idle, bud.BudgetKey.String())
 		}
 		// A plain minAvailable counts pods; the others count by controllers' scales.
-		byScale := strings.HasPrefix(bud.Limit, "maxUnavailable") || strings.HasSuffix(bud.Limit, "%")
-		if byScale && slices.ContainsFunc(loose[bud.Namespace], func(p *model.Pod) bool { return bud.Matches(p.Labels) }) {
+		if bud.Scales && slices.ContainsFunc(loose[bud.Namespace], func(p *model.Pod) bool { return bud.Matches(p.Labels) }) {
 			miscounted = append(miscounted, bud.BudgetKey.String()+limit(bud))
 		}
 		if bud.Problem == "" {
