@@ -103,11 +103,12 @@ func TestPodIsTrimmed(t *testing.T) {
 		p := in.DeepCopy()
 		p.Status.StartTime = ptr(metav1.NewTime(created))
 		c.edit(p)
-		got := newSharer().pod(p)
+		s := newSharer()
+		got := s.pod(p)
 		if !c.check(got) {
 			t.Errorf("%s: %+v", name, got)
 		}
-		if same := newSharer().pod(p); !samePod(got, same) {
+		if !samePod(got, s.pod(p)) {
 			t.Errorf("%s: two looks at it differ", name)
 		}
 	}

@@ -26,10 +26,11 @@ func (b *builder) estimateTime() {
 		}
 		for i, n := range g.Nodes {
 			for _, p := range b.podsOn[n.Node] {
-				if !leaves(p) {
+				d := b.decide(p)
+				if d.Action != drain.Evict {
 					continue
 				}
-				e := estimate.Pod{Pod: p, Last: drain.Tier(p) > 0}
+				e := estimate.Pod{Pod: p, Last: d.Place.Tier >= drain.TierCritical}
 				if over := b.budgetsOf(p); len(over) == 1 {
 					e.Budget = over[0]
 				}
