@@ -35,7 +35,7 @@ SANDBOX_HEAVY := /(cmd/sandbox|controlplane|stack)$$
 # Modules of third parties: each its own go.mod, so ./... does not reach them.
 PLUGINS := $(patsubst %/go.mod,%,$(wildcard plugins/*/go.mod))
 
-.PHONY: help build kops-command demo test unit plugins lint sandbox sandbox-test e2e chaos sim bench race generate clean
+.PHONY: help build kops-command bench-kops demo test unit plugins lint sandbox sandbox-test e2e chaos sim bench race generate clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -84,6 +84,9 @@ chaos: build sandbox ## kill, pause and cut off rotations at many more points th
 bench: build sandbox ## measure plan time and memory, driver start, cloud calls for each node
 	$(GO) test -run '^$$' -bench . -benchtime 10x ./core/host/
 	BIN=$(BIN) $(GO) test -tags e2e -run '^$$' -bench . -benchtime 3s -timeout $(E2E_TIMEOUT) ./e2e/
+
+bench-kops: build sandbox kops-command ## roll the same cluster with kops and with rotatord, and compare (half an hour)
+	hack/bench-kops.sh
 
 # How long `make sim` runs; SIM_ARGS goes to core/sim/simrun: SIM_ARGS='-seed 17'.
 SIM_TIME ?= 60s

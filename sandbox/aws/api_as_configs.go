@@ -138,36 +138,3 @@ func (c *Cloud) describeInstanceRefreshes(in *describeRefreshesInput) (*describe
 	}
 	return out, nil
 }
-
-// WarmPoolConfiguration is a warm pool as groups show it. Pools are seeded and hold no instances.
-type WarmPoolConfiguration struct {
-	MinSize   int32
-	PoolState string
-	Status    string
-}
-
-type describeWarmPoolInput struct {
-	AutoScalingGroupName string
-	MaxRecords           *int32
-	NextToken            string
-}
-
-type describeWarmPoolOutput struct {
-	WarmPoolConfiguration *WarmPoolConfiguration
-	Instances             []asInstance
-	NextToken             string
-}
-
-func (c *Cloud) describeWarmPool(in *describeWarmPoolInput) (*describeWarmPoolOutput, error) {
-	if _, err := recordLimit(in.MaxRecords, 50); err != nil {
-		return nil, err
-	}
-	g, err := c.findGroup(in.AutoScalingGroupName)
-	if err != nil {
-		return nil, err
-	}
-	if in.NextToken != "" {
-		return nil, errASNextToken // the pool is never longer than a page
-	}
-	return &describeWarmPoolOutput{WarmPoolConfiguration: g.warmPool, Instances: []asInstance{}}, nil
-}

@@ -38,6 +38,8 @@ func autoScalingActions() map[string]action {
 		"DeleteLaunchConfiguration":           plainAction((*Cloud).deleteLaunchConfiguration),
 		"DescribeInstanceRefreshes":           asAction("DescribeInstanceRefreshes", (*Cloud).describeInstanceRefreshes),
 		"DescribeWarmPool":                    asAction("DescribeWarmPool", (*Cloud).describeWarmPool),
+		"PutWarmPool":                         asAction("PutWarmPool", (*Cloud).putWarmPool),
+		"DeleteWarmPool":                      asAction("DeleteWarmPool", (*Cloud).deleteWarmPool),
 	}
 }
 
@@ -407,6 +409,14 @@ func (c *Cloud) deleteAutoScalingGroup(in *deleteGroupInput) error {
 	if err != nil {
 		return err
 	}
+	if g.warmPool != nil {
+		if !in.ForceDelete {
+			return failf("ResourceInUse", "You cannot delete an AutoScalingGroup while there is a warm pool still in the group.")
+		}
+		if _, err := c.deleteWarmPool(&deleteWarmPoolInput{AutoScalingGroupName: g.name, ForceDelete: true}); err != nil {
+			return err
+		}
+	}
 	if len(g.members) == 0 {
 		c.removeGroup(g)
 		return nil
@@ -526,7 +536,7 @@ func (g *group) show(instances bool) asGroup {
 		WarmPoolConfiguration: g.warmPool,
 	}
 	if g.warmPool != nil {
-		out.WarmPoolSize = ptr(int32(0))
+		out.WarmPoolSize = ptr(int32(len(g.warm)))
 	}
 	if g.deleting {
 		out.Status = "Delete in progress"
@@ -617,7 +627,7 @@ func (c *Cloud) describeAutoScalingInstances(in *describeASInstancesInput) (*des
 	}
 	var list []asInstance
 	for _, g := range c.groupOrder {
-		for _, m := range g.members {
+		for _, m := range slices.Concat(g.members, g.warm) {
 			if len(wanted) == 0 || wanted[m.inst.id] {
 				i := m.asInstance()
 				i.AutoScalingGroupName = g.name

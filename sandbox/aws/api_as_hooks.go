@@ -61,6 +61,8 @@ func (g *group) putHook(h LifecycleHook) error {
 		return validationError("Default result %q is not valid: give CONTINUE or ABANDON", h.DefaultResult)
 	case *h.HeartbeatTimeout < 30 || *h.HeartbeatTimeout > 7200:
 		return validationError("Heartbeat timeout must be between 30 and 7200 seconds, not %d", *h.HeartbeatTimeout)
+	case g.warmPool != nil && h.LifecycleTransition == transitionLaunching:
+		return validationError("the simulated AWS does not run the hooks of a launch for instances of a warm pool")
 	case !found && len(g.hooks) >= maxHooks:
 		return failf("LimitExceeded", "The group has %d lifecycle hooks already", maxHooks)
 	}

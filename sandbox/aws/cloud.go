@@ -120,6 +120,7 @@ type Cloud struct {
 	hookQueue []hookCall
 
 	launched, terminated int64
+	alive, mostAlive     int // machines that are pending or running, now and at most since the counters began
 	terminations         []control.Termination
 }
 

@@ -313,7 +313,7 @@ func TestStats(t *testing.T) {
 	a.calls("sandbox", "")
 	a.calls("denied", "")
 	s := a.Stats(true)
-	want := control.Stats{Since: start, Total: 10, Changing: 2, Launched: 1, Terminations: []control.Termination{}, Calls: []control.Calls{
+	want := control.Stats{Since: start, Total: 10, Changing: 2, Launched: 1, MostMachines: 1, Terminations: []control.Termination{}, Calls: []control.Calls{
 		{Service: "autoscaling", Action: "DescribeAutoScalingGroups", Calls: 2, Errors: map[string]int64{"AccessDenied": 1}},
 		{Service: "autoscaling", Action: "SetDesiredCapacity", Calls: 2, Errors: map[string]int64{"ValidationError": 1}},
 		{Service: "ec2", Action: "DescribeInstances", Calls: 2, Errors: map[string]int64{"UnauthorizedOperation": 1}},
@@ -323,7 +323,7 @@ func TestStats(t *testing.T) {
 	if d := cmp.Diff(want, s); d != "" {
 		t.Error(d)
 	}
-	if s := a.Stats(false); s.Total != 0 || len(s.Calls) != 0 || s.Launched != 0 || !s.Since.Equal(a.clock()) {
+	if s := a.Stats(false); s.Total != 0 || len(s.Calls) != 0 || s.Launched != 0 || s.MostMachines != 1 || !s.Since.Equal(a.clock()) {
 		t.Errorf("after the reset: %+v", s)
 	}
 }

@@ -43,6 +43,7 @@ type group struct {
 	activities        []*Activity      // oldest first
 	refreshes         []*InstanceRefresh
 	warmPool          *WarmPoolConfiguration
+	warm              []*member // of the warm pool, in the order of their launch; none is in members
 	deleting          bool
 
 	// why is the cause of the last change of the desired capacity, which the activities that follow cite.

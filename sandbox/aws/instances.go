@@ -21,6 +21,8 @@ var (
 	stateRunning      = instanceState{16, "running"}
 	stateShuttingDown = instanceState{32, "shutting-down"}
 	stateTerminated   = instanceState{48, "terminated"}
+	stateStopping     = instanceState{64, "stopping"}
+	stateStopped      = instanceState{80, "stopped"}
 )
 
 // instance is one EC2 instance.
@@ -48,6 +50,7 @@ type instance struct {
 	version              *templateVersion   // nil when it was launched without a template
 	launchConfig         string
 
+	warm                   bool // in a warm pool: it runs without joining
 	bootDelay              time.Duration
 	neverJoins, neverReady bool
 }
@@ -114,6 +117,8 @@ func (c *Cloud) launchInstance(l launch, now time.Time) (*instance, error) {
 	c.order = append(c.order, i)
 	c.moving = append(c.moving, i)
 	c.launched++
+	c.alive++
+	c.mostAlive = max(c.mostAlive, c.alive)
 	return i, nil
 }
 
@@ -145,6 +150,7 @@ const (
 	byHealthCheck      = "health-check"
 	byAbandonedLaunch  = "abandoned-launch"
 	byFailedLaunch     = "failed-launch"
+	byWarmPool         = "warm-pool"
 )
 
 // maxTerminations bounds the list of control.Stats; the counter beside it goes on.
@@ -158,8 +164,11 @@ func (c *Cloud) terminateInstance(i *instance, by, reason string, now time.Time)
 	if len(c.terminations) < maxTerminations {
 		c.terminations = append(c.terminations, control.Termination{Instance: i.id, Group: i.group, Time: now, By: cmp.Or(i.endedBy, by)})
 	}
-	if i.state == stateRunning {
-		c.moving = append(c.moving, i) // a pending one is in the list already
+	if i.state == stateRunning || i.state == stateStopped {
+		c.moving = append(c.moving, i) // one that is in between is in the list already
+	}
+	if i.state != stateStopping && i.state != stateStopped {
+		c.alive--
 	}
 	i.state, i.changedAt, i.reason = stateShuttingDown, now, reason
 	c.terminated++
@@ -172,7 +181,12 @@ func (c *Cloud) advanceInstances(now time.Time) {
 		switch {
 		case i.state == statePending && !now.Before(i.changedAt.Add(c.cfg.PendingDelay)):
 			i.state, i.changedAt = stateRunning, now
-			c.tell(c.cfg.Hooks.Running, i)
+			if !i.warm {
+				c.tell(c.cfg.Hooks.Running, i)
+			}
+			return true
+		case i.state == stateStopping && !now.Before(i.changedAt.Add(c.cfg.ShutdownDelay)):
+			i.state, i.changedAt = stateStopped, now
 			return true
 		case i.state == stateShuttingDown && !now.Before(i.changedAt.Add(c.cfg.ShutdownDelay)):
 			i.state, i.changedAt = stateTerminated, now

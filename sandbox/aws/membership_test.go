@@ -60,6 +60,9 @@ func TestDetach(t *testing.T) {
 			}
 			a.pass(2 * time.Second)
 			g := a.group("g")
+			if most := a.Stats(false).MostMachines; most != tc.desired+1 {
+				t.Errorf("at most %d machines at once, want %d", most, tc.desired+1)
+			}
 			if len(g.settled()) != tc.desired || g.Desired != tc.desired || a.has("g", id) {
 				t.Errorf("the group has %v at desired %d, with the detached one: %v", states(g), g.Desired, a.has("g", id))
 			}

@@ -138,15 +138,17 @@ func (c *Cloud) SeedWarmPool(r control.WarmPoolRequest) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	g := c.groups[r.Group]
-	switch {
-	case g == nil:
+	if g == nil {
 		return fmt.Errorf("seed a warm pool: there is no Auto Scaling group %q", r.Group)
-	case r.MinSize < 0:
-		return fmt.Errorf("seed a warm pool of %s: size %d is negative", r.Group, r.MinSize)
-	case r.Remove:
-		g.warmPool = nil
-	default:
-		g.warmPool = &WarmPoolConfiguration{MinSize: int32(r.MinSize), PoolState: "Stopped"}
+	}
+	var err error
+	if r.Remove {
+		_, err = c.deleteWarmPool(&deleteWarmPoolInput{AutoScalingGroupName: g.name, ForceDelete: true})
+	} else {
+		_, err = c.putWarmPool(&putWarmPoolInput{AutoScalingGroupName: g.name, MinSize: ptr(int32(r.MinSize))})
+	}
+	if err != nil {
+		return fmt.Errorf("seed a warm pool of %s: %w", r.Group, err)
 	}
 	return nil
 }

@@ -28,6 +28,7 @@ func (c *Cloud) reconcile(g *group, now time.Time) {
 		g.why = "" // reached: what comes next has a cause of its own
 		c.rebalance(g, count, now)
 	}
+	c.reconcilePool(g, now)
 }
 
 // capacity counts the members that fill the desired capacity.
@@ -75,6 +76,10 @@ func (c *Cloud) scaleOut(g *group, count int, now time.Time) {
 		}
 		cause := g.why + "At " + stamp(now) + " an instance was started in response to a difference between desired and actual capacity, increasing the capacity from " +
 			itoa(count) + " to " + itoa(count+1) + "."
+		if from, ok := c.takeWarm(g, zone, cause, now); ok {
+			perZone[from]++
+			continue
+		}
 		if !c.launchMember(g, zone, cause, now) {
 			count-- // the next zone may have room; this one is in backoff now
 			continue

@@ -69,10 +69,10 @@ func (c *Cloud) Stats(reset bool) control.Stats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	out := c.stats.read(reset, c.now())
-	out.Launched, out.Terminated = c.launched, c.terminated
+	out.Launched, out.Terminated, out.MostMachines = c.launched, c.terminated, c.mostAlive
 	out.Terminations = append([]control.Termination{}, c.terminations...)
 	if reset {
-		c.launched, c.terminated, c.terminations = 0, 0, nil
+		c.launched, c.terminated, c.mostAlive, c.terminations = 0, 0, c.alive, nil
 	}
 	return out
 }

@@ -154,6 +154,8 @@ type Stats struct {
 	// Launched and Terminated count machines, whoever asked for them.
 	Launched   int64 `json:"launched"`
 	Terminated int64 `json:"terminated"`
+	// MostMachines is how many machines there were at once at most, from their launch until their end was asked for.
+	MostMachines int `json:"mostMachines"`
 	// Terminations are the terminated machines one by one, in order: each at most once, however often it was asked for.
 	Terminations []Termination `json:"terminations"`
 }
@@ -205,7 +207,8 @@ type InstanceRefreshRequest struct {
 	Status string `json:"status,omitempty"`
 }
 
-// WarmPoolRequest gives a group a warm pool, or takes it away with Remove. The pool is shown and holds no instances.
+// WarmPoolRequest gives a group a warm pool, or takes it away with Remove. It holds
+// MinSize instances, or as many as the group lacks to its maximum if they are more, stopped.
 type WarmPoolRequest struct {
 	Group   string `json:"group"`
 	MinSize int    `json:"minSize,omitempty"`

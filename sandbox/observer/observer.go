@@ -100,7 +100,7 @@ func (o *Observer) Verdict(ctx context.Context) (*Verdict, error) {
 func movesPerPod(workloads []WorkloadState) float64 {
 	places, moves := 0, 0
 	for _, w := range workloads {
-		if w.Kind != "DaemonSet" && w.Kind != "Job" {
+		if w.Kind != "DaemonSet" && w.Kind != "Job" && w.Kind != "Node" {
 			places += w.Places
 			moves += w.Moves
 		}

@@ -22,7 +22,8 @@ type Verdict struct {
 	Budgets   []BudgetState   `json:"budgets"`
 	Workloads []WorkloadState `json:"workloads"`
 	// MovesPerPod is the moves of all workloads for each of their places.
-	// DaemonSets and Jobs are left out: their pods cannot be moved.
+	// DaemonSets, Jobs and the static pods of nodes are left out: their pods
+	// cannot be moved.
 	MovesPerPod float64 `json:"movesPerPod"`
 
 	Pods  PodCounts   `json:"pods"`

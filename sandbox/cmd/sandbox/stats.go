@@ -58,7 +58,7 @@ func printStats(w io.Writer, s control.Stats) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "%d calls since %s, %d of them changing; %d machines launched, %d terminated\n",
-		s.Total, s.Since.Format(time.TimeOnly), s.Changing, s.Launched, s.Terminated)
+	_, err := fmt.Fprintf(w, "%d calls since %s, %d of them changing; %d machines launched, %d terminated, at most %d at once\n",
+		s.Total, s.Since.Format(time.TimeOnly), s.Changing, s.Launched, s.Terminated, s.MostMachines)
 	return err
 }
