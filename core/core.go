@@ -72,7 +72,8 @@ type Rotator struct {
 	plan        *plan.Plan
 	planErr     error
 	past        past
-	pastErr     error // why past is not known
+	pastErr     error          // why past is not known
+	lacking     []plan.Finding // permissions
 	closers     []func()
 }
 
@@ -88,6 +89,7 @@ func Open(ctx context.Context, o Options) (*Rotator, error) {
 		r.Close()
 		return nil, err
 	}
+	r.lookForPermissions(ctx)
 	if err := r.observe(ctx); err != nil {
 		r.Close()
 		return nil, err
@@ -105,7 +107,7 @@ func openCluster(ctx context.Context, o Options) (*Rotator, error) {
 	r := &Rotator{opts: o, cluster: o.Cluster}
 	if r.cluster == nil {
 		c, err := kube.Connect(ctx, kube.Options{Kubeconfig: o.Spec.Kube.Kubeconfig, Context: o.Spec.Kube.Context, Log: o.Log,
-			Volumes: o.Spec.Drain.VolumeDetachTimeout > 0 || moves(o.Spec), Autoscalers: moves(o.Spec)})
+			Volumes: watchesVolumes(o.Spec), Autoscalers: moves(o.Spec)})
 		if err != nil {
 			return nil, err
 		}
@@ -123,6 +125,9 @@ func openCluster(ctx context.Context, o Options) (*Rotator, error) {
 	}
 	return r, nil
 }
+
+// watchesVolumes tells whether claims and attachments matter.
+func watchesVolumes(s plan.Spec) bool { return s.Drain.VolumeDetachTimeout > 0 || moves(s) }
 
 // moves tells whether workloads are to be moved without downtime. What they own
 // decides whether they can be.
@@ -164,6 +169,9 @@ func (r *Rotator) observe(ctx context.Context) error {
 	if r.pastErr = err; r.past.memory.LastSeq > 0 {
 		r.plan, r.planErr = plan.Resume(r.opts.Spec, r.inventory, now, r.past.memory.Memory)
 	}
+	if r.planErr == nil {
+		r.plan.Warnings = append(r.plan.Warnings, r.lacking...)
+	}
 	return nil
 }
 
@@ -189,7 +197,7 @@ func (e *RefusedError) Error() string {
 	return fmt.Sprintf("the plan was refused: %s", e.Plan.Refusals[0].Message)
 }
 
-// Run takes the lock, looks again, and carries out the plan that it then makes.
+// Run refuses where permissions are missing, takes the lock, looks again, and carries out the plan that it then makes.
 // With nothing to do it returns StatusDone at once, without the lock. Errors:
 // *plan.SelectionError, *RefusedError, *kube.HeldError, *kube.Error, with nothing
 // changed; runtime.ErrJournal, runtime.ErrLockLost, ctx's own. It can be called
@@ -223,6 +231,9 @@ func (r *Rotator) ready() (*engine.Result, error) {
 		return nil, &RefusedError{Plan: p}
 	case p.Nodes() == 0 && !p.Leftovers() && !r.past.cutOff():
 		return &engine.Result{Status: engine.StatusDone, Message: "nothing to do: no node is outdated"}, nil
+	case len(r.lacking) > 0:
+		p.Refusals = r.lacking
+		return nil, &RefusedError{Plan: p}
 	}
 	return nil, nil
 }
@@ -300,9 +311,14 @@ func DrainNode(ctx context.Context, o Options, node string, terminate bool) (*en
 	}
 	defer r.Close()
 	r.provider = noProvider{}
+	r.lookForPermissions(ctx)
 	// Before the lock: a node that does not exist needs none.
 	r.inventory = r.cluster.Inventory()
-	if p, err := plan.BuildDrain(o.Spec, r.inventory, node, time.Now()); err != nil || len(p.Refusals) > 0 {
+	p, err := plan.BuildDrain(o.Spec, r.inventory, node, time.Now())
+	if err == nil {
+		p.Refusals = append(p.Refusals, r.lacking...)
+	}
+	if err != nil || len(p.Refusals) > 0 {
 		return nil, cmp.Or(err, error(&RefusedError{Plan: p}))
 	}
 	return r.locked(ctx, func(lock runtime.Lock) (*engine.Result, error) {

@@ -18,6 +18,7 @@ type Cluster struct {
 
 	core, apps, policy *rest.RESTClient
 	storage, scaling   *rest.RESTClient
+	access             *rest.RESTClient // what may we do
 	records, leases    *rest.RESTClient // of the journal and the lock
 
 	volumes, autoscaling bool // what is watched beside the rest

@@ -19,6 +19,7 @@ import (
 
 	"github.com/go-logr/logr"
 	appsv1 "k8s.io/api/apps/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -76,7 +77,8 @@ var (
 func newScheme() *apiruntime.Scheme {
 	s := apiruntime.NewScheme()
 	for _, add := range []func(*apiruntime.Scheme) error{
-		corev1.AddToScheme, appsv1.AddToScheme, policyv1.AddToScheme, coordinationv1.AddToScheme, storagev1.AddToScheme, autoscalingv1.AddToScheme} {
+		corev1.AddToScheme, appsv1.AddToScheme, policyv1.AddToScheme, coordinationv1.AddToScheme, storagev1.AddToScheme, autoscalingv1.AddToScheme,
+		authorizationv1.AddToScheme} {
 		if err := add(s); err != nil {
 			panic(err) // a name registered twice: a fault of the build, not of a run
 		}
@@ -217,6 +219,9 @@ func newCluster(cfg *rest.Config, userAgent string, log *slog.Logger) (*Cluster,
 		return nil, err
 	}
 	if c.scaling, err = group("/apis", autoscalingv1.SchemeGroupVersion); err != nil {
+		return nil, err
+	}
+	if c.access, err = group("/apis", authorizationv1.SchemeGroupVersion); err != nil {
 		return nil, err
 	}
 	if c.records, err = state("/api", corev1.SchemeGroupVersion); err != nil {

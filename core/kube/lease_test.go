@@ -685,7 +685,7 @@ func TestLeaseWithoutPermission(t *testing.T) {
 		want []string
 	}{
 		"leases": {func(r *http.Request) bool { return strings.Contains(r.URL.Path, "leases") },
-			[]string{"get leases.coordination.k8s.io in namespace rotator-system", "deletecollection on configmaps", "docs/reliability.md"}},
+			[]string{"get leases.coordination.k8s.io in namespace rotator-system", "deletecollection on configmaps", "deploy/kubernetes/rbac.yaml"}},
 		"the namespace is missing": {func(r *http.Request) bool { return r.URL.Path == "/api/v1/namespaces" },
 			[]string{"does not exist", "kubectl create namespace rotator-system"}},
 	} {

@@ -211,6 +211,6 @@ func forbiddenState(namespace, permission string, err error) error {
 			"namespace %s, where the journal and the lock are kept, is being deleted", namespace)
 	}
 	return fault(CodeForbidden, err,
-		"grant rotator's user a Role in that namespace with get, list, create, update and deletecollection on configmaps, and get, create and update on leases.coordination.k8s.io; docs/reliability.md has it",
+		"grant rotator's user a Role in that namespace with get, list, create, update and deletecollection on configmaps, and get, create and update on leases.coordination.k8s.io; deploy/kubernetes/rbac.yaml has it",
 		"the permission to %s in namespace %s is missing: %v", permission, namespace, err)
 }

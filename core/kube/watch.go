@@ -309,7 +309,7 @@ func (c *Cluster) fatal(w watching) error {
 	case apierrors.IsUnauthorized(err):
 		return c.unauthorized(err)
 	case apierrors.IsForbidden(err):
-		return fault(CodeForbidden, err, "grant it to this user by a ClusterRole (it is needed in all namespaces)",
+		return fault(CodeForbidden, err, "grant it to this user by a ClusterRole, in all namespaces; deploy/kubernetes/rbac.yaml has all that is needed",
 			"the permission to list and watch %s is missing: %v", qualified(name, group), err)
 	}
 	return nil
