@@ -37,6 +37,9 @@ func autoScalingActions() map[string]action {
 		"DescribeLaunchConfigurations":        asAction("DescribeLaunchConfigurations", (*Cloud).describeLaunchConfigurations),
 		"DeleteLaunchConfiguration":           plainAction((*Cloud).deleteLaunchConfiguration),
 		"DescribeInstanceRefreshes":           asAction("DescribeInstanceRefreshes", (*Cloud).describeInstanceRefreshes),
+		"AttachLoadBalancerTargetGroups":      asAction("AttachLoadBalancerTargetGroups", (*Cloud).attachTargets),
+		"DetachLoadBalancerTargetGroups":      asAction("DetachLoadBalancerTargetGroups", (*Cloud).detachTargets),
+		"DescribeLoadBalancerTargetGroups":    asAction("DescribeLoadBalancerTargetGroups", (*Cloud).describeGroupTargets),
 		"DescribeWarmPool":                    asAction("DescribeWarmPool", (*Cloud).describeWarmPool),
 		"PutWarmPool":                         asAction("PutWarmPool", (*Cloud).putWarmPool),
 		"DeleteWarmPool":                      asAction("DeleteWarmPool", (*Cloud).deleteWarmPool),
@@ -83,6 +86,7 @@ type createGroupInput struct {
 	NewInstancesProtectedFromScaleIn *bool
 	CapacityRebalance                *bool
 	Hooks                            []LifecycleHook `q:"LifecycleHookSpecificationList"`
+	TargetGroupARNs                  []string
 	Tags                             []GroupTag
 	ServiceLinkedRoleARN             string
 	MaxInstanceLifetime              *int32
@@ -141,6 +145,9 @@ func (c *Cloud) createGroup(in *createGroupInput) (*group, error) {
 		if err := g.putHook(h); err != nil {
 			return nil, err
 		}
+	}
+	if err := c.attachTo(g, in.TargetGroupARNs); err != nil {
+		return nil, err
 	}
 	c.groups[g.name] = g
 	i, _ := slices.BinarySearchFunc(c.groupOrder, g.name, func(a *group, name string) int { return cmp.Compare(a.name, name) })
@@ -483,7 +490,7 @@ type asGroup struct {
 	Context                          string
 	DesiredCapacityType              string
 	DefaultInstanceWarmup            *int32
-	TrafficSources                   []struct{}
+	TrafficSources                   []trafficSource
 }
 
 type suspendedProcess struct {
@@ -527,12 +534,12 @@ func (g *group) show(instances bool) asGroup {
 	out := asGroup{
 		AutoScalingGroupName: g.name, AutoScalingGroupARN: g.arn, LaunchConfigurationName: g.source.launchConfig, LaunchTemplate: g.source.template,
 		MixedInstancesPolicy: g.source.mixed, MinSize: g.min, MaxSize: g.max, DesiredCapacity: g.desired, DefaultCooldown: g.cooldown,
-		AvailabilityZones: g.zones, LoadBalancerNames: []string{}, TargetGroupARNs: []string{}, HealthCheckType: g.healthCheckType,
+		AvailabilityZones: g.zones, LoadBalancerNames: []string{}, TargetGroupARNs: append([]string{}, g.targetGroups...), HealthCheckType: g.healthCheckType,
 		HealthCheckGracePeriod: g.healthGrace, Instances: []asInstance{}, CreatedTime: g.created, SuspendedProcesses: []suspendedProcess{},
 		PlacementGroup: g.settings.PlacementGroup, VPCZoneIdentifier: g.subnets, EnabledMetrics: []struct{}{}, Tags: append([]GroupTag{}, g.tags...),
 		TerminationPolicies: g.policies, NewInstancesProtectedFromScaleIn: g.protectNew, ServiceLinkedRoleARN: g.settings.ServiceLinkedRoleARN,
 		MaxInstanceLifetime: g.settings.MaxInstanceLifetime, CapacityRebalance: g.settings.CapacityRebalance, Context: g.settings.Context,
-		DesiredCapacityType: g.settings.DesiredCapacityType, DefaultInstanceWarmup: g.settings.DefaultInstanceWarmup, TrafficSources: []struct{}{},
+		DesiredCapacityType: g.settings.DesiredCapacityType, DefaultInstanceWarmup: g.settings.DefaultInstanceWarmup, TrafficSources: g.trafficSources(),
 		WarmPoolConfiguration: g.warmPool,
 	}
 	if g.warmPool != nil {

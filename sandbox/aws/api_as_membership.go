@@ -103,6 +103,8 @@ func (c *Cloud) leave(g *group, list []*member, state, description, what string,
 	out := &activitiesOutput{Activities: []*Activity{}}
 	for _, m := range list {
 		m.state = state
+		c.leaveBalancers(g, m, now)
+		m.balanced = nil // one that comes back is registered anew
 		m.activity = c.begin(g, description+m.inst.id, "At "+stamp(now)+" instance "+m.inst.id+" was "+what+".", activityInProgress, m.inst.zone, now)
 		m.activity.Progress = 50
 		out.Activities = append(out.Activities, m.activity)

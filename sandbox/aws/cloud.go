@@ -39,6 +39,8 @@ type Config struct {
 	ReconcileInterval time.Duration
 	// LaunchBackoff is how long a group leaves a zone alone after a launch there failed; default 1s.
 	LaunchBackoff time.Duration
+	// TargetDelay is how long a registered target is initial before it is healthy; default 1s.
+	TargetDelay time.Duration
 	// TerminatedRetention is how long a terminated instance stays visible; default one hour, as EC2's documentation says.
 	TerminatedRetention time.Duration
 	// ResourceNames makes private DNS names from instance ids (i-0abc.eu-central-1.compute.internal) instead of addresses.
@@ -71,6 +73,7 @@ func (c Config) withDefaults() Config {
 	def(&c.ReconcileInterval, 200*time.Millisecond)
 	def(&c.LaunchBackoff, time.Second)
 	def(&c.TerminatedRetention, time.Hour)
+	def(&c.TargetDelay, time.Second)
 	if c.Clock == nil {
 		c.Clock = time.Now
 	}
@@ -119,6 +122,9 @@ type Cloud struct {
 	nextFault int
 	hookQueue []hookCall
 
+	targetGroups map[string]*targetGroup // by ARN
+	targetOrder  []*targetGroup          // by ARN
+
 	launched, terminated int64
 	alive, mostAlive     int // machines that are pending or running, now and at most since the counters began
 	terminations         []control.Termination
@@ -150,6 +156,7 @@ func New(cfg Config) *Cloud {
 		hosts:         map[string]int{},
 		runTokens:     map[string]runToken{},
 		groups:        map[string]*group{},
+		targetGroups:  map[string]*targetGroup{},
 	}
 	c.stats = newCounters(cfg.Clock())
 	return c

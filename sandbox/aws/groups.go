@@ -10,15 +10,16 @@ import (
 // The processes of a group that can be suspended ("Suspend and resume Amazon EC2 Auto Scaling processes"). Those of
 // alarms, schedules, load balancers and instance refreshes are kept and shown; there is nothing here that they would do.
 const (
-	processLaunch           = "Launch"
-	processTerminate        = "Terminate"
-	processHealthCheck      = "HealthCheck"
-	processReplaceUnhealthy = "ReplaceUnhealthy"
-	processAZRebalance      = "AZRebalance"
+	processLaunch            = "Launch"
+	processTerminate         = "Terminate"
+	processHealthCheck       = "HealthCheck"
+	processReplaceUnhealthy  = "ReplaceUnhealthy"
+	processAZRebalance       = "AZRebalance"
+	processAddToLoadBalancer = "AddToLoadBalancer"
 )
 
 var processes = []string{
-	processLaunch, processTerminate, "AddToLoadBalancer", "AlarmNotification", processAZRebalance, processHealthCheck,
+	processLaunch, processTerminate, processAddToLoadBalancer, "AlarmNotification", processAZRebalance, processHealthCheck,
 	"InstanceRefresh", processReplaceUnhealthy, "ScheduledActions",
 }
 
@@ -44,6 +45,7 @@ type group struct {
 	refreshes         []*InstanceRefresh
 	warmPool          *WarmPoolConfiguration
 	warm              []*member // of the warm pool, in the order of their launch; none is in members
+	targetGroups      []string  // ARNs, sorted
 	deleting          bool
 
 	// why is the cause of the last change of the desired capacity, which the activities that follow cite.
@@ -93,6 +95,7 @@ type member struct {
 	protected bool
 	override  *LaunchTemplateOverride // of a mixed instances policy, nil without
 	wait      *hookWait               // set while the state is one of :Wait
+	balanced  []string                // ARNs of the target groups that it was registered in
 	passed    []string                // hooks of this transition that are done
 	activity  *Activity               // of the transition at work
 }
@@ -167,6 +170,8 @@ type GroupSpec struct {
 	SuspendedProcesses  []string
 	ProtectNewInstances bool
 	Hooks               []LifecycleHook
+	// TargetGroups are ARNs: the group's instances are registered there once they are in service.
+	TargetGroups []string
 }
 
 // CreateAutoScalingGroup makes a group. Its instances are launched by the ticks that follow.
@@ -181,7 +186,7 @@ func (c *Cloud) CreateAutoScalingGroup(s GroupSpec) error {
 		AutoScalingGroupName: s.Name, LaunchConfigurationName: s.LaunchConfiguration,
 		MinSize: ptr(int32(s.Min)), MaxSize: ptr(int32(s.Max)), DesiredCapacity: ptr(int32(s.Desired)),
 		Tags: s.Tags, TerminationPolicies: s.TerminationPolicies, NewInstancesProtectedFromScaleIn: ptr(s.ProtectNewInstances),
-		Hooks: s.Hooks,
+		Hooks: s.Hooks, TargetGroupARNs: s.TargetGroups,
 	}
 	var subnets []string
 	for _, z := range zones {

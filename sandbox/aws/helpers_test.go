@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	elbv2 "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 
@@ -33,6 +34,7 @@ type account struct {
 	EC2 *ec2.Client
 	SSM *ssm.Client
 	STS *sts.Client
+	ELB *elbv2.Client
 }
 
 // start is when tests begin.
@@ -60,6 +62,7 @@ func newAccount(t *testing.T, change ...func(*Config)) *account {
 	t.Cleanup(func() { provoked.note(a.Stats(false)) })
 	a.URL = srv.URL
 	c := a.config("sandbox", "")
+	a.ELB = elbv2.NewFromConfig(c)
 	a.AS, a.EC2, a.SSM, a.STS = autoscaling.NewFromConfig(c), ec2.NewFromConfig(c), ssm.NewFromConfig(c), sts.NewFromConfig(c)
 	return a
 }

@@ -39,6 +39,8 @@ type instance struct {
 	state                instanceState
 	changedAt            time.Time // when the state was entered
 	reason               string    // StateTransitionReason
+	asked                bool      // somebody has asked for its end
+	served               []string  // control.Termination.Targets
 	endedBy              string    // who asked first for its end: control.Termination.By
 	tags                 map[string]string
 	group                string // Auto Scaling group, "" for none
@@ -161,9 +163,11 @@ func (c *Cloud) terminateInstance(i *instance, by, reason string, now time.Time)
 	if i.gone() {
 		return
 	}
+	c.noteEnd(i, now)
 	if len(c.terminations) < maxTerminations {
-		c.terminations = append(c.terminations, control.Termination{Instance: i.id, Group: i.group, Time: now, By: cmp.Or(i.endedBy, by)})
+		c.terminations = append(c.terminations, control.Termination{Instance: i.id, Group: i.group, Time: now, By: cmp.Or(i.endedBy, by), Targets: i.served})
 	}
+	c.deregisterAll(i.id, now)
 	if i.state == stateRunning || i.state == stateStopped {
 		c.moving = append(c.moving, i) // one that is in between is in the list already
 	}
@@ -173,6 +177,13 @@ func (c *Cloud) terminateInstance(i *instance, by, reason string, now time.Time)
 	i.state, i.changedAt, i.reason = stateShuttingDown, now, reason
 	c.terminated++
 	c.tell(c.cfg.Hooks.Stopping, i)
+}
+
+// noteEnd remembers in which target groups an instance is when somebody first asks for its end.
+func (c *Cloud) noteEnd(i *instance, now time.Time) {
+	if !i.asked {
+		i.asked, i.served = true, c.targetsOf(i.id, now)
+	}
 }
 
 // advanceInstances lets instances change state and forgets those that ended long ago. Its cost is that of what moves.

@@ -69,6 +69,9 @@ func (c *Cloud) advanceMember(g *group, m *member, now time.Time) {
 	case lifecyclePendingWait, lifecycleTerminatingWait:
 		c.advanceWait(g, m, now)
 	case lifecycleTerminatingProceed:
+		if c.drains(g, m, now) {
+			return
+		}
 		c.terminateInstance(m.inst, m.inst.endedBy, "User initiated", now)
 		m.state = lifecycleTerminating
 		c.advanceMember(g, m, now) // an instance that was gone before has nothing left to wait for
@@ -145,6 +148,8 @@ func (c *Cloud) beginTerminate(g *group, m *member, by, cause string, now time.T
 		m.activity.end(activityCancelled, "The instance was terminated before it was in service.", now)
 	}
 	wasInService := m.state == lifecycleInService
+	c.noteEnd(m.inst, now)
+	c.leaveBalancers(g, m, now)
 	m.activity = c.begin(g, "Terminating EC2 instance: "+m.inst.id, cause, activityInProgress, m.inst.zone, now)
 	m.passed = nil
 	m.state = lifecycleTerminating

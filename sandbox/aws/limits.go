@@ -16,7 +16,8 @@ type RateLimit struct {
 // action with a bucket of its own, else SERVICE:read (Describe, Get, List) or SERVICE:write.
 //
 // EC2's are those of its guide ("Request throttling for the Amazon EC2 API"). Auto Scaling publishes none; its figures
-// here are what users report (bursts of a hundred describes pass, a steady tenth of that does). SSM and STS: their
+// here are what users report (bursts of a hundred describes pass, a steady tenth of that does). Elastic Load Balancing's
+// are not published either: these are below what its users get, so that a driver that polls each target is noticed. SSM and STS: their
 // published quotas.
 func DefaultRateLimits() map[string]RateLimit {
 	return map[string]RateLimit{
@@ -29,6 +30,8 @@ func DefaultRateLimits() map[string]RateLimit {
 		"ec2:CreateLaunchTemplateVersion": {Burst: 100, PerSecond: 5},
 		"autoscaling:read":                {Burst: 100, PerSecond: 20},
 		"autoscaling:write":               {Burst: 50, PerSecond: 10},
+		"elasticloadbalancing:read":       {Burst: 40, PerSecond: 10},
+		"elasticloadbalancing:write":      {Burst: 20, PerSecond: 5},
 		"ssm:read":                        {Burst: 40, PerSecond: 40},
 		"sts:read":                        {Burst: 600, PerSecond: 600},
 	}

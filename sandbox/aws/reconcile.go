@@ -13,6 +13,7 @@ func (c *Cloud) reconcile(g *group, now time.Time) {
 	for _, m := range g.members {
 		c.advanceMember(g, m, now)
 	}
+	c.balance(g, now)
 	g.members = slices.DeleteFunc(g.members, func(m *member) bool { return m.state == lifecycleTerminated || m.state == lifecycleDetached })
 	if g.deleting && len(g.members) == 0 {
 		c.removeGroup(g)

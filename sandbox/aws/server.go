@@ -23,6 +23,7 @@ const (
 	serviceAutoScaling = "autoscaling"
 	serviceSSM         = "ssm"
 	serviceSTS         = "sts"
+	serviceELB         = "elasticloadbalancing"
 )
 
 // The access keys that the simulated account knows.
@@ -57,6 +58,7 @@ type service struct {
 var services = []*service{
 	{name: serviceEC2, version: "2016-11-15", xmlns: "http://ec2.amazonaws.com/doc/2016-11-15/", actions: ec2Actions()},
 	{name: serviceAutoScaling, version: "2011-01-01", xmlns: "http://autoscaling.amazonaws.com/doc/2011-01-01/", actions: autoScalingActions()},
+	{name: serviceELB, version: "2015-12-01", xmlns: "http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/", actions: elbActions()},
 	{name: serviceSTS, version: "2011-06-15", xmlns: "https://sts.amazonaws.com/doc/2011-06-15/", actions: stsActions()},
 	{name: serviceSSM, version: "AmazonSSM", json: true, actions: ssmActions()},
 }
@@ -167,7 +169,7 @@ func (c *Cloud) serveAWS(w http.ResponseWriter, r *http.Request) {
 	prefix, target, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
 	svc := findService(scope, form.Get("Version"), prefix)
 	if svc == nil {
-		http.Error(w, "the simulated AWS serves ec2, autoscaling, ssm and sts: this request is none of theirs", http.StatusNotFound)
+		http.Error(w, "the simulated AWS serves ec2, autoscaling, elasticloadbalancing, ssm and sts: this request is none of theirs", http.StatusNotFound)
 		return
 	}
 	name := form.Get("Action")

@@ -169,6 +169,9 @@ type Termination struct {
 	// "ec2:TerminateInstances", "autoscaling:DeleteAutoScalingGroup"), or what the group did by itself ("scale-in",
 	// "health-check", "abandoned-launch", "failed-launch").
 	By string `json:"by"`
+	// Targets are the states of the machine in target groups when its end was first asked for, as "web: healthy". Empty:
+	// no load balancer sent to it, nor had connections to it.
+	Targets []string `json:"targets,omitempty"`
 }
 
 // PublishImageRequest asks for a new machine image.

@@ -48,6 +48,13 @@ func NotReplaced(before, after *Verdict, clusterTag string) []string {
 		say("pod %s, not Ready", p)
 	}
 
+	had, has := serving(before.Targets), serving(after.Targets)
+	for _, name := range slices.Sorted(maps.Keys(had)) {
+		if had[name] != has[name] {
+			say("target group %s has %d targets, before it had %d", name, has[name], had[name])
+		}
+	}
+
 	now := map[string]aws.GroupState{}
 	for _, g := range after.Groups {
 		now[g.Name] = g
@@ -99,4 +106,15 @@ func instanceIDs(g aws.GroupState) []string {
 	}
 	slices.Sort(ids)
 	return ids
+}
+
+// serving counts the targets of each target group that are sent to, or will be in a moment.
+func serving(targets []aws.TargetState) map[string]int {
+	n := map[string]int{}
+	for _, t := range targets {
+		if t.State != "draining" {
+			n[t.Group]++
+		}
+	}
+	return n
 }

@@ -16,6 +16,7 @@ func clusterOf(generation string) *Verdict {
 			{Name: "a", ProviderID: "aws:///z/i-a" + generation, Ready: true},
 			{Name: "b", ProviderID: "aws:///z/i-b" + generation, Ready: true, Taints: []string{"team=blue:NoSchedule"}},
 		},
+		Targets: []aws.TargetState{{Group: "web", Instance: "i-a" + generation, State: "healthy"}, {Group: "web", Instance: "i-b" + generation, State: "initial"}},
 		Groups: []aws.GroupState{
 			{
 				Name: "workers", Min: 1, Max: 2, Desired: 2, Tags: map[string]string{clusterTag: "owned"}, Suspended: []string{"ReplaceUnhealthy"},
@@ -56,6 +57,7 @@ func TestNotReplaced(t *testing.T) {
 			v.Groups[0].Tags = map[string]string{clusterTag: "owned", "rotator/record": "x"}
 		}, want: "map of tags"},
 		{name: "a group is gone", change: func(v *Verdict) { v.Groups = v.Groups[1:] }, want: "group workers is gone"},
+		{name: "an instance is left out of a load balancer", change: func(v *Verdict) { v.Targets[1].State = "draining" }, want: "target group web has 1 targets, before it had 2"},
 		{name: "the foreign group was rotated", change: func(v *Verdict) { v.Groups[1].Instances[0].ID = "i-g" }, want: "group foreign is another cluster's"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

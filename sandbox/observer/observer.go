@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -14,9 +15,10 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/rotatord/rotator/sandbox/aws"
+	"github.com/rotatord/rotator/sandbox/control"
 )
 
-// Options of an Observer; all but Groups are required.
+// Options of an Observer; all but those that read the cloud are required.
 type Options struct {
 	// Client acts as a user of its own and changes nothing.
 	Client kubernetes.Interface
@@ -24,8 +26,11 @@ type Options struct {
 	AuditLog string
 	// Rotator is the user whose pods' deletions are held against it.
 	Rotator string
-	// Groups reads the state of the cloud's groups for the verdict.
-	Groups func() []aws.GroupState
+	// Groups, Targets and Terminations read the state of the cloud's groups, what is in its target groups, and which
+	// machines have ended, for the verdict.
+	Groups       func() []aws.GroupState
+	Targets      func() []aws.TargetState
+	Terminations func() []control.Termination
 }
 
 // An Observer watches from Run on.
@@ -86,7 +91,8 @@ func (o *Observer) Verdict(ctx context.Context) (*Verdict, error) {
 	for _, user := range slices.Sorted(maps.Keys(o.audit.changes)) {
 		v.NodeChanges = append(v.NodeChanges, UserCount{User: user, Count: o.audit.changes[user]})
 	}
-	v.OK = len(v.Violations) == 0 && len(v.DirectDeletes) == 0
+	v.EndedInService = o.endedInService()
+	v.OK = len(v.Violations) == 0 && len(v.DirectDeletes) == 0 && len(v.EndedInService) == 0
 	v.MovesPerPod = movesPerPod(v.Workloads)
 	if err := o.states(ctx, v); err != nil {
 		return nil, err
@@ -94,7 +100,25 @@ func (o *Observer) Verdict(ctx context.Context) (*Verdict, error) {
 	if o.opts.Groups != nil {
 		v.Groups = o.opts.Groups()
 	}
+	if o.opts.Targets != nil {
+		v.Targets = o.opts.Targets()
+	}
 	return v, nil
+}
+
+// endedInService lists the machines whose end somebody asked for while load balancers sent to them, or connections to
+// them went on. What a group does by itself is the group's affair.
+func (o *Observer) endedInService() []control.Termination {
+	list := []control.Termination{}
+	if o.opts.Terminations == nil {
+		return list
+	}
+	for _, t := range o.opts.Terminations() {
+		if len(t.Targets) > 0 && strings.Contains(t.By, ":") && t.Time.After(o.since) {
+			list = append(list, t)
+		}
+	}
+	return list
 }
 
 func movesPerPod(workloads []WorkloadState) float64 {

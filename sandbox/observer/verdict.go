@@ -5,19 +5,23 @@ import (
 	"time"
 
 	"github.com/rotatord/rotator/sandbox/aws"
+	"github.com/rotatord/rotator/sandbox/control"
 )
 
 // A Verdict is what the observer has seen since it started or was reset.
 type Verdict struct {
-	// OK: no budget was violated and rotatord deleted no pod other than by
-	// eviction. The states of pods and nodes have no part in it.
+	// OK: no budget was violated, rotatord deleted no pod other than by eviction,
+	// and no machine's end was asked for while load balancers used it. The states of pods and nodes have no part in it.
 	OK    bool      `json:"ok"`
 	Since time.Time `json:"since"`
 
 	Violations    []Violation     `json:"violations"`
 	DirectDeletes []Deletion      `json:"directDeletes"` // of pods, by rotatord's user
 	Evictions     []EvictionCount `json:"evictions"`
-	NodeChanges   []UserCount     `json:"nodeChanges"` // creations, changes and deletions of nodes; not of their status
+	// EndedInService are machines that somebody ended while they were in a target
+	// group still, or had connections from one.
+	EndedInService []control.Termination `json:"endedInService"`
+	NodeChanges    []UserCount           `json:"nodeChanges"` // creations, changes and deletions of nodes; not of their status
 
 	Budgets   []BudgetState   `json:"budgets"`
 	Workloads []WorkloadState `json:"workloads"`
@@ -30,6 +34,8 @@ type Verdict struct {
 	Nodes []NodeState `json:"nodes"`
 	// Groups is the state of the Auto Scaling groups, as the cloud reports it.
 	Groups []aws.GroupState `json:"groups"`
+	// Targets are those of the load balancers' target groups.
+	Targets []aws.TargetState `json:"targets,omitempty"`
 }
 
 // A Violation is a time in which a budget had fewer healthy pods than it demands.

@@ -44,7 +44,7 @@ func (p *kopsProvider) seed(cloud *aws.Cloud) error {
 	if err := p.cluster.Seed(cloud, p.image); err != nil {
 		return err
 	}
-	return addGroup(cloud, "other", 1, 1, p.image, false) // another cluster's, in the same account
+	return addGroup(cloud, "other", 1, 1, p.image, false, nil) // another cluster's, in the same account
 }
 
 // writeStore makes the state store once it is known where the API server is.

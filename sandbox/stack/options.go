@@ -25,12 +25,14 @@ type Options struct {
 	JobRun       time.Duration // a pod of a job, from Running to Succeeded
 	NodeLostTime time.Duration // how long a node whose kubelet is silent counts as alive
 
-	Workload       string // WorkloadDemo, WorkloadNone or the path of a YAML file
-	Pods           int    // of the demo; 0: as many as suit the nodes
-	Seed           uint64 // decides all chance
-	MixedInstances bool   // groups use a mixed instances policy
-	ResourceNames  bool   // node names from instance ids instead of addresses
-	APIServerPort  int    // where the kubeconfig leads; 0: a free one
+	Workload            string        // WorkloadDemo, WorkloadNone or the path of a YAML file
+	Pods                int           // of the demo; 0: as many as suit the nodes
+	Seed                uint64        // decides all chance
+	MixedInstances      bool          // groups use a mixed instances policy
+	TargetGroup         bool          // all groups are behind a load balancer's target group
+	DeregistrationDelay time.Duration // of the target group, in whole seconds
+	ResourceNames       bool          // node names from instance ids instead of addresses
+	APIServerPort       int           // where the kubeconfig leads; 0: a free one
 }
 
 // The providers.
@@ -58,7 +60,7 @@ func Defaults() Options {
 		// called dead, and their pods not Ready, only because nothing got a CPU.
 		// A terminated machine's node goes at once all the same.
 		NodeLostTime: 3 * time.Minute,
-		Workload:     WorkloadDemo, Seed: 1,
+		Workload:     WorkloadDemo, Seed: 1, DeregistrationDelay: 5 * time.Second,
 	}
 }
 
@@ -95,11 +97,16 @@ func (o Options) Validate() error {
 		return fmt.Errorf("--pods %d: it cannot be negative", o.Pods)
 	case o.Workload == "":
 		return fmt.Errorf("--workload: give demo, none or the path of a YAML file")
+	case o.Provider == ProviderKops && o.TargetGroup:
+		return fmt.Errorf("--target-group: the kops cluster has none")
+	case o.DeregistrationDelay%time.Second != 0 || o.DeregistrationDelay > time.Hour:
+		return fmt.Errorf("--deregistration-delay %v: choose whole seconds, at most an hour", o.DeregistrationDelay)
 	case o.APIServerPort < 0 || o.APIServerPort > 65535:
 		return fmt.Errorf("--apiserver-port %d: choose 1 to 65535, or 0 for a free one", o.APIServerPort)
 	}
 	for flag, d := range map[string]time.Duration{
 		"boot-delay": o.BootDelay, "pod-start-delay": o.PodStart, "pod-stop-delay": o.PodStop, "job-run-delay": o.JobRun, "node-monitor-grace-period": o.NodeLostTime,
+		"deregistration-delay": o.DeregistrationDelay,
 	} {
 		if d < 0 {
 			return fmt.Errorf("--%s %v: it cannot be negative", flag, d)

@@ -41,21 +41,30 @@ func (p *groupsProvider) seed(cloud *aws.Cloud) error {
 	o := p.opts
 	image := cloud.CreateImage(aws.ImageSpec{Name: "sandbox-node-1.37-v1"})
 	cloud.PutParameter(ImageParameter, image)
+	var targets []string
+	if o.TargetGroup {
+		arn, err := cloud.CreateTargetGroup(aws.TargetGroupSpec{Name: o.Cluster + "-web", DeregistrationDelay: o.DeregistrationDelay,
+			Tags: map[string]string{cloudnode.ClusterTag(o.Cluster): "owned"}})
+		if err != nil {
+			return fmt.Errorf("target group: %w", err)
+		}
+		targets = []string{arn}
+	}
 	for i := range o.Groups {
 		size := o.Nodes / o.Groups
 		if i < o.Nodes%o.Groups {
 			size++
 		}
-		if err := addGroup(cloud, o.Cluster, i+1, size, image, o.MixedInstances); err != nil {
+		if err := addGroup(cloud, o.Cluster, i+1, size, image, o.MixedInstances, targets); err != nil {
 			return err
 		}
 	}
 	// A cluster whose name begins with ours, in the same account: whoever finds
 	// groups by a part of the name touches what is not theirs.
-	return addGroup(cloud, o.Cluster+"-2", 1, 1, image, false)
+	return addGroup(cloud, o.Cluster+"-2", 1, 1, image, false, nil)
 }
 
-func addGroup(cloud *aws.Cloud, cluster string, number, size int, image string, mixed bool) error {
+func addGroup(cloud *aws.Cloud, cluster string, number, size int, image string, mixed bool, targets []string) error {
 	name := fmt.Sprintf("%s-workers-%d", cluster, number)
 	kind := instanceType
 	if _, err := cloud.CreateLaunchTemplate(name, aws.LaunchTemplateData{ImageID: &image, InstanceType: &kind}); err != nil {
@@ -65,7 +74,7 @@ func addGroup(cloud *aws.Cloud, cluster string, number, size int, image string, 
 		Name: name, LaunchTemplate: name, LaunchVersion: "$Latest",
 		// No room above the desired capacity: a surge has to make it, and to
 		// give it back.
-		Min: 0, Max: size, Desired: size,
+		Min: 0, Max: size, Desired: size, TargetGroups: targets,
 	}
 	if mixed {
 		spec.InstanceTypes = mixedTypes

@@ -118,7 +118,8 @@ func Up(ctx context.Context, o Options, progress func(format string, args ...any
 	}
 	s.observer = observer.New(observer.Options{
 		Client: clients[controlplane.UserObserver], AuditLog: s.plane.AuditLog(),
-		Rotator: string(controlplane.UserAdmin), Groups: s.cloud.Groups,
+		Rotator: string(controlplane.UserAdmin), Groups: s.cloud.Groups, Targets: s.cloud.Targets,
+		Terminations: func() []control.Termination { return s.cloud.Stats(false).Terminations },
 	})
 	s.start("observer", func() error { return s.observer.Run(run) })
 	kubelets := kubelet.New(clients[controlplane.UserKubelet], kubelet.Options{StartDelay: o.PodStart, StopDelay: o.PodStop, RunDelay: o.JobRun,

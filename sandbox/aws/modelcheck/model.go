@@ -19,10 +19,11 @@ const modelModule = "github.com/aws/aws-sdk-go"
 
 // services are the models that are loaded: the name that SigV4 scopes give a service, and its model's folder.
 var services = map[string]string{
-	"ec2":         "ec2/2016-11-15",
-	"autoscaling": "autoscaling/2011-01-01",
-	"ssm":         "ssm/2014-11-06",
-	"sts":         "sts/2011-06-15",
+	"ec2":                  "ec2/2016-11-15",
+	"autoscaling":          "autoscaling/2011-01-01",
+	"ssm":                  "ssm/2014-11-06",
+	"elasticloadbalancing": "elasticloadbalancingv2/2015-12-01",
+	"sts":                  "sts/2011-06-15",
 }
 
 // ref is a use of a shape.

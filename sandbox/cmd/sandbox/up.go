@@ -70,6 +70,8 @@ never-ready ("true") on pods, ready-delay and never-ready on nodes.`,
 	f.IntVar(&o.Pods, "pods", 0, "how many pods the demo has, about (default: 9 for each node)")
 	f.Uint64Var(&o.Seed, "seed", o.Seed, "decides all chance: ids, the demo's workloads, which calls a fault strikes")
 	f.BoolVar(&o.MixedInstances, "mixed-instances", false, "groups use a mixed instances policy")
+	f.BoolVar(&o.TargetGroup, "target-group", false, "all groups are behind a load balancer's target group, NAME-web")
+	f.DurationVar(&o.DeregistrationDelay, "deregistration-delay", o.DeregistrationDelay, "how long a target of it drains, in whole seconds")
 	f.BoolVar(&o.ResourceNames, "resource-names", false, "node names from instance ids (i-0abc.eu-central-1.compute.internal)")
 	f.IntVar(&o.APIServerPort, "apiserver-port", 0, "port of the API server, as the kubeconfig names it (default: a free one)")
 	f.BoolVar(&watchStdin, "exit-on-stdin-close", false, "end when standard input closes: with a parent's pipe the sandbox never outlives the parent")

@@ -131,6 +131,9 @@ func printVerdict(w io.Writer, v *observer.Verdict) {
 	for _, d := range v.DirectDeletes {
 		say("DELETED: pod %s/%s by %s (%s) at %s, not by eviction", d.Namespace, d.Pod, d.User, d.UserAgent, d.Time.Format(time.TimeOnly))
 	}
+	for _, e := range v.EndedInService {
+		say("ENDED IN SERVICE: instance %s by %s at %s, with target %s", e.Instance, e.By, e.Time.Format(time.TimeOnly), strings.Join(e.Targets, ", "))
+	}
 	say("budgets:   %d watched since %s, %d violations", len(v.Budgets), v.Since.Format(time.TimeOnly), len(v.Violations))
 	for _, b := range v.Budgets {
 		switch {
@@ -181,7 +184,7 @@ func printVerdict(w io.Writer, v *observer.Verdict) {
 		say("group:     %s: %d instances, desired %d, min %d, max %d%s", g.Name, len(g.Instances), g.Desired, g.Min, g.Max, suspended)
 	}
 	if v.OK {
-		say("OK: no budget was violated, no pod deleted by rotatord other than by eviction")
+		say("OK: no budget was violated, no pod deleted by rotatord other than by eviction, no machine ended while load balancers used it")
 	} else {
 		say("NOT OK")
 	}
