@@ -31,7 +31,7 @@ func (m *member) usable() bool {
 // cordonLeft tells whether an earlier run cordoned the node: it has no room for
 // pods, though it is Ready.
 func cordonLeft(n *model.Node) bool {
-	return n != nil && n.Unschedulable && n.Annotations[model.AnnotationCordoned] != ""
+	return n != nil && n.Unschedulable && n.Annotations[model.AnnotationCordoned] == model.CordonedToDrain
 }
 
 // live counts the instances that the group has, dying ones aside.
@@ -223,7 +223,7 @@ func (e *Engine) pick(g *group, from []*member) *member {
 	for zone, n := range e.surplus(g) {
 		spare[zone] -= n
 	}
-	slots, cycle := e.outlook(g)
+	view := e.outlook(g)
 	e.weighAll(g)
 	better := func(a, b *member) bool {
 		if oa, ob := g.outside(a), g.outside(b); oa != ob {
@@ -247,21 +247,13 @@ func (e *Engine) pick(g *group, from []*member) *member {
 	var best *member
 	for _, m := range from {
 		if m.old && m.phase == memberWaiting {
-			m.bid = e.bid(m, slots, cycle)
+			m.bid = e.bid(m, view)
 			if best == nil || better(m, best) {
 				best = m
 			}
 		}
 	}
 	return best
-}
-
-// outlook estimates how long the nodes that wait will take if no budget delays
-// them, and how long it takes until a place that is taken now is free again.
-func (e *Engine) outlook(g *group) (slots, cycle time.Duration) {
-	cycle = max(g.longestBoot, roundGuess) + e.w.rhythm.round()
-	places := max(g.Surge+g.Unavailable, 1)
-	return time.Duration(g.census.old[memberWaiting]) * cycle / time.Duration(places), cycle
 }
 
 // surplus says how many instances each zone must lose with the surge, so that
@@ -483,7 +475,7 @@ func (e *Engine) unmark(keep func(node string) bool) bool {
 		// A cordon that a person set stays: only ours carries the annotation. The two
 		// go together or not at all: this patch may land late, on a node that a later
 		// run has cordoned.
-		if m := e.memberOn(name); n.Annotations[model.AnnotationCordoned] == "true" || m != nil && m.drain.cordonedByUs {
+		if m := e.memberOn(name); n.Annotations[model.AnnotationCordoned] != "" || m != nil && m.drain.cordonedByUs {
 			schedulable := false
 			p.Unschedulable = &schedulable
 			p.DropAnnotations = append(p.DropAnnotations, model.AnnotationCordoned)

@@ -141,27 +141,61 @@ type bid struct {
 	chain time.Duration
 }
 
-// bid for a node. Whoever would have to wait only holds a place that another
-// could use, unless its chain is so long that it decides when the rotation ends:
-// then there must always be enough of it in the queue until the next place is
-// free. slots is how long the places are needed for all nodes, cycle how long
-// for one.
-func (e *Engine) bid(m *member, slots, cycle time.Duration) bid {
+// outlook is what the places for nodes promise, as far as can be told.
+type outlook struct {
+	// all is how long the nodes that wait will take if no budget delays them.
+	all time.Duration
+	// next is how long it takes until places are free again.
+	next time.Duration
+}
+
+// outlook estimates by the boots that were seen.
+func (e *Engine) outlook(g *group) outlook {
+	boot := max(g.longestBoot, roundGuess)
+	cycle := boot + e.w.rhythm.round()
+	o := outlook{next: cycle, all: time.Duration(g.census.old[memberWaiting]) * cycle / time.Duration(max(g.Surge+g.Unavailable, 1))}
+	for _, m := range g.census.busy {
+		var since time.Time
+		switch {
+		case m.ours && m.phase == memberBooting:
+			since = m.launched()
+		case m.phase == memberTerminating && !m.endedAt.IsZero():
+			since = m.endedAt
+		}
+		if ready := boot - e.now.Sub(since); !since.IsZero() && ready > 0 {
+			o.next = min(o.next, ready)
+		}
+	}
+	return o
+}
+
+// bid for a node.
+func (e *Engine) bid(m *member, view outlook) bid {
 	var b bid
 	for _, l := range m.loads {
 		round := cmp.Or(l.rhythm.round(), e.w.rhythm.round(), roundGuess)
 		chain, ahead := times(l.chain(), round), times(l.ahead(), round)
 		b.chain = max(b.chain, chain)
-		if l.rhythm.closed { // whoever closed it may open it again: later
+		switch {
+		case l.rhythm.closed: // whoever closed it may open it again: later
 			b.waits = max(b.waits, round)
-			continue
-		}
-		decides := chain >= slots && ahead < cycle
-		if l.queued+l.pods > l.atOnce && l.queued > 0 && !decides {
+		case l.queued > 0 && l.queued+l.pods > l.atOnce && ahead >= view.mayWait(chain):
 			b.waits = max(b.waits, ahead)
 		}
 	}
 	return b
+}
+
+// mayWait is how long a node may stand behind others under a budget. It holds a
+// place meanwhile that another could use; but places become free in bunches,
+// and where a chain of evictions takes nearly as long as all the nodes, or
+// longer, it must not pause until the next bunch.
+func (o outlook) mayWait(chain time.Duration) time.Duration {
+	share := 1.0
+	if o.all > chain {
+		share = float64(chain) / float64(o.all)
+	}
+	return times(max(2*share-1, 0), o.next)
 }
 
 func times(n float64, d time.Duration) time.Duration { return time.Duration(n * float64(d)) }

@@ -96,6 +96,7 @@ type Engine struct {
 	former map[model.WorkloadKey]PodRef
 	turn   map[model.WorkloadKey]*model.Pod
 
+	fencing  fencing
 	obs      observer
 	stop     *stopping
 	finish   Result
@@ -208,6 +209,7 @@ func (e *Engine) decide() {
 	switch e.phase {
 	case phaseRunning:
 		e.markOutdated()
+		e.fence()
 		e.stepGroups()
 	case phaseStopping, phaseTidying, phaseDone:
 	}

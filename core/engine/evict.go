@@ -83,13 +83,13 @@ func (e *Engine) startDrain(g *group, m *member) {
 	if !e.cfg.DrainOnly {
 		p.SetAnnotations = map[string]string{model.AnnotationRotation: e.cfg.Rotation}
 	}
-	if !n.Unschedulable || n.Annotations[model.AnnotationCordoned] == "true" {
+	if !n.Unschedulable || n.Annotations[model.AnnotationCordoned] != "" {
 		// What a person cordoned before stays theirs.
 		unschedulable := true
 		p.Unschedulable = &unschedulable
 		m.drain.cordonedByUs = true
 		if !e.cfg.DrainOnly {
-			p.SetAnnotations[model.AnnotationCordoned] = "true"
+			p.SetAnnotations[model.AnnotationCordoned] = model.CordonedToDrain
 		}
 	}
 	if e.excludes() {
@@ -381,7 +381,7 @@ func (e *Engine) endDrains(g *group) {
 			// A pod that was bound just before the cordon may not show yet.
 			// One that a person opened meanwhile, before our cordon was ever seen, is
 			// not empty for long.
-			closed := m.n == nil || m.n.Unschedulable
+			closed := m.n == nil || m.n.Unschedulable && !cordonedAhead(m.n)
 			if e.empty(m) && e.after(m.drain.began, cordonSettles) && closed {
 				e.drained(g, m)
 			} else if e.after(m.drain.deadline, 0) {
@@ -654,6 +654,7 @@ func (e *Engine) callOff(g *group) {
 // terminate ends a drained instance.
 func (e *Engine) terminate(g *group, m *member) {
 	shrink := e.shrinks(g, m)
+	m.endedAt = e.now
 	m.become(memberTerminating)
 	surge := g.surge
 	if shrink {

@@ -58,6 +58,7 @@ type group struct {
 	firstThrough  bool
 	untainted     []*member // old members that may need the taint
 	startupTaints []string
+	fenced        bool // its old nodes that wait were cordoned up front
 	giveBackStuck bool
 	trouble       string // why something was left behind; for the summary
 }

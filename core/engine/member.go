@@ -59,6 +59,8 @@ type member struct {
 	firstSeen time.Time
 	booted    bool      // new: it has been Ready
 	startedAt time.Time // of cordon, for durations
+	endedAt   time.Time // when we had it ended
+	fenceSeen bool      // old, and waits: it has shown our cordon up front
 	ending    bool      // the provider has accepted to end it
 	wasBad    bool
 	flapped   bool // a replacement that was Ready and is not any more
@@ -374,7 +376,9 @@ func (e *Engine) joinMember(g *group, m *member) {
 		}
 	case memberCordoning, memberDraining:
 		e.watchCordon(g, m)
-	case memberWaiting, memberGone, memberQuarantined, memberDrainedOnly:
+	case memberWaiting:
+		e.watchFence(g, m)
+	case memberGone, memberQuarantined, memberDrainedOnly:
 	}
 }
 
@@ -384,7 +388,7 @@ func (e *Engine) watchCordon(g *group, m *member) {
 	n := e.w.nodes[m.node]
 	switch {
 	case n == nil:
-	case n.Unschedulable:
+	case n.Unschedulable && !cordonedAhead(n):
 		m.drain.cordonSeen = true
 	case m.drain.cordonSeen:
 		// A cordon that is still on its way would undo what the person did, and is

@@ -25,6 +25,9 @@ type world struct {
 	persistent
 	deployments map[model.WorkloadKey]*model.Deployment
 	autoscalers map[model.AutoscalerKey]model.WorkloadKey
+	// unbound are the pods that wait for the scheduler, and since when as far as
+	// was seen; those of DaemonSets are for one node each and do not count.
+	unbound map[model.PodKey]time.Time
 	// podsVersion counts the changes of the pods on a node; budgetsVersion those of
 	// which budgets there are.
 	podsVersion    map[string]uint64
@@ -80,7 +83,7 @@ func newWorld() *world {
 		deployments: make(map[model.WorkloadKey]*model.Deployment),
 		autoscalers: make(map[model.AutoscalerKey]model.WorkloadKey),
 
-		podsVersion: make(map[string]uint64), budgetsVersion: 1, workloadsVersion: 1,
+		unbound: make(map[model.PodKey]time.Time), podsVersion: make(map[string]uint64), budgetsVersion: 1, workloadsVersion: 1,
 	}
 }
 
@@ -92,6 +95,7 @@ func (w *world) apply(in *Input) {
 	}
 	for _, ref := range in.PodsGone {
 		if p := w.pods[ref.PodKey]; p != nil && p.UID == ref.UID {
+			delete(w.unbound, ref.PodKey)
 			w.dropPod(p)
 		}
 	}
@@ -119,6 +123,7 @@ func (w *world) apply(in *Input) {
 			w.dropPod(old)
 		}
 		w.pods[p.PodKey] = &p
+		w.seeBound(&p)
 		if p.Node != "" {
 			on := w.podsOn[p.Node]
 			if on == nil {
@@ -156,6 +161,15 @@ func (w *world) dropNode(name string) {
 			delete(w.nodeOf, n.ProviderID)
 		}
 		delete(w.nodes, name)
+	}
+}
+
+// seeBound takes note of whether a pod waits for the scheduler.
+func (w *world) seeBound(p *model.Pod) {
+	if p.Node != "" || p.Phase != "Pending" || p.Terminating || p.Owner.Kind == "DaemonSet" {
+		delete(w.unbound, p.PodKey)
+	} else if w.unbound[p.PodKey].IsZero() {
+		w.unbound[p.PodKey] = w.now
 	}
 }
 

@@ -10,9 +10,12 @@ const (
 	TaintOutdated = Prefix + "outdated"
 	// AnnotationRotation names the rotation that works on the node.
 	AnnotationRotation = Prefix + "rotation"
-	// AnnotationCordoned says that rotator cordoned the node ("true"), and not a
-	// person: only then is it uncordoned on undo.
+	// AnnotationCordoned says that rotator cordoned the node, and not a person: only
+	// then is it uncordoned on undo. Its value is CordonedToDrain or CordonedAhead.
 	AnnotationCordoned = Prefix + "cordoned"
+	// CordonedToDrain: the node's pods leave. CordonedAhead: it keeps its pods and
+	// takes no others, so that those of other nodes land on new ones.
+	CordonedToDrain, CordonedAhead = "true", "ahead"
 	// AnnotationShielded says that rotator keeps the cluster autoscaler from the
 	// node. Its value is what the autoscaler's own annotation was before; Absent:
 	// there was none.

@@ -77,6 +77,9 @@ type Strategy struct {
 	MaxInFlight int `yaml:"maxInFlight" json:"maxInFlight"`
 	// GroupsAtOnce is how many groups are rotated in parallel. Default 1.
 	GroupsAtOnce int `yaml:"groupsAtOnce" json:"groupsAtOnce"`
+	// Attract says how old nodes are made unattractive, so that a pod moves once.
+	// Default cordon.
+	Attract Attract `yaml:"attract" json:"attract"`
 	// BatchSize is the number of nodes of a wave in batch mode; 0: as many as
 	// MaxSurge and MaxUnavailable allow.
 	BatchSize int `yaml:"batchSize" json:"batchSize"`
@@ -109,6 +112,18 @@ const (
 	CapacityRefuse CapacityCheck = "refuse"
 	CapacityWarn   CapacityCheck = "warn" // warns, and the pods wait for replacements
 	CapacityOff    CapacityCheck = "off"  // does not look
+)
+
+// Attract says how displaced pods are made to land on new nodes.
+type Attract string
+
+// Ways.
+const (
+	// AttractTaint gives old nodes a taint with the effect PreferNoSchedule.
+	AttractTaint Attract = "taint"
+	// AttractCordon cordons them too, from a group's first drain on, until a pod
+	// finds no room. A group in which nodes may be unavailable is only tainted.
+	AttractCordon Attract = "cordon"
 )
 
 // OnFailure is a policy for nodes that cannot be drained.

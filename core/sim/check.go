@@ -239,6 +239,9 @@ func (c *checker) effect(e engine.Effect) {
 		if p.Unschedulable != nil && !*p.Unschedulable {
 			delete(c.leaving, e.Node)
 		}
+		if p.SetAnnotations[model.AnnotationCordoned] == model.CordonedAhead {
+			return // it keeps its pods
+		}
 		if p.Unschedulable != nil && *p.Unschedulable || len(p.SetAnnotations) > 0 && p.AddTaint == nil {
 			c.takes(e.Node)
 		}
@@ -300,7 +303,7 @@ func (c *checker) takes(name string) {
 // usable tells whether a node carries pods, by the view: Ready, without a
 // startup taint, and not cordoned by us.
 func usable(n model.Node) bool {
-	return n.Ready && (!n.Unschedulable || n.Annotations[model.AnnotationCordoned] == "") &&
+	return n.Ready && (!n.Unschedulable || n.Annotations[model.AnnotationCordoned] != model.CordonedToDrain) &&
 		!slices.ContainsFunc(n.Taints, func(t model.Taint) bool {
 			return strings.HasPrefix(t.Key, "node.kubernetes.io/") && t.Effect == "NoSchedule"
 		})

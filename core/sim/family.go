@@ -56,7 +56,7 @@ var familyZones = []string{"a", "b", "c"}
 // family begins with one group of outdated nodes, a tenth of which may be surge.
 func family(nodes int) *builder {
 	s := &Shape{Spec: Spec(), Pace: familyPace}
-	s.Spec.Strategy.MaxSurge = "10%"
+	s.Spec.Strategy.MaxSurge, s.Spec.Strategy.Attract = "10%", plan.AttractCordon
 	s.Groups = []GroupShape{{Name: "workers", Role: model.RoleNode, Size: nodes, Old: nodes, Zones: familyZones, Room: 60, Traits: surges(10 * nodes)}}
 	return &builder{s}
 }

@@ -113,6 +113,7 @@ func RandomShape(seed uint64) *Shape {
 		}
 	}
 	st := &s.Spec.Strategy
+	st.Attract = pick(&d, plan.AttractTaint, plan.AttractCordon)
 	st.Mode = pick(&d, plan.ModeRolling, plan.ModeRolling, plan.ModeBatch)
 	st.MaxSurge = pick(&d, "1", "1", "2", "3", "25%", "100%")
 	st.MaxUnavailable = pick(&d, "0", "0", "1", "2", "30%")

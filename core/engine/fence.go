@@ -1,0 +1,119 @@
+package engine
+
+import (
+	"cmp"
+	"fmt"
+	"time"
+
+	"github.com/rotatord/rotator/core/event"
+	"github.com/rotatord/rotator/core/model"
+	"github.com/rotatord/rotator/core/plan"
+)
+
+// noRoomFor is how long a pod may find no node before the old nodes take pods
+// again: the cluster autoscaler looks every 10 s, and a scheduler that has room
+// needs less.
+const noRoomFor = 10 * time.Second
+
+// fencing is the state of the cordon up front.
+type fencing struct {
+	// began is when the first group was fenced; zero: none is.
+	began time.Time
+	// lifted: a pod found no room, so the old nodes take pods again, for good.
+	lifted bool
+}
+
+// fence cordons the old nodes of a group that wait, so that what a drain moves
+// lands on new nodes only: the taint alone is a preference, and in clusters of
+// more than 100 nodes the scheduler does not look at all of them. It comes before
+// the first drain after the canary, once there is a new node. Where nodes may be
+// missing instead (maxUnavailable) the old ones are needed.
+func (e *Engine) fence() {
+	if e.cfg.Spec.Strategy.Attract != plan.AttractCordon || e.cfg.DrainOnly || e.phase != phaseRunning {
+		return
+	}
+	if !e.fencing.lifted {
+		e.checkRoom()
+	}
+	for _, g := range e.groups {
+		if g.phase != groupActive || g.Unavailable > 0 || g.fenced != e.fencing.lifted || !g.fenced && !e.hasRoom(g) {
+			continue
+		}
+		if g.fenced = !g.fenced; e.fencing.began.IsZero() {
+			e.fencing.began = e.now
+		}
+		for _, m := range g.members {
+			if m.old && m.phase == memberWaiting && m.n != nil {
+				e.setFence(g, m, g.fenced)
+			}
+		}
+	}
+}
+
+// hasRoom tells whether the group has new nodes that take pods, and the canary,
+// where there is one, has been moved.
+func (e *Engine) hasRoom(g *group) bool {
+	if e.cfg.Spec.Strategy.Canary.Enabled && len(g.Nodes) > 1 && g.canaryAt.IsZero() && g.census.old[memberTerminating] == 0 {
+		return false
+	}
+	return g.census.in[memberReady] > 0
+}
+
+// setFence cordons one node that waits, or takes that cordon off. What a person
+// cordoned is left as it is.
+func (e *Engine) setFence(g *group, m *member, on bool) {
+	ours := m.n.Annotations[model.AnnotationCordoned]
+	if on == m.n.Unschedulable && on == (ours != "") || on && m.n.Unschedulable || !on && ours == "" {
+		return
+	}
+	p := &NodePatch{UID: m.n.UID, Unschedulable: &on}
+	if on {
+		p.SetAnnotations = map[string]string{model.AnnotationRotation: e.cfg.Rotation, model.AnnotationCordoned: model.CordonedAhead}
+	} else {
+		p.DropAnnotations = []string{model.AnnotationCordoned}
+	}
+	e.marked[m.node] = true
+	e.addOp(&op{purpose: forTaint, group: g, member: m, Effect: Effect{Verb: VerbPatchNode, Node: m.node, Patch: p}})
+}
+
+// watchFence sees that a person takes a node back that only waits: its next
+// cordon is that person's.
+func (e *Engine) watchFence(g *group, m *member) {
+	switch ahead := cordonedAhead(m.n); {
+	case ahead && m.n.Unschedulable:
+		m.fenceSeen = true
+	case ahead && m.fenceSeen && e.patching[m.node] == 0:
+		m.fenceSeen = false
+		e.addOp(&op{purpose: forTaint, group: g, member: m, Effect: Effect{Verb: VerbPatchNode, Node: m.node,
+			Patch: &NodePatch{UID: m.n.UID, DropAnnotations: []string{model.AnnotationCordoned}}}})
+	}
+}
+
+// cordonedAhead tells whether the node's cordon is one up front.
+func cordonedAhead(n *model.Node) bool {
+	return n != nil && n.Annotations[model.AnnotationCordoned] == model.CordonedAhead
+}
+
+// checkRoom sees whether a pod has found no node for too long. One that had
+// found none for as long before does not count: it is not for want of old nodes.
+func (e *Engine) checkRoom() {
+	began, found := e.fencing.began, model.PodKey{}
+	if began.IsZero() {
+		return
+	}
+	for key, since := range e.w.unbound {
+		if since.Add(noRoomFor).Before(began) {
+			continue
+		}
+		if since.Before(began) {
+			since = began
+		}
+		if e.after(since, noRoomFor) && (!e.fencing.lifted || cmp.Or(cmp.Compare(key.Namespace, found.Namespace), cmp.Compare(key.Name, found.Name)) < 0) {
+			e.fencing.lifted, found = true, key
+		}
+	}
+	if e.fencing.lifted {
+		e.record(event.Event{Kind: event.Waiting, Pod: found.String(), Code: "no-room",
+			Message: fmt.Sprintf("pod %s has found no node for %s: the old nodes that wait take pods again", found, noRoomFor)})
+	}
+}
