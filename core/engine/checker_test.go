@@ -175,6 +175,9 @@ func (c *checker) effect(e engine.Effect, bad func(string, ...any)) {
 			}
 		}
 		// The cordon before a drain: by its annotation where a person cordoned.
+		if e.Patch.SetAnnotations[model.AnnotationCordoned] == model.CordonedAhead {
+			return // it keeps its pods
+		}
 		if e.Patch.Unschedulable != nil && *e.Patch.Unschedulable || len(e.Patch.SetAnnotations) > 0 && e.Patch.AddTaint == nil {
 			c.cordon(e, bad)
 		}

@@ -209,8 +209,8 @@ func (e *Engine) decide() {
 	switch e.phase {
 	case phaseRunning:
 		e.markOutdated()
-		e.fence()
 		e.stepGroups()
+		e.fence()
 	case phaseStopping, phaseTidying, phaseDone:
 	}
 	// A rotation that has just come to its end begins to undo in the same Step:

@@ -28,6 +28,9 @@ type fencing struct {
 // more than 100 nodes the scheduler does not look at all of them. It comes before
 // the first drain after the canary, once there is a new node. Where nodes may be
 // missing instead (maxUnavailable) the old ones are needed.
+//
+// Its patches go before the cordons of drains that begin in the same Step: what
+// those move must find the others closed.
 func (e *Engine) fence() {
 	if e.cfg.Spec.Strategy.Attract != plan.AttractCordon || e.cfg.DrainOnly || e.phase != phaseRunning {
 		return
@@ -35,6 +38,8 @@ func (e *Engine) fence() {
 	if !e.fencing.lifted {
 		e.checkRoom()
 	}
+	earlier := e.ops
+	e.ops = nil
 	for _, g := range e.groups {
 		if g.phase != groupActive || g.Unavailable > 0 || g.fenced != e.fencing.lifted || !g.fenced && !e.hasRoom(g) {
 			continue
@@ -48,6 +53,7 @@ func (e *Engine) fence() {
 			}
 		}
 	}
+	e.ops = append(e.ops, earlier...)
 }
 
 // hasRoom tells whether the group has new nodes that take pods, and the canary,

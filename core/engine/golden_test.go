@@ -160,6 +160,10 @@ func (s *script) command(words []string, input []string) {
 		toy.minimum[model.BudgetKey{Namespace: "default", Name: arg(0)}] = number(arg(1))
 		toy.count()
 		s.step(engine.Input{})
+	case "pending": // a pod that finds no node
+		toy.setPod(&model.Pod{PodKey: model.PodKey{Namespace: "default", Name: arg(0)}, UID: arg(0), Phase: "Pending",
+			Owner: toy.addWorkload("ReplicaSet", arg(0), 1)})
+		s.step(engine.Input{})
 	case "charge": // charge BUDGET [POD...]
 		toy.budgets[model.BudgetKey{Namespace: "default", Name: arg(0)}].Charged = words[2:]
 		toy.count()
@@ -388,6 +392,7 @@ func (s *script) set(o optionMap, cfg *engine.Config) {
 	st, dr, ga := &s.spec.Strategy, &s.spec.Drain, &s.spec.Gates
 	set := map[string]func(string){
 		"mode": func(v string) { st.Mode = plan.Mode(v) }, "surge": func(v string) { st.MaxSurge = v },
+		"attract":     func(v string) { st.Attract = plan.Attract(v) },
 		"unavailable": func(v string) { st.MaxUnavailable = v }, "inflight": func(v string) { st.MaxInFlight = number(v) },
 		"groups": func(v string) { st.GroupsAtOnce = number(v) }, "batch": func(v string) { st.BatchSize = number(v) },
 		"bake":            func(v string) { st.Canary = plan.Canary{Enabled: true, Bake: duration(v)} },

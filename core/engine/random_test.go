@@ -151,6 +151,7 @@ func newSim(seed uint64) *sim {
 	st.Mode = pick(r, plan.ModeRolling, plan.ModeBatch)
 	st.MaxSurge = pick(r, "0", "1", "2", "3", "25%", "100%")
 	st.MaxUnavailable = pick(r, "0", "0", "1", "2", "30%")
+	st.Attract = pick(r, plan.AttractTaint, plan.AttractCordon)
 	st.GroupsAtOnce, st.MaxInFlight = 1+r.IntN(3), pick(r, 0, 0, 1, 3)
 	st.BatchSize = pick(r, 0, 0, 1, 4)
 	st.Canary = plan.Canary{Enabled: r.IntN(2) == 0, Bake: pick(r, 0, 5*time.Minute, 30*time.Minute)}
