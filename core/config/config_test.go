@@ -85,7 +85,7 @@ func TestDefaults(t *testing.T) {
 		Driver: plan.Driver{Timeout: 2 * time.Minute},
 		Select: plan.Select{Roles: []string{"node"}},
 		Strategy: plan.Strategy{
-			Mode: "rolling", MaxSurge: "1", MaxUnavailable: "0", GroupsAtOnce: 1, OnFailure: plan.FailureAbort, MaxFailed: 3, OnSignal: plan.SignalKeep, AutoscalerShield: true,
+			Mode: "rolling", MaxSurge: "1", MaxUnavailable: "0", GroupsAtOnce: 1, Attract: plan.AttractCordon, OnFailure: plan.FailureAbort, MaxFailed: 3, OnSignal: plan.SignalKeep, AutoscalerShield: true,
 			Canary:        plan.Canary{Enabled: true},
 			CapacityCheck: plan.CapacityRefuse,
 		},
@@ -138,6 +138,7 @@ strategy:
   maxUnavailable: 2
   maxInFlight: 7
   groupsAtOnce: 3
+  attract: taint
   batchSize: 4
   autoscalerShield: false
   capacityCheck: warn
@@ -167,7 +168,7 @@ report: {dir: r}
 			}},
 		Kube:   plan.Kube{Kubeconfig: "/k", Context: "c"},
 		Select: plan.Select{Groups: []string{"workers-*", "[ab]"}, ExcludeGroups: []string{"spot"}, Roles: []string{"control-plane", "node"}, Nodes: []string{"i-1"}, Force: true, MaxAge: 720 * time.Hour},
-		Strategy: plan.Strategy{Mode: plan.ModeBatch, MaxSurge: "25%", MaxUnavailable: "2", MaxInFlight: 7, GroupsAtOnce: 3, BatchSize: 4, OnFailure: plan.FailureAbort, MaxFailed: 3, OnSignal: plan.SignalKeep,
+		Strategy: plan.Strategy{Mode: plan.ModeBatch, MaxSurge: "25%", MaxUnavailable: "2", MaxInFlight: 7, GroupsAtOnce: 3, Attract: plan.AttractTaint, BatchSize: 4, OnFailure: plan.FailureAbort, MaxFailed: 3, OnSignal: plan.SignalKeep,
 			Canary: plan.Canary{Enabled: true, Bake: 5 * time.Minute},
 			Waits:  plan.Waits{BetweenBatches: time.Minute, BetweenDrains: 2 * time.Minute, BetweenEvictions: 1500 * time.Millisecond},
 
