@@ -114,6 +114,11 @@ func writeGroup(b *strings.Builder, g plan.Group, pace string, all bool) {
 		return
 	}
 	fmt.Fprintf(b, "  replace %s; size %d, surge %d, unavailable %d%s\n", of(len(g.Nodes), len(g.Nodes)+g.Current, "node"), g.Size, g.Surge, g.Unavailable, pace)
+	for _, from := range []struct{ what, who string }{{"surge", g.SurgeFrom}, {"unavailable", g.UnavailableFrom}} {
+		if from.who != "" {
+			fmt.Fprintf(b, "  %s: %s\n", from.what, report.Clean(from.who))
+		}
+	}
 	rows := [][]string{{"  #", "NODE", "INSTANCE", "ZONE", "PODS", "WHY"}}
 	shown := g.Nodes
 	if !all && len(shown) > maxRows {

@@ -85,7 +85,7 @@ func TestDefaults(t *testing.T) {
 		Driver: plan.Driver{Timeout: 2 * time.Minute},
 		Select: plan.Select{Roles: []string{"node"}},
 		Strategy: plan.Strategy{
-			Mode: "rolling", MaxSurge: "1", MaxUnavailable: "0", GroupsAtOnce: 1, Attract: plan.AttractCordon, OnFailure: plan.FailureAbort, MaxFailed: 3, OnSignal: plan.SignalKeep, AutoscalerShield: true,
+			Mode: "rolling", GroupsAtOnce: 1, Attract: plan.AttractCordon, OnFailure: plan.FailureAbort, MaxFailed: 3, OnSignal: plan.SignalKeep, AutoscalerShield: true,
 			Canary:        plan.Canary{Enabled: true},
 			CapacityCheck: plan.CapacityRefuse,
 		},

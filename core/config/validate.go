@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"strings"
 
 	"github.com/rotatord/rotator/core/plan"
@@ -48,8 +49,8 @@ func validate(d *decoder, noProvider bool) {
 // would be ignored in silence is refused.
 func (d *decoder) pace() {
 	s := d.spec.Strategy
-	surge, _, err1 := parseAmount(s.MaxSurge)
-	unavailable, _, err2 := parseAmount(s.MaxUnavailable)
+	surge, _, err1 := parseAmount(cmp.Or(s.MaxSurge, plan.DefaultSurge))
+	unavailable, _, err2 := parseAmount(cmp.Or(s.MaxUnavailable, plan.DefaultUnavailable))
 	if err1 == nil && err2 == nil && surge == 0 && unavailable == 0 {
 		d.refuse("strategy.maxSurge", "it and maxUnavailable are both 0, so no node could ever be replaced: raise one of them")
 	}

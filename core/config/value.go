@@ -138,7 +138,8 @@ func (k Key) check(s *plan.Spec) []string {
 			return []string{fmt.Sprintf("%s is out of range: %s is allowed", k.text(s), k.rangeText())}
 		}
 	case Amount:
-		if _, _, err := parseAmount(v.String()); err != nil {
+		// An empty amount stands for the default behaviour.
+		if _, _, err := parseAmount(v.String()); err != nil && v.String() != "" {
 			return []string{err.Error()}
 		}
 	case Text:

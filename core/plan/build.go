@@ -97,10 +97,14 @@ func (b *builder) group(g model.NodeGroup) {
 	old, current := b.outdated(g)
 	pg := Group{ID: g.ID, Name: g.Name, Role: g.Role, Revision: g.Revision, Traits: g.Traits,
 		Size: g.Desired - g.Surge, HeldBy: g.HeldBy, LeftSurge: g.Surge, Current: current, Nodes: old}
+	if len(old) > 0 && b.disabled(g) {
+		b.warnDisabled(g, len(old))
+		pg.Nodes, old = nil, nil
+	}
 	if len(old) > 0 {
 		b.checkGroup(g)
 		b.checkControlPlane(g)
-		b.size(&pg)
+		b.size(&pg, g)
 		b.checkShrink(pg)
 	}
 	b.plan.Groups = append(b.plan.Groups, pg)
@@ -180,11 +184,12 @@ func (b *builder) evictable(node string) int {
 }
 
 // size resolves the budgets of the strategy for one group.
-func (b *builder) size(g *Group) {
-	surge, errS := Resolve(b.spec.Strategy.MaxSurge, g.Size, true)
-	unavailable, errU := Resolve(b.spec.Strategy.MaxUnavailable, g.Size, false)
+func (b *builder) size(g *Group, of model.NodeGroup) {
+	maxSurge, maxUnavailable := b.budgets(of)
+	surge, errS := Resolve(maxSurge.value, g.Size, true)
+	unavailable, errU := Resolve(maxUnavailable.value, g.Size, false)
 	if errS != nil || errU != nil {
-		b.refuse(Finding{Code: "bad-budget", Object: g.Name, Fix: "correct strategy.maxSurge and strategy.maxUnavailable",
+		b.refuse(Finding{Code: "bad-budget", Object: g.Name, Fix: "correct strategy.maxSurge and strategy.maxUnavailable, or the group's own settings",
 			Message: fmt.Sprintf("group %s: %s", g.Name, cmp.Or(errText(errS), errText(errU)))})
 		return
 	}
@@ -203,10 +208,11 @@ func (b *builder) size(g *Group) {
 	if surge == 0 && unavailable == 0 {
 		b.refuse(Finding{Code: "no-room", Object: g.Name,
 			Message: fmt.Sprintf("group %s has %d instances: of maxSurge %s and maxUnavailable %s nothing is left after rounding",
-				g.Name, g.Size, b.spec.Strategy.MaxSurge, b.spec.Strategy.MaxUnavailable),
+				g.Name, g.Size, maxSurge.value, maxUnavailable.value),
 			Fix: "set strategy.maxSurge or strategy.maxUnavailable to 1 or more"})
 	}
 	g.Surge, g.Unavailable = surge, unavailable
+	g.SurgeFrom, g.UnavailableFrom = maxSurge.from, maxUnavailable.from
 }
 
 func errText(err error) string {

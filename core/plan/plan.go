@@ -35,6 +35,10 @@ type Group struct {
 	// Unavailable how many of Size may be missing meanwhile.
 	Surge       int `json:"surge"`
 	Unavailable int `json:"unavailable"`
+	// SurgeFrom and UnavailableFrom say where the two come from; empty: from the
+	// rotation file, or rotator's own default.
+	SurgeFrom       string `json:"surgeFrom,omitempty"`
+	UnavailableFrom string `json:"unavailableFrom,omitempty"`
 	// Nodes to replace, in the order of preference.
 	Nodes []Node `json:"nodes"`
 	// HeldBy is the rotation that prepared the group and did not restore it, and

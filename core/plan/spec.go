@@ -67,10 +67,11 @@ const (
 type Strategy struct {
 	Mode Mode `yaml:"mode" json:"mode"` // default rolling
 	// MaxSurge is a count ("2") or a percentage ("25%", rounds up) of a group's
-	// size: extra instances while the group is rotated. Default 1.
+	// size: extra instances while the group is rotated. Default: the group's own
+	// setting where its driver knows one, else 1.
 	MaxSurge string `yaml:"maxSurge" json:"maxSurge"`
 	// MaxUnavailable is a count or a percentage (rounds down): how many
-	// instances of a group may be missing. Default 0.
+	// instances of a group may be missing. Default: as for MaxSurge, else 0.
 	MaxUnavailable string `yaml:"maxUnavailable" json:"maxUnavailable"`
 	// MaxInFlight bounds the nodes being replaced at once over all groups; 0: no
 	// bound but the groups' own.
