@@ -15,6 +15,9 @@ import (
 // not about to go.
 func (m *member) usable() bool {
 	n := m.n
+	if m.g.nodeless() {
+		return m.serving() && (m.phase == memberReady && !m.leaving || m.phase == memberWaiting || m.phase == memberQuarantined)
+	}
 	switch m.phase {
 	case memberReady:
 		return !m.leaving && !cordonLeft(n)
@@ -405,7 +408,7 @@ func (e *Engine) checkStuck(g *group) {
 func (e *Engine) notReady(g *group) string {
 	var s []string
 	for _, m := range g.members {
-		if n := e.w.nodes[m.node]; m.phase != memberGone && (n == nil || !n.Ready) {
+		if n := e.w.nodes[m.node]; m.phase != memberGone && (g.nodeless() && !m.serving() || !g.nodeless() && (n == nil || !n.Ready)) {
 			s = append(s, m.label())
 		}
 	}

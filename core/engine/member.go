@@ -354,7 +354,7 @@ func (e *Engine) joinMember(g *group, m *member) {
 		}
 	case memberBooting, memberBad:
 		// What was there before counts as it is: the plan may leave outdated nodes.
-		if !joined || m.ours && m.inst.Outdated() || !e.initialized(g, m).OK {
+		if m.ours && m.inst.Outdated() || !e.initialized(g, m).OK {
 			return
 		}
 		m.wasBad, m.flapped = false, false
@@ -365,12 +365,12 @@ func (e *Engine) joinMember(g *group, m *member) {
 			g.longestBoot = max(g.longestBoot, e.now.Sub(m.launched()))
 			g.slowestBoot = max(g.slowestBoot, e.now.Sub(m.firstSeen))
 			e.record(event.Event{Kind: event.ReplacementReady, Group: g.Name, Instance: m.inst.ID, Node: m.node,
-				Message: fmt.Sprintf("node %s is Ready", m.node),
+				Message: m.readyText(),
 				Data:    map[string]string{"boot-seconds": seconds(e.now.Sub(m.launched()))}})
 		}
 	case memberReady:
 		// A node that stops being Ready no longer counts, and has as long as a new one.
-		if n := e.w.nodes[m.node]; n == nil || !n.Ready {
+		if n := e.w.nodes[m.node]; !g.nodeless() && (n == nil || !n.Ready) || g.nodeless() && !m.serving() {
 			m.firstSeen, m.flapped = e.now, m.ours
 			m.become(memberBooting)
 		}
@@ -416,6 +416,9 @@ func (e *Engine) dropCordon(m *member) {
 }
 
 func (e *Engine) initialized(g *group, m *member) gate.Verdict {
+	if g.nodeless() {
+		return gate.Verdict{OK: m.serving(), Evidence: fmt.Sprintf("instance %s is %s", m.inst.ID, m.inst.State)}
+	}
 	n := e.w.nodes[m.node]
 	if n == nil {
 		return gate.Verdict{Evidence: fmt.Sprintf("instance %s has not joined", m.inst.ID)}

@@ -113,6 +113,9 @@ func (t *toy) refill() []*model.Instance {
 func (t *toy) join(id string) {
 	in := t.instances[id]
 	in.State = model.InstanceInService
+	if t.groups[in.GroupID].Role == model.RoleBastion {
+		return // never a node
+	}
 	t.setNode(&model.Node{Name: nodeName(id), UID: "uid-" + nodeName(id), ProviderID: in.ProviderID, Zone: in.Zone, Ready: true, CreatedAt: t.now})
 	for _, k := range sortedWorkloads(t.workloads) {
 		if k.Kind == "DaemonSet" {

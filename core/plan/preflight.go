@@ -16,6 +16,9 @@ import (
 func (b *builder) checkIdentity(groups []model.NodeGroup) {
 	inService, joined := 0, 0
 	for _, g := range groups {
+		if g.Role == model.RoleBastion {
+			continue // never nodes
+		}
 		for _, in := range b.instances[g.ID] {
 			if in.State != model.InstanceInService {
 				continue

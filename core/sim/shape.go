@@ -62,7 +62,7 @@ type BudgetShape struct {
 func Spec() plan.Spec {
 	return plan.Spec{
 		Cluster:  "sim",
-		Select:   plan.Select{Roles: []string{string(model.RoleControlPlane), string(model.RoleNode)}},
+		Select:   plan.Select{Roles: []string{string(model.RoleBastion), string(model.RoleControlPlane), string(model.RoleNode)}},
 		Strategy: plan.Strategy{Mode: plan.ModeRolling, MaxSurge: "1", MaxUnavailable: "0", GroupsAtOnce: 1, OnFailure: plan.FailureAbort, MaxFailed: 3, AutoscalerShield: true, Canary: plan.Canary{Enabled: true}},
 		Lock:     plan.Lock{Duration: 2 * time.Minute},
 		Drain: plan.Drain{Deadline: 15 * time.Minute, OnDeadline: plan.DeadlineFail, UnmanagedPods: plan.UnmanagedRefuse, MaxEvictions: 50, ExcludeFromLoadBalancers: true,
@@ -111,6 +111,11 @@ func RandomShape(seed uint64) *Shape {
 		for i := range s.Groups {
 			s.Groups[i].Traits.SurgeDetaches = detach.chance(0.7)
 		}
+	}
+	if bastion := newDice(seed, "bastion"); bastion.chance(0.15) { // machines that never join
+		size := 1 + bastion.n(3)
+		s.Groups = append(s.Groups, GroupShape{Name: "bastions", Role: model.RoleBastion, Size: size, Old: 1 + bastion.n(size),
+			Zones: []string{"a", "b"}, Traits: surges(100)})
 	}
 	st := &s.Spec.Strategy
 	st.Attract = pick(&d, plan.AttractTaint, plan.AttractCordon)

@@ -140,6 +140,9 @@ const toReady = 5 * time.Second
 
 // join makes an instance's node: not Ready at first.
 func (w *World) join(in *instance) {
+	if in.g.Role == model.RoleBastion {
+		return // never a node
+	}
 	d := w.dice("join", in.ID)
 	n := &node{inst: in, hosts: make([]int, w.kinds), Node: model.Node{Name: "n" + in.ID[1:], UID: "node-" + in.ID, ProviderID: in.ProviderID, Zone: in.Zone,
 		Taints: []model.Taint{{Key: "node.kubernetes.io/not-ready", Effect: "NoSchedule"}}, CreatedAt: w.time()}}

@@ -1,0 +1,26 @@
+package engine
+
+import (
+	"fmt"
+
+	"github.com/rotatord/rotator/core/model"
+)
+
+// Bastions (kops) are machines of the cluster that never join it: there is
+// nothing to drain, and the provider alone says when one serves.
+
+// nodeless tells whether the group's machines are no nodes.
+func (g *group) nodeless() bool { return g.Role == model.RoleBastion }
+
+// serving tells whether a machine that is no node is up, as the provider sees it.
+func (m *member) serving() bool {
+	return m.inst.State == model.InstanceInService || m.inst.State == model.InstanceDetached
+}
+
+// readyText says that a replacement is up.
+func (m *member) readyText() string {
+	if m.g.nodeless() {
+		return fmt.Sprintf("instance %s is in service", m.inst.ID)
+	}
+	return fmt.Sprintf("node %s is Ready", m.node)
+}
