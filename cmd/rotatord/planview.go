@@ -66,6 +66,7 @@ func writePlan(w io.Writer, p *plan.Plan, diagnostics []model.Diagnostic, all bo
 	for _, g := range p.Groups {
 		writeGroup(&b, g, paceOf(p, g.Name), all)
 	}
+	writeSingles(&b, p)
 	if p.MarkedNodes > 0 {
 		fmt.Fprintf(&b, "\n%s left marked by an earlier run\n", are(p.MarkedNodes, "node"))
 	}

@@ -35,6 +35,7 @@ const (
 	waitBudget  = "budget"
 	waitBudgets = "several-budgets"
 	waitTurn    = "statefulset-order"
+	waitMove    = "single-replica"
 	waitRefused = "refused"
 )
 
@@ -54,6 +55,9 @@ func (e *Engine) whyBlocked(m *member, p *model.Pod) wait {
 			s += " until " + until.UTC().Format(time.RFC3339)
 		}
 		return wait{code: d.Why, text: s}
+	}
+	if why := e.whyHeld(p); why != "" {
+		return wait{code: waitMove, text: why}
 	}
 	if why := e.outOfTurn(p); why != "" {
 		return wait{code: waitTurn, text: why}

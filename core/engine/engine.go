@@ -13,6 +13,7 @@ package engine
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/rotatord/rotator/core/drain"
@@ -87,7 +88,9 @@ type Engine struct {
 	patching map[string]int  // how many of them patch a node, by its name
 	marked   map[string]bool // nodes that carry a mark of ours, or may
 
-	pods        map[string]*podState // by pod UID
+	movers      map[model.WorkloadKey]*mover // Deployments that are moved without downtime
+	trouble     []string                     // what could not be taken back of them
+	pods        map[string]*podState         // by pod UID
 	contentions map[model.BudgetKey]*contention
 	evicting    int           // evictions asked for and not answered
 	policy      *drain.Policy // for pods
@@ -109,7 +112,7 @@ func New(cfg Config) *Engine {
 	e := &Engine{cfg: cfg, w: newWorld(), byInst: make(map[string]*member),
 		byProvider: make(map[string]*member), byNode: make(map[string][]*member), marked: make(map[string]bool), patching: make(map[string]int),
 		pods: make(map[string]*podState), contentions: make(map[model.BudgetKey]*contention), healthy: make(map[model.WorkloadKey]bool),
-		former: make(map[model.WorkloadKey]PodRef)}
+		former: make(map[model.WorkloadKey]PodRef), movers: make(map[model.WorkloadKey]*mover)}
 	e.policy, _ = cfg.Spec.Drain.Policy() // a plan without refusals has no bad rules
 	e.mem, e.seq = cfg.Memory, cfg.Memory.LastSeq
 	if e.cfg.OpPrefix == "" {
@@ -148,6 +151,7 @@ func (e *Engine) Step(now time.Time, in Input) Ready {
 	}
 	e.decide()
 	e.evict()
+	e.settleMoves()
 	e.sendOps()
 	e.planObserve()
 	e.tell()
@@ -228,7 +232,11 @@ func (e *Engine) decide() {
 func (e *Engine) settle() {
 	switch e.phase {
 	case phaseTidying:
-		if len(e.ops) == 0 && len(e.marked) == 0 {
+		if len(e.ops) == 0 && len(e.marked) == 0 && e.replicasReturned() {
+			if len(e.trouble) > 0 {
+				e.finish.Status = StatusFailed
+				e.finish.Message += "; " + strings.Join(e.trouble, "; ")
+			}
 			e.done()
 		}
 	case phaseStopping:

@@ -63,6 +63,7 @@ type podState struct {
 	refusal   string    // the last one, for a person
 	since     time.Time // when it was first blocked; zero: it is not
 	told      string    // what was overridden for it, and told
+	restarted bool      // its Deployment was restarted to move it
 }
 
 // startDrain cordons the member's node; one without a node has nothing to drain.
@@ -232,6 +233,9 @@ func (e *Engine) podState(p *model.Pod) *podState {
 func (e *Engine) evictPod(l *leaving, c drain.Candidate) bool {
 	m, p := l.member, c.Pod
 	s := e.podState(p)
+	if e.held(m, p, s) {
+		return false
+	}
 	if most := e.cfg.Spec.Drain.MaxEvictions; most > 0 && e.evicting >= most {
 		return true
 	}

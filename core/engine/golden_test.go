@@ -144,6 +144,14 @@ func (s *script) command(words []string, input []string) {
 	case "detach":
 		toy.detach(arg(0))
 		s.step(engine.Input{})
+	case "progress": // controllers of Deployments do one thing each
+		toy.progress()
+		s.step(engine.Input{})
+	case "scale-unseen": // the watch has not shown it yet
+		toy.scale(toy.deployments[deploymentKey(arg(0))], number(arg(1)))
+	case "scale": // somebody scales a Deployment
+		toy.scale(toy.deployments[deploymentKey(arg(0))], number(arg(1)))
+		s.step(engine.Input{})
 	case "by-others": // somebody else ends an instance; its group refills
 		toy.instances[arg(0)].State = model.InstanceTerminating
 		toy.end(arg(0))
@@ -190,7 +198,8 @@ func (s *script) command(words []string, input []string) {
 	case "set":
 		for _, a := range args {
 			*map[string]*bool{"slow-end": &toy.slowEnd, "no-launch": &toy.noLaunch, "launch-old": &toy.launchOld,
-				"slow-detach": &toy.volumes.slow, "stays-balanced": &toy.staysBalanced, "slow-ready": &toy.slowReady}[a] = true
+				"slow-detach": &toy.volumes.slow, "stays-balanced": &toy.staysBalanced, "slow-ready": &toy.slowReady,
+				"no-progress": &toy.noProgress, "progress": &toy.noProgress}[a] = a != "progress"
 		}
 	case "world":
 		s.world()
@@ -270,6 +279,9 @@ func (s *script) cluster(input []string) {
 				}
 			}
 			toy.fill()
+			if d := opts.get("deployment", ""); d != "" {
+				toy.addDeployment(k, d)
+			}
 			if k.Kind == "DaemonSet" {
 				for _, n := range slices.Sorted(maps.Keys(toy.nodes)) {
 					toy.startPod(k, n)
@@ -278,6 +290,10 @@ func (s *script) cluster(input []string) {
 			toy.count()
 		case "budget":
 			toy.addBudget(w[1], opts.get("min", "0"), strings.Split(opts.get("app", w[1]), ",")...)
+			if opts.get("min", "0") == "100%" {
+				toy.budgets[model.BudgetKey{Namespace: "default", Name: w[1]}].Scales = true
+				toy.count()
+			}
 		case "launch-pending": // one more, which has not joined
 			toy.groups[w[1]].Desired++
 			toy.launch(toy.groups[w[1]], false)
@@ -406,6 +422,7 @@ func (s *script) set(o optionMap, cfg *engine.Config) {
 		"undoOnStop":      func(v string) { cfg.UndoOnStop = v == "yes" },
 		"onDeadline":      func(v string) { dr.OnDeadline = plan.OnDeadline(v) },
 		"unmanaged":       func(v string) { dr.UnmanagedPods = plan.Unmanaged(v) },
+		"single":          func(v string) { dr.SingleReplica = plan.SingleReplica(v) },
 		"detach":          func(v string) { dr.VolumeDetachTimeout = duration(v) },
 		"doNotDisrupt":    func(v string) { dr.DoNotDisrupt = drain.DoNotDisrupt(v) },
 		"daemonSets":      func(v string) { dr.DaemonSets = drain.DaemonSets(v) },
@@ -508,6 +525,9 @@ func effectText(e engine.Effect) string {
 		if e.GracePeriodSeconds != nil {
 			words = append(words, fmt.Sprintf("grace=%d", *e.GracePeriodSeconds))
 		}
+	case engine.VerbPatchWorkload:
+		p := e.WorkloadPatch
+		words = append(words, e.Workload.String(), fmt.Sprintf("restart=%v surge=%v give-back=%v", p.Restart != "", p.Surge, p.GiveBack))
 	case engine.VerbPatchNode:
 		words = append(words, patchText(e.Patch))
 	}
@@ -628,6 +648,9 @@ func (s *script) run(d time.Duration) {
 			s.toy.fill()
 			s.step(engine.Input{})
 			continue
+		case s.toy.progress():
+			s.step(engine.Input{})
+			continue
 		}
 		next := end
 		joined := false
@@ -678,6 +701,7 @@ func (s *script) world() {
 			fmt.Fprintf(&s.out, "group %s desired=%d surge=%d held=%q\n", g.Name, g.Desired, g.Surge, g.HeldBy)
 		}
 	}
+	s.out.WriteString(s.toy.deploymentsText())
 	for _, in := range s.toy.snapshot().Instances {
 		fmt.Fprintf(&s.out, "%s %s %s %s", in.ID, in.Zone, in.State, in.Revision)
 		if n := s.toy.nodes[nodeName(in.ID)]; n != nil {

@@ -16,6 +16,7 @@ type op struct {
 	purpose  purpose
 	group    *group
 	member   *member
+	mover    *mover
 	attempts int
 	inFlight bool
 	notUntil time.Time
@@ -34,6 +35,8 @@ const (
 	forUnmark // take our marks off
 	forQuiesce
 	forUnquiesce
+	forMove   // restart a Deployment, or add a replica
+	forReturn // take an extra replica back
 )
 
 // addOp queues a change. It is recorded and sent by sendOps of the same Step,
@@ -259,6 +262,10 @@ func (e *Engine) succeeded(o *op) {
 		delete(e.marked, o.Node)
 	case forQuiesce:
 		e.quiesceAccepted(o.member)
+	case forMove:
+		e.moved(o, nil)
+	case forReturn:
+		e.returnedReplica(o, nil)
 	case forTaint, forUnquiesce:
 	}
 }
@@ -337,6 +344,12 @@ func (e *Engine) failed(o *op, err *Error) {
 	case forUnquiesce:
 		e.unquiesceFailed(o.member, err)
 		return
+	case forMove:
+		e.moved(o, err)
+		return
+	case forReturn:
+		e.returnedReplica(o, err)
+		return
 	}
 	e.halt(o.group, StatusFailed, string(err.Code), err.Message)
 }
@@ -352,7 +365,7 @@ func (e *Engine) keepsSurge(g *group, why string) {
 func (e *Engine) dropUnsent() {
 	kept := e.ops[:0]
 	for _, o := range e.ops {
-		undoes := o.purpose == forUnmark || o.purpose == forUnquiesce || o.Patch != nil && o.Patch.undoes()
+		undoes := o.purpose == forUnmark || o.purpose == forUnquiesce || o.purpose == forReturn || o.Patch != nil && o.Patch.undoes()
 		if o.attempts > 0 || o.purpose == forTerminate || undoes {
 			kept = append(kept, o)
 			continue
@@ -375,7 +388,9 @@ func (e *Engine) dropUnsent() {
 			}
 		case forQuiesce:
 			o.member.quiesced = false
-		case forTerminate, forUnmark, forUnquiesce:
+		case forMove:
+			e.dropMove(o)
+		case forTerminate, forUnmark, forUnquiesce, forReturn:
 		}
 	}
 	clear(e.ops[len(kept):])

@@ -141,7 +141,7 @@ func (e *Engine) stopped() bool {
 	if e.stop.driverLost {
 		unfinished = false
 	}
-	complete := !unfinished && len(e.ops) == 0 && e.evicting == 0
+	complete := !unfinished && len(e.ops) == 0 && e.evicting == 0 && e.replicasReturned()
 	if !complete && !(e.stop.signal && e.after(e.stop.since, stopGrace)) {
 		return false
 	}
@@ -157,6 +157,7 @@ func (e *Engine) stopped() bool {
 			left = append(left, fmt.Sprintf("group %s keeps the settings of the rotation", g.Name))
 		}
 	}
+	left = append(left, e.trouble...)
 	if !complete {
 		left = append(left, "not everything could be put back in time")
 	}

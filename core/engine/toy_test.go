@@ -33,7 +33,11 @@ type toy struct {
 	style map[model.WorkloadKey]func(*model.Pod)
 	// tolerant workloads' pods go to cordoned nodes too.
 	tolerant map[model.WorkloadKey]bool
-	deltas   deltas
+
+	noProgress  bool // the controllers of Deployments do nothing
+	deployments map[model.WorkloadKey]*toyDeployment
+	told        map[model.WorkloadKey]model.Deployment
+	deltas      deltas
 	// slowEnd keeps terminated instances terminating until ended by the test.
 	slowEnd bool
 	// noLaunch keeps groups from launching: no capacity.
@@ -56,7 +60,8 @@ func newToy() *toy {
 	return &toy{groups: map[string]*toyGroup{}, instances: map[string]*model.Instance{}, unbalanced: map[string]bool{}, nodes: map[string]*model.Node{},
 		pods: map[model.PodKey]*model.Pod{}, workloads: map[model.WorkloadKey]*model.Workload{},
 		budgets: map[model.BudgetKey]*model.Budget{}, minimum: map[model.BudgetKey]int{},
-		style: map[model.WorkloadKey]func(*model.Pod){}, volumes: newToyVolumes(), tolerant: map[model.WorkloadKey]bool{}, deltas: newDeltas()}
+		style: map[model.WorkloadKey]func(*model.Pod){}, volumes: newToyVolumes(), tolerant: map[model.WorkloadKey]bool{},
+		deployments: map[model.WorkloadKey]*toyDeployment{}, told: map[model.WorkloadKey]model.Deployment{}, deltas: newDeltas()}
 }
 
 func (t *toy) addGroup(name string, size int, zones ...string) *toyGroup {
@@ -225,6 +230,9 @@ func (t *toy) fill() {
 		if k.Kind == "DaemonSet" {
 			continue
 		}
+		if t.workloads[k].Owner != (model.WorkloadKey{}) {
+			continue // progress does
+		}
 		for range t.workloads[k].Desired - running[k] {
 			node := t.schedule(on, t.tolerant[k])
 			if node == "" {
@@ -279,6 +287,7 @@ func (t *toy) count() {
 			t.deltas.workload(*w)
 		}
 	}
+	t.countDeployments()
 	for k, b := range t.budgets {
 		now := *b
 		now.CurrentHealthy, now.Expected = 0, 0
@@ -292,7 +301,9 @@ func (t *toy) count() {
 				now.Expected += w.Desired
 			}
 		}
-		now.DesiredHealthy = t.minimum[k]
+		if now.DesiredHealthy = t.minimum[k]; now.Scales {
+			now.DesiredHealthy = now.Expected
+		}
 		now.Allowed = max(now.CurrentHealthy-now.DesiredHealthy, 0)
 		if now.CurrentHealthy != b.CurrentHealthy || now.Expected != b.Expected || now.DesiredHealthy != b.DesiredHealthy {
 			*b = now
@@ -432,6 +443,8 @@ func (t *toy) apply(e engine.Effect) *engine.Error {
 			return missing("node", e.Node)
 		}
 		t.changeNode(e.Node, func(n *model.Node) { patch(n, e.Patch) })
+	case engine.VerbPatchWorkload:
+		return t.patchWorkload(e.Workload, e.WorkloadPatch)
 	case engine.VerbEvict, engine.VerbDeletePod:
 		return t.evict(e)
 	case engine.VerbObserve:

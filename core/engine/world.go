@@ -28,6 +28,7 @@ type world struct {
 	// unbound are the pods that wait for the scheduler, and since when as far as
 	// was seen; those of DaemonSets are for one node each and do not count.
 	unbound map[model.PodKey]time.Time
+	surged  map[model.WorkloadKey]bool // deployments that have an extra replica
 	// podsVersion counts the changes of the pods on a node; budgetsVersion those of
 	// which budgets there are.
 	podsVersion    map[string]uint64
@@ -82,6 +83,7 @@ func newWorld() *world {
 		persistent:  newPersistent(),
 		deployments: make(map[model.WorkloadKey]*model.Deployment),
 		autoscalers: make(map[model.AutoscalerKey]model.WorkloadKey),
+		surged:      make(map[model.WorkloadKey]bool),
 
 		unbound: make(map[model.PodKey]time.Time), podsVersion: make(map[string]uint64), budgetsVersion: 1, workloadsVersion: 1,
 	}
@@ -143,9 +145,13 @@ func (w *world) apply(in *Input) {
 	w.persistent.apply(in)
 	for _, k := range in.DeploymentsGone {
 		delete(w.deployments, k)
+		delete(w.surged, k)
 	}
 	for _, d := range in.Deployments {
 		w.deployments[d.WorkloadKey] = &d
+		if delete(w.surged, d.WorkloadKey); d.Surged() {
+			w.surged[d.WorkloadKey] = true
+		}
 	}
 	for _, k := range in.AutoscalersGone {
 		delete(w.autoscalers, k)

@@ -68,6 +68,10 @@ const (
 	NodeQuarantined Kind = "node-quarantined"
 	NodeReplaced    Kind = "node-replaced" // the old instance is gone. Data: seconds
 
+	// A Deployment is moved without downtime. Code: restart, surge. Data: workload.
+	WorkloadMoving Kind = "workload-moving"
+	WorkloadMoved  Kind = "workload-moved"
+
 	PodEvicted      Kind = "pod-evicted"
 	EvictionRefused Kind = "eviction-refused"
 	// PodOverridden: a pod is about to be treated otherwise than it or its budget

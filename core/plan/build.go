@@ -45,11 +45,7 @@ func Resume(spec Spec, inv model.Inventory, now time.Time, past Memory) (*Plan, 
 	b.noteKarpenter()
 	b.checkAsks()
 	b.checkBudgets()
-	for _, n := range inv.Nodes {
-		if n.Marked() {
-			b.plan.MarkedNodes++
-		}
-	}
+	b.countMarks()
 	return b.plan, nil
 }
 

@@ -11,6 +11,12 @@ type Plan struct {
 	Mode    Mode   `json:"mode"`
 	// MarkedNodes counts nodes that carry rotator's taints or annotations.
 	MarkedNodes int `json:"markedNodes,omitempty"`
+	// SurgedWorkloads counts Deployments that an earlier run left with an extra
+	// replica.
+	SurgedWorkloads int `json:"surgedWorkloads,omitempty"`
+	// Singles are the workloads that an eviction would take down, or that their
+	// budgets never let go, by name.
+	Singles []Single `json:"singleReplicas,omitempty"`
 	// Groups in the order in which they are visited.
 	Groups []Group `json:"groups"`
 	// Warnings do not stop the rotation; a person should read them.
@@ -74,7 +80,7 @@ func (p *Plan) Leftovers() bool {
 			return true
 		}
 	}
-	return p.MarkedNodes > 0
+	return p.MarkedNodes > 0 || p.SurgedWorkloads > 0
 }
 
 // Nodes counts the nodes that the plan replaces.

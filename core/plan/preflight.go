@@ -123,6 +123,7 @@ func (b *builder) checkHolds() {
 func (b *builder) checkPods() {
 	var unmanaged, multiple []string
 	never := make(map[model.BudgetKey][]string)
+	singles := newSingles(b.spec, &b.inv)
 	for _, g := range b.plan.Groups {
 		for _, n := range g.Nodes {
 			for _, p := range b.podsOn[n.Node] {
@@ -133,11 +134,12 @@ func (b *builder) checkPods() {
 					unmanaged = append(unmanaged, p.String())
 				}
 				var over []string
+				var one *model.Budget
 				for _, bud := range b.budgetsOf(p) {
-					over = append(over, bud.Name)
-					if drain.NeverAllows(bud) {
-						never[bud.BudgetKey] = append(never[bud.BudgetKey], p.String())
-					}
+					over, one = append(over, bud.Name), bud
+				}
+				if moved := singles.look(p, one); one != nil && len(over) == 1 && !moved && drain.NeverAllows(one) {
+					never[one.BudgetKey] = append(never[one.BudgetKey], p.String())
 				}
 				if len(over) > 1 {
 					slices.Sort(over)
@@ -164,10 +166,11 @@ func (b *builder) checkPods() {
 			slices.Sort(pods)
 			b.refuse(Finding{Code: "budget-never-allows", Object: bud.BudgetKey.String(),
 				Message: fmt.Sprintf("PodDisruptionBudget %s%s wants %d of %d pods healthy and can never allow an eviction; it protects %s",
-					bud.BudgetKey, limit(bud), bud.DesiredHealthy, bud.Expected, list(pods)),
-				Fix: "add a replica or relax the budget for the time of the rotation"})
+					bud.BudgetKey, limit(bud), bud.DesiredHealthy, bud.Expected, list(pods)) + singles.why(bud.BudgetKey),
+				Fix: "add a replica or relax the budget for the time of the rotation, or have its Deployment moved with drain.singleReplica: restart or surge"})
 		}
 	}
+	b.checkSingles(singles)
 	slices.SortStableFunc(b.plan.Refusals, func(x, y Finding) int { return strings.Compare(x.Code+x.Object, y.Code+y.Object) })
 }
 

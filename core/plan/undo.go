@@ -23,10 +23,6 @@ func Undo(spec Spec, inv model.Inventory) *Plan {
 	}
 	slices.SortFunc(b.plan.Groups, func(x, y Group) int { return cmp.Compare(x.Name, y.Name) })
 	b.checkHolds()
-	for i := range inv.Nodes {
-		if inv.Nodes[i].Marked() {
-			b.plan.MarkedNodes++
-		}
-	}
+	b.countMarks()
 	return b.plan
 }
