@@ -109,8 +109,10 @@ func (e *Engine) held(m *member, p *model.Pod, s *podState) bool {
 		return false // a pod that was restarted for is only shown still
 	case mv == nil:
 		mv = &mover{key: d.WorkloadKey, way: want, uid: d.UID}
-	case !mv.returned.IsZero() && d.Surged():
-		return true // the watch has not shown yet that it went back
+	case !mv.returned.IsZero() && !e.after(mv.returned, shows):
+		// One of its pods is about to end, and its budget's status may count that
+		// pod still: an eviction now could be one too many.
+		return true
 	case !mv.returned.IsZero():
 		mv.returned = time.Time{}
 	}
@@ -206,6 +208,8 @@ func (e *Engine) whyHeld(p *model.Pod) string {
 	}
 	mv := e.movers[d.WorkloadKey]
 	switch {
+	case !mv.returned.IsZero():
+		return fmt.Sprintf("pod %s waits a moment: %s has just given back an extra replica", p.PodKey, d.WorkloadKey)
 	case mv.way == drain.ByRestart && mv.restartedAt == "":
 		return fmt.Sprintf("pod %s waits for a rollout of %s that somebody else has begun: %d of %d pods Ready", p.PodKey, d.WorkloadKey, d.Ready, d.Replicas)
 	case mv.way == drain.ByRestart:
@@ -267,9 +271,12 @@ func (e *Engine) settleMoves() {
 			if mv.unusedAt.IsZero() || e.after(mv.unusedAt, surgeSettles) {
 				e.patchWorkload(mv, forReturn, WorkloadPatch{UID: mv.uid, GiveBack: true})
 			}
-		case !mv.returned.IsZero() && e.w.surged[k]:
-			if e.after(mv.returned, shows) { // it has not gone: it is another's
-				mv.returned, mv.surged = time.Time{}, true
+		case !mv.returned.IsZero():
+			if !e.after(mv.returned, shows) {
+				break
+			}
+			if delete(e.movers, k); e.w.surged[k] { // it has not gone: it is another
+				e.movers[k] = &mover{key: k, way: drain.BySurge, uid: mv.uid, surged: true}
 			}
 		case mv.restartedAt != "" && d != nil && e.stop == nil:
 			if mv.rolledOut(d) {

@@ -21,6 +21,7 @@ type broken struct {
 	owed    []engine.Outcome
 	forces  bool // the shape's policy is force
 	blind   bool // it is not told of volumes
+	deaf    bool // nor of Deployments
 }
 
 func (b *broken) Step(now time.Time, in engine.Input) engine.Ready {
@@ -28,6 +29,9 @@ func (b *broken) Step(now time.Time, in engine.Input) engine.Ready {
 	b.owed = nil
 	if b.blind {
 		in.Attachments = nil
+	}
+	if b.deaf {
+		in.Deployments = nil
 	}
 	r := b.Stepper.Step(now, in)
 	if b.change != nil {
@@ -244,6 +248,10 @@ func TestChecksNotice(t *testing.T) {
 			return &broken{change: func(_ time.Time, r *engine.Ready) {
 				r.Effects, r.Done = nil, &engine.Result{Status: engine.StatusDone}
 			}}
+		}},
+		{"single replicas are evicted", Single, nil, func() *broken { return &broken{deaf: true} }},
+		{"an extra replica is kept", Single, nil, func() *broken {
+			return &broken{swallow: func(e engine.Effect) bool { return e.Verb == engine.VerbPatchWorkload && e.WorkloadPatch.GiveBack }}
 		}},
 		{"volumes are not waited for", Volumes, nil, func() *broken { return &broken{blind: true} }},
 		{"a number is left out", Orderly, nil, func() *broken {

@@ -50,13 +50,16 @@ const (
 	// Volumes: no instance is ended with a volume attached that a pod needs which
 	// has left it, before the time for its detach has passed.
 	Volumes Invariant = "volumes"
+	// Single: the one replica of a Deployment that is to be moved without downtime
+	// does not go before another is Ready, and no extra replica is left.
+	Single Invariant = "single"
 	// Orderly: records are numbered without gaps, ops have ids of their own, a
 	// wake-up is in the future, Steps do not follow each other without time.
 	Orderly Invariant = "orderly"
 )
 
 // Invariants are all of them.
-var Invariants = []Invariant{RecordFirst, Unavailable, Capacity, Empty, Once, OnlyOld, Disruption, Marks, Excluded, Persons, Settings, Ends, Complete, Volumes, Orderly}
+var Invariants = []Invariant{RecordFirst, Unavailable, Capacity, Empty, Once, OnlyOld, Disruption, Marks, Excluded, Persons, Settings, Ends, Complete, Volumes, Single, Orderly}
 
 // Violation is an invariant that did not hold.
 type Violation struct {
@@ -362,8 +365,12 @@ func (c *checker) eviction(k *call) {
 	}
 	over := c.w.budgetsOf(p)
 	if len(over) != 1 || over[0].Allowed < 1 || over[0].closed {
+		if len(over) == 0 {
+			c.alone(p, k.decided)
+		}
 		return // it will be refused, or no budget minds
 	}
+	c.alone(p, k.decided)
 	b := over[0]
 	healthy, asked, lost := 0, 0, -time.Hour
 	for _, wl := range b.workloads {
@@ -442,6 +449,9 @@ func (c *checker) ended(rotation string, r *engine.Result, flying bool) {
 	if !cut && !said("keeps rotator's marks") {
 		c.clean()
 	}
+	if !cut && !said("extra replica") {
+		c.returned()
+	}
 }
 
 // clean judges the nodes: nothing of ours is left, what a person wants is so.
@@ -475,7 +485,7 @@ func (c *checker) names(msg string) bool {
 			return true
 		}
 	}
-	return strings.Contains(msg, "i-") || strings.Contains(msg, "node n-") || strings.Contains(msg, "observe #")
+	return strings.Contains(msg, "Deployment ") || strings.Contains(msg, "i-") || strings.Contains(msg, "node n-") || strings.Contains(msg, "observe #")
 }
 
 // final judges the world once a rotation is done and all calls have landed.

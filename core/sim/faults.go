@@ -33,6 +33,7 @@ const (
 	Autoscaler    Kind = "autoscaler"     // an autoscaler ends an instance with its capacity
 	Retemplate    Kind = "retemplate"     // somebody gives the group another revision
 	StaysBalanced Kind = "stays-balanced" // an instance does not leave its load balancers for long
+	Rescale       Kind = "rescale"        // somebody scales a Deployment
 	Relabel       Kind = "relabel"        // somebody sets marks for the autoscaler and load balancers
 	Signal        Kind = "signal"         // SIGTERM
 
@@ -54,7 +55,7 @@ const (
 // Kinds are all of them.
 var Kinds = []Kind{FailBefore, Lost, Late, DriverDies, Storm, NoCapacity, NeverJoins, JoinsLate, NodeDies, SlowPods, SlowDetach,
 	Closes, Uncordon, Cordon, EndInstance, DeletePod, ScaleUp, ScaleDown, Autoscaler, Retemplate, Signal,
-	KillUnrecorded, KillTorn, KillRecorded, KillActing, LoseLease, LoseJournal, Relabel, StaysBalanced}
+	KillUnrecorded, KillTorn, KillRecorded, KillActing, LoseLease, LoseJournal, Relabel, StaysBalanced, Rescale}
 
 // Rates are how often each kind strikes, as the chance at each occasion; a
 // kind without one never does.

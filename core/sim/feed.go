@@ -15,6 +15,7 @@ type feed struct {
 	workloads stream[model.WorkloadKey, model.Workload]
 	budgets   stream[model.BudgetKey, model.Budget]
 
+	deployments stream[model.WorkloadKey, model.Deployment]
 	attachments stream[string, model.Attachment]
 	claims      stream[model.ClaimKey, model.Claim]
 }
@@ -75,6 +76,7 @@ func (f *feed) take(now time.Duration, in *engine.Input) {
 	in.Pods, in.PodsGone = f.pods.take(now)
 	in.Workloads, in.WorkloadsGone = f.workloads.take(now)
 	in.Budgets, in.BudgetsGone = f.budgets.take(now)
+	in.Deployments, in.DeploymentsGone = f.deployments.take(now)
 	in.Attachments, in.AttachmentsGone = f.attachments.take(now)
 	in.Claims, in.ClaimsGone = f.claims.take(now)
 }
@@ -146,6 +148,9 @@ func (w *World) again() {
 		see(q[0].at)
 	}
 	if q := w.feed.budgets.queue; len(q) > 0 {
+		see(q[0].at)
+	}
+	if q := w.feed.deployments.queue; len(q) > 0 {
 		see(q[0].at)
 	}
 	if q := w.feed.attachments.queue; len(q) > 0 {

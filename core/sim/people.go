@@ -136,6 +136,13 @@ func (w *World) interfere() {
 		w.resize(g, -1)
 		return true
 	})
+	plan(Rescale, func(d *dice) bool {
+		dep := choose(d, w.deployments, func(*deployment) bool { return true })
+		if dep != nil {
+			w.rescale(dep, 1+d.n(2))
+		}
+		return true
+	})
 	plan(Retemplate, func(d *dice) bool {
 		g := w.groups[d.n(len(w.groups))]
 		g.Revision += "+"
@@ -229,6 +236,11 @@ func (w *World) heal() {
 	w.healed = true
 	w.storm = 0
 	clear(w.noCapacity)
+	for _, a := range slices.Clone(w.attachments) {
+		if a.left > 0 {
+			w.dropAttachment(a)
+		}
+	}
 	for _, b := range w.budgets {
 		if b.closed {
 			w.open(b)

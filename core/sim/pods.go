@@ -11,18 +11,19 @@ import (
 // workload is a controller of pods: it makes those that are missing.
 type workload struct {
 	model.Workload
-	index    int    // among the world's
-	app      string // the label of its pods, and what budgets select
-	zone     string // where alone its pods may be; empty: anywhere
-	request  int    // of one pod
-	priority int32
-	stop     time.Duration // how long a pod takes to end, at most
-	start    time.Duration // how long it takes to become Ready, at most
-	volumes  bool          // each of its pods has a volume of its own
-	broken   int           // that many of its pods never become Ready
-	budgets  []*budget     // that select its pods
-	pods     []*pod        // all that exist
-	active   int           // those that are not terminating
+	index      int    // among the world's
+	app        string // the label of its pods, and what budgets select
+	zone       string // where alone its pods may be; empty: anywhere
+	request    int    // of one pod
+	priority   int32
+	stop       time.Duration // how long a pod takes to end, at most
+	start      time.Duration // how long it takes to become Ready, at most
+	volumes    bool          // each of its pods has a volume of its own
+	deployment *deployment   // that owns it; nil: none
+	broken     int           // that many of its pods never become Ready
+	budgets    []*budget     // that select its pods
+	pods       []*pod        // all that exist
+	active     int           // those that are not terminating
 
 	lost time.Duration // when a Ready pod last went without an eviction
 
@@ -49,7 +50,7 @@ func (w *World) workload(app string) *workload {
 
 // fill lets a controller notice that pods are missing.
 func (w *World) fill(wl *workload) {
-	if wl.fillDue || wl.barred || wl.Kind == "DaemonSet" || wl.active >= wl.Desired {
+	if wl.fillDue || wl.barred || wl.Kind == "DaemonSet" || wl.active >= wl.wants() {
 		return
 	}
 	wl.fillDue = true
@@ -65,7 +66,7 @@ func (w *World) fill(wl *workload) {
 			}
 			return
 		}
-		for wl.active < wl.Desired {
+		for wl.active < wl.wants() {
 			w.newPod(wl, fmt.Sprintf("%s-%d", wl.app, w.made+1), nil)
 		}
 	})
@@ -158,6 +159,7 @@ func (w *World) podChanged(p *pod) {
 func (w *World) touched(p *pod) {
 	w.recount(p.workload)
 	w.fill(p.workload)
+	w.reconcileDeployment(p.workload.deployment)
 	w.disruption(p)
 }
 

@@ -46,6 +46,8 @@ type WorkloadShape struct {
 	Zone string
 	// Broken pods never become Ready.
 	Broken int
+	// Deployment: a Deployment owns it, whose updates surge.
+	Deployment bool
 	// Volumes: each pod has a volume of its own, which follows its name.
 	Volumes bool
 }
@@ -170,6 +172,7 @@ func RandomShape(seed uint64) *Shape {
 		}
 		s.Budgets = append(s.Budgets, b)
 	}
+	s.singles(seed, &room)
 	if d.chance(0.7) {
 		s.Workloads = append(s.Workloads, WorkloadShape{Kind: "DaemonSet", Name: "agent", Start: 5 * time.Second, Stop: time.Second})
 	}
@@ -194,6 +197,24 @@ func RandomShape(seed uint64) *Shape {
 		s.Budgets = append(s.Budgets, BudgetShape{Name: s.Stuck, Workloads: []string{"stuck"}, MinAvailable: "2"})
 	}
 	return s
+}
+
+// singles adds Deployments, some of one replica under a budget that allows no
+// eviction, where the spec says how to move them.
+func (s *Shape) singles(seed uint64, room *int) {
+	d := newDice(seed, "singles") // of its own: older seeds keep their worlds
+	s.Spec.Drain.SingleReplica = pick(&d, plan.SingleEvict, plan.SingleRestart, plan.SingleSurge)
+	for i := range d.n(4) {
+		wl := WorkloadShape{Kind: "ReplicaSet", Name: fmt.Sprintf("s%d", i), Pods: pick(&d, 1, 1, 3), Request: 1, Deployment: true,
+			Start: pick(&d, 2*time.Second, 30*time.Second), Stop: pick(&d, time.Second, 20*time.Second)}
+		if *room -= (wl.Pods + 1) * wl.Request; *room < 0 {
+			return
+		}
+		s.Workloads = append(s.Workloads, wl)
+		if s.Spec.Drain.SingleReplica != plan.SingleEvict && d.chance(0.6) {
+			s.Budgets = append(s.Budgets, BudgetShape{Name: "pdb-" + wl.Name, Workloads: []string{wl.Name}, MinAvailable: fmt.Sprint(wl.Pods)})
+		}
+	}
 }
 
 // rest is how long a new world has for its pods to become Ready.
@@ -227,6 +248,9 @@ func (s *Shape) build(seed uint64, in *injector, now time.Time) *World {
 		wl := &workload{index: len(w.workloads), app: ws.Name, zone: ws.Zone, request: ws.Request, priority: ws.Priority, start: ws.Start, stop: ws.Stop, broken: ws.Broken, volumes: ws.Volumes, lost: -time.Hour,
 			Workload: model.Workload{WorkloadKey: model.WorkloadKey{Kind: ws.Kind, Namespace: "default", Name: ws.Name}, UID: "workload-" + ws.Name, Desired: ws.Pods}}
 		w.workloads = append(w.workloads, wl)
+		if ws.Deployment {
+			w.addDeployment(wl)
+		}
 		if ws.Kind == "DaemonSet" {
 			for _, n := range w.nodeList {
 				wl.Desired++
@@ -258,6 +282,11 @@ func (s *Shape) build(seed uint64, in *injector, now time.Time) *World {
 	w.queue, w.feed, w.healed = queue{}, feed{}, false // what is left in it does nothing in a world at rest
 	for _, b := range w.budgets {
 		b.dueAt = 0
+	}
+	for _, d := range w.deployments {
+		d.dueAt, d.Ready = 0, d.wl.ready()
+		d.RolledOut = d.Ready == d.Replicas
+		w.reconcileDeployment(d)
 	}
 	return w
 }

@@ -41,6 +41,7 @@ type World struct {
 	toldAt  time.Duration // when they will be next
 	toldDue bool
 
+	deployments []*deployment // in the order of their making
 	attachments []*attachment // in the order of their making
 
 	noCapacity map[string]time.Duration // by zone: until when nothing can be launched
@@ -119,6 +120,9 @@ func (w *World) inventory() model.Inventory {
 		inv.Budgets = append(inv.Budgets, b.Budget)
 	}
 	w.persistent(&inv)
+	for _, d := range w.deployments {
+		inv.Deployments = append(inv.Deployments, d.shown())
+	}
 	return inv
 }
 
