@@ -29,9 +29,12 @@ type Single struct {
 }
 
 // Needed tells whether an eviction would take the workload down, or is never
-// allowed: it has one replica, or its budget wants all of its pods healthy.
+// allowed: it has one replica, or its budget wants all of its pods healthy. In
+// the midst of a rollout there are more of these, and the budget may seem to
+// allow one: it is the one that the rollout is about to take.
 func (s Single) Needed() bool {
-	return s.Deployment.Replicas == 1 || s.Budget != nil && NeverAllows(s.Budget)
+	d, b := s.Deployment, s.Budget
+	return d.Replicas == 1 || b != nil && (NeverAllows(b) || !d.RolledOut && b.DesiredHealthy >= d.Replicas)
 }
 
 // Way answers how the pod leaves where want is asked for: that way, or by

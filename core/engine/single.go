@@ -118,7 +118,7 @@ func (e *Engine) held(m *member, p *model.Pod, s *podState) bool {
 	}
 	if mv.idle() {
 		single := e.w.single(d, p)
-		if way, _ := single.Way(want); way == drain.ByEviction || !single.Needed() {
+		if way, _ := single.Way(want); way == drain.ByEviction || !single.Needed() || !p.Ready {
 			delete(e.movers, d.WorkloadKey)
 			return false
 		}
@@ -180,8 +180,9 @@ func (e *Engine) heldBySurge(mv *mover, d *model.Deployment) bool {
 		e.patchWorkload(mv, forMove, WorkloadPatch{UID: d.UID, Surge: true, Replicas: d.Replicas, Rotation: e.cfg.Rotation})
 		return true
 	}
-	// The extra pod counts once it is Ready, and it cannot be on a cordoned node.
-	return !d.Surged() || d.Ready < d.Replicas
+	// The extra pod counts once it is Ready, and it cannot be on a cordoned node. In
+	// a rollout there are others that are Ready and about to go.
+	return !d.Surged() || !d.RolledOut
 }
 
 func (e *Engine) tellMoving(mv *mover, what string) {
@@ -214,7 +215,7 @@ func (e *Engine) whyHeld(p *model.Pod) string {
 		return fmt.Sprintf("pod %s waits for a rollout of %s that somebody else has begun: %d of %d pods Ready", p.PodKey, d.WorkloadKey, d.Ready, d.Replicas)
 	case mv.way == drain.ByRestart:
 		return fmt.Sprintf("pod %s waits for the restart of %s: %d of %d pods Ready", p.PodKey, d.WorkloadKey, d.Ready, d.Replicas)
-	case !d.Surged() || d.Ready < d.Replicas:
+	case !d.Surged() || !d.RolledOut:
 		return fmt.Sprintf("pod %s waits for the extra replica of %s: %d of %d pods Ready", p.PodKey, d.WorkloadKey, d.Ready, d.Replicas)
 	}
 	return ""
