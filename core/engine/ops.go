@@ -196,6 +196,9 @@ func (e *Engine) outcome(o Outcome) {
 			// It was called off meanwhile: sent again, it would take the node once more.
 			e.ops = slices.Delete(e.ops, i, i+1)
 			e.forget(p)
+			if p.mover != nil {
+				p.mover.mayBeDone(p)
+			}
 			ev := p.event(event.OpFailed)
 			ev.Code, ev.Message = "superseded", o.Err.Message
 			e.record(ev)
@@ -230,7 +233,9 @@ func (o *op) calledOff() bool {
 		return o.member.phase != memberCordoning
 	case forQuiesce:
 		return o.member.drain.quiesce.phase != quiesceAsked
-	case forPrepare, forRestore, forSurge, forTerminate, forTaint, forUnmark, forUnquiesce:
+	case forMove:
+		return o.mover.calledOff
+	case forPrepare, forRestore, forSurge, forTerminate, forTaint, forUnmark, forUnquiesce, forReturn:
 	}
 	return false
 }
@@ -331,7 +336,7 @@ func (e *Engine) failed(o *op, err *Error) {
 			// Whatever it has of another rotation is not ours to put back.
 			o.group.prepared, o.group.surge, o.group.phase = false, 0, groupFinished
 		case ErrNotFound, ErrUnsupported:
-		case ErrTransient, ErrPermanent, ErrBlocked, ErrMultiBudget, ErrConflict, ErrDriverLost:
+		case ErrTransient, ErrPermanent, ErrBlocked, ErrDenied, ErrMultiBudget, ErrConflict, ErrDriverLost:
 			// It may have been done in part, and putting back nothing is success.
 			o.group.prepared = true
 		}

@@ -31,6 +31,8 @@ type mover struct {
 	// returned is when the extra replica was taken back; the watch may show it for
 	// a moment more.
 	returned time.Time
+	// calledOff: a change that fails is not tried again.
+	calledOff bool
 	// stuck: the extra replica cannot be taken back.
 	stuck bool
 	// used: a node being drained has a pod of it; unusedAt is since when none has.
@@ -196,7 +198,7 @@ func (e *Engine) tellMoved(mv *mover, what string) {
 }
 
 func (e *Engine) patchWorkload(mv *mover, purpose purpose, p WorkloadPatch) {
-	mv.patching = true
+	mv.patching, mv.calledOff = true, false
 	e.addOp(&op{purpose: purpose, mover: mv, Effect: Effect{Verb: VerbPatchWorkload, Workload: mv.key, WorkloadPatch: &p}})
 }
 
@@ -238,12 +240,15 @@ func (e *Engine) moved(o *op, err *Error) {
 		mv.refused++
 		mv.notUntil = e.now.Add(backoff(mv.key.String(), mv.refused))
 		mv.restartedAt = ""
-	case ErrTransient, ErrPermanent, ErrBlocked, ErrMultiBudget, ErrHeld, ErrDriverLost, ErrUnsupported:
-		// It may have been done, and taking back nothing is success.
-		mv.surged = surge
+	case ErrTransient, ErrPermanent, ErrBlocked, ErrDenied, ErrMultiBudget, ErrHeld, ErrDriverLost, ErrUnsupported:
+		mv.mayBeDone(o)
 		e.halt(nil, StatusFailed, "workload-patch", err.Message)
 	}
 }
+
+// mayBeDone takes note that nobody knows whether a change was made. Taking back
+// nothing is success.
+func (mv *mover) mayBeDone(o *op) { mv.patching, mv.surged = false, o.WorkloadPatch.Surge }
 
 // settleMoves takes extra replicas back that no drain needs any more, those of
 // earlier runs included, and forgets what has ended.

@@ -87,6 +87,9 @@ func (e *Engine) beginStop(s stopping) {
 // freeze calls off what has not taken effect: drains above all.
 func (e *Engine) freeze() {
 	e.dropUnsent()
+	for _, mv := range e.movers {
+		mv.calledOff = true
+	}
 	for _, g := range e.groups {
 		for _, m := range g.census.busy {
 			if m.phase != memberCordoning && m.phase != memberDraining {

@@ -204,7 +204,8 @@ func (f *Fold) apply(e event.Event) {
 		}
 	case event.GateFailed:
 		f.trouble(&f.s.Failures, e)
-	case event.GroupPlanned, event.CanaryPassed, event.NodeQuiesced, event.Waiting, event.DrainWaits, event.PodOverridden:
+	case event.GroupPlanned, event.CanaryPassed, event.NodeQuiesced, event.Waiting, event.DrainWaits, event.PodOverridden,
+		event.WorkloadMoving, event.WorkloadMoved:
 		// Nothing to count: progress lines tell them.
 	}
 }

@@ -158,7 +158,7 @@ func (p *Progress) text(e event.Event) string {
 		return with("canary passed")
 	case event.GateFailed:
 		return with("gate " + e.Code + " failed")
-	case event.Waiting, event.PodOverridden:
+	case event.Waiting, event.PodOverridden, event.WorkloadMoving, event.WorkloadMoved:
 		return message
 	case event.GroupPlanned, event.OpSucceeded, event.PodEvicted, event.EvictionRefused,
 		event.DrainWaits: // NodeBlocked said it
