@@ -38,18 +38,15 @@ type Cluster struct {
 	Subnets map[string]string
 }
 
-// controlPlaneSize is how many machines the control plane has, each in a zone and a group of its own.
-const controlPlaneSize = 3
-
-// MinZones is how many zones such a cluster needs.
-const MinZones = controlPlaneSize
+// ControlPlaneSize is how many machines the control plane has, each in a zone and a group of its own.
+const ControlPlaneSize = 3
 
 // NewCluster plans a cluster: a bastion, a control plane of three, and workers in groups nodes-1, nodes-2 and so on
-// over all zones. There are MinZones zones at least.
+// over all zones. There are as many zones at least as the control plane has machines.
 func NewCluster(name, region string, zones []string, workers, groups int, machineType string) *Cluster {
 	c := &Cluster{Name: name, Region: region, Zones: zones}
 	c.Groups = append(c.Groups, InstanceGroup{Name: "bastions", Role: RoleBastion, Size: 1, Zones: zones[:1], MachineType: "t3.medium"})
-	for _, z := range zones[:controlPlaneSize] {
+	for _, z := range zones[:ControlPlaneSize] {
 		c.Groups = append(c.Groups, InstanceGroup{Name: "control-plane-" + z, Role: RoleControlPlane, Size: 1, Zones: []string{z}, MachineType: "m5.large"})
 	}
 	for i := range groups {

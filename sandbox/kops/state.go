@@ -125,7 +125,7 @@ func (c *Cluster) object(created, base string, access Access) object {
 		"metadata": object{"name": c.Name, "creationTimestamp": created},
 		"spec": object{
 			"api": object{"dns": object{}}, "masterPublicName": access.Address,
-			"authorization": object{"rbac": object{}}, "channel": "stable", "cloudProvider": "aws", "configBase": base,
+			"authorization": object{"rbac": object{}}, "channel": "none", "cloudProvider": "aws", "configBase": base,
 			"etcdClusters": []object{
 				{"name": "main", "etcdMembers": members}, {"name": "events", "etcdMembers": members},
 			},

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
-	"sync"
 	"time"
 
 	"github.com/rotatord/rotator/sandbox/aws"
@@ -47,6 +46,9 @@ func (p *kopsProvider) seed(cloud *aws.Cloud) error {
 	return addGroup(cloud, "other", 1, 1, p.image, false, nil) // another cluster's, in the same account
 }
 
+// controlPlane says that a machine carries the control plane.
+func (p *kopsProvider) controlPlane(m aws.Machine) bool { return kops.IsControlPlane(m) }
+
 // writeStore makes the state store once it is known where the API server is.
 func (p *kopsProvider) writeStore(dir, address string, caCert, caKey []byte) (err error) {
 	p.store, err = kops.WriteStore(filepath.Join(dir, "state"), p.cluster, p.image, kops.Access{Address: address, CACert: caCert, CAKey: caKey}, time.Now())
@@ -77,36 +79,4 @@ func (p kopsPublisher) PublishImage(ctx context.Context, r control.PublishImageR
 		}
 	}
 	return out, nil
-}
-
-// controlPlaneCut is how long the API server is out of reach once a machine of the control plane goes: what a load
-// balancer or a change of DNS takes at best. It is short against what clients wait before they try again.
-const controlPlaneCut = time.Second
-
-// controlPlaneCutter cuts the connections to the API server when a machine of the control plane goes. The control plane
-// of the sandbox runs on none of them: this is all that a client notices of the difference.
-type controlPlaneCutter struct {
-	mu     sync.Mutex
-	faults *faults // nil before the cluster is up, when nobody is connected
-}
-
-// begin is called when there is something to cut.
-func (c *controlPlaneCutter) begin(f *faults) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.faults = f
-}
-
-// hook cuts before it hands on to next.
-func (c *controlPlaneCutter) hook(next func(aws.Machine)) func(aws.Machine) {
-	return func(m aws.Machine) {
-		c.mu.Lock()
-		f := c.faults
-		c.mu.Unlock()
-		if f != nil && kops.IsControlPlane(m) {
-			// It fails only when the sandbox ends, and then all connections do.
-			_, _ = f.AddFault(control.Fault{Kind: control.APICut, For: control.Duration(controlPlaneCut)})
-		}
-		next(m)
-	}
 }

@@ -77,8 +77,8 @@ func (o Options) Validate() error {
 		return fmt.Errorf("--dir: a folder is required")
 	case o.Provider != ProviderEKS && o.Provider != ProviderKops:
 		return fmt.Errorf("--provider %q: choose %s or %s", o.Provider, ProviderEKS, ProviderKops)
-	case o.Provider == ProviderKops && o.Zones < kops.MinZones:
-		return fmt.Errorf("--zones %d: the control plane of a kops cluster is in %d zones here", o.Zones, kops.MinZones)
+	case o.Provider == ProviderKops && o.Zones < kops.ControlPlaneSize:
+		return fmt.Errorf("--zones %d: the control plane of a kops cluster is in %d zones here", o.Zones, kops.ControlPlaneSize)
 	case o.Provider == ProviderKops && !strings.Contains(o.Cluster, "."):
 		return fmt.Errorf("--cluster %q: kops names its clusters like domains, for instance %s", o.Cluster, KopsCluster)
 	case o.Provider == ProviderKops && o.MixedInstances:

@@ -24,6 +24,7 @@ import (
 	"github.com/rotatord/rotator/sandbox/cloudnode"
 	"github.com/rotatord/rotator/sandbox/control"
 	"github.com/rotatord/rotator/sandbox/controlplane"
+	"github.com/rotatord/rotator/sandbox/kops"
 	"github.com/rotatord/rotator/sandbox/kubelet"
 	"github.com/rotatord/rotator/sandbox/observer"
 	"github.com/rotatord/rotator/sandbox/proxy"
@@ -41,6 +42,7 @@ const progressInterval = 5 * time.Second
 type Sandbox struct {
 	opts     Options
 	kops     *kopsProvider // nil: another provider
+	quorum   *quorum       // nil: no machine carries the control plane
 	plane    *controlplane.ControlPlane
 	cloud    *aws.Cloud
 	observer *observer.Observer
@@ -84,10 +86,16 @@ func Up(ctx context.Context, o Options, progress func(format string, args ...any
 		s.kops = newKopsProvider(o)
 		from = s.kops
 	}
+	// rotatord and people go through a proxy that faults can cut; our own parts
+	// and the components do not, so that the cluster lives on meanwhile.
+	if s.proxy, err = proxy.Listen(o.APIServerPort); err != nil {
+		return nil, fmt.Errorf("--apiserver-port %d: %w", o.APIServerPort, err)
+	}
 	nodes := cloudnode.New(o.Cluster, from.profile)
-	hooks, cutter := nodes.Hooks(), &controlPlaneCutter{}
+	hooks, way := nodes.Hooks(), network(s.proxy)
 	if s.kops != nil {
-		hooks.Stopping = cutter.hook(hooks.Stopping)
+		s.quorum = newQuorum(s.proxy, kops.ControlPlaneSize, s.kops.controlPlane)
+		hooks, way = s.quorum.hooks(hooks), s.quorum
 	}
 	s.cloud = aws.New(aws.Config{
 		Region: o.Region, Zones: zones(o.Region, o.Zones), Seed: o.Seed, BootDelay: o.BootDelay,
@@ -99,11 +107,6 @@ func Up(ctx context.Context, o Options, progress func(format string, args ...any
 	s.start("simulated AWS", func() error { return s.cloud.Run(run) })
 
 	progress("starting etcd, API server, controllers and scheduler")
-	// rotatord and people go through a proxy that faults can cut; our own parts
-	// and the components do not, so that the cluster lives on meanwhile.
-	if s.proxy, err = proxy.Listen(o.APIServerPort); err != nil {
-		return nil, fmt.Errorf("--apiserver-port %d: %w", o.APIServerPort, err)
-	}
 	plane := controlplane.Options{Dir: o.Dir, Front: s.proxy.Address(), NodeMonitorGracePeriod: o.NodeLostTime}
 	if s.kops != nil {
 		plane.Name, plane.ServerNames = o.Cluster, []string{s.kops.cluster.InternalName()}
@@ -138,8 +141,7 @@ func Up(ctx context.Context, o Options, progress func(format string, args ...any
 		}
 		backend = kopsPublisher{s.cloud, s.kops.store}
 	}
-	s.faults = newFaults(backend, s.proxy, kubelets)
-	cutter.begin(s.faults)
+	s.faults = newFaults(backend, way, kubelets)
 	if err := s.serve(); err != nil {
 		return nil, err
 	}
@@ -148,6 +150,11 @@ func Up(ctx context.Context, o Options, progress func(format string, args ...any
 	setup := clients[controlplane.UserSetup]
 	if err := s.await(ctx, func(ctx context.Context) (string, error) { return nodesMissing(ctx, setup, from.nodes()) }); err != nil {
 		return nil, err
+	}
+	if s.quorum != nil {
+		if err := s.quorum.begin(); err != nil {
+			return nil, err
+		}
 	}
 	select {
 	case <-s.observer.Synced():

@@ -178,6 +178,10 @@ func TestUpRefuses(t *testing.T) {
 		{[]string{"--workload", "none.yaml"}, "none.yaml"},
 		{[]string{"--apiserver-port", "70000"}, "--apiserver-port"},
 		{[]string{"--cluster", ""}, "--cluster"},
+		{[]string{"--provider", "gke"}, `--provider "gke"`},
+		{[]string{"--provider", "kops", "--zones", "2"}, "--zones 2"},
+		{[]string{"--provider", "kops", "--cluster", "demo"}, "kops names its clusters like domains"},
+		{[]string{"--provider", "kops", "--mixed-instances"}, "--mixed-instances"},
 		{[]string{"extra"}, "extra"},
 	} {
 		t.Run(strings.Join(c.args, " "), func(t *testing.T) {
