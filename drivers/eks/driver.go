@@ -14,6 +14,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"google.golang.org/grpc/codes"
@@ -25,7 +26,8 @@ import (
 // Version of the driver, semantic.
 const Version = "0.1.0"
 
-// Driver implements sdk.Driver, sdk.Terminator, sdk.Surger and sdk.Preparer.
+// Driver implements sdk.Driver, sdk.Terminator, sdk.Surger, sdk.Preparer and
+// sdk.Quiescer.
 // It is safe for concurrent use. Make it with New.
 type Driver struct {
 	now func() time.Time
@@ -46,6 +48,7 @@ type clients struct {
 	ec2 *ec2.Client
 	ssm *ssm.Client
 	sts *sts.Client
+	elb *elasticloadbalancingv2.Client
 }
 
 var (
@@ -53,6 +56,7 @@ var (
 	_ sdk.Terminator = (*Driver)(nil)
 	_ sdk.Surger     = (*Driver)(nil)
 	_ sdk.Preparer   = (*Driver)(nil)
+	_ sdk.Quiescer   = (*Driver)(nil)
 )
 
 // Option changes a driver that New makes.

@@ -42,6 +42,8 @@ type view struct {
 	hooks         map[string]timed[[]string]
 	seenInstances map[string]bool
 
+	balancers balancers // guards itself
+
 	mu      sync.Mutex
 	members map[string]string // instance to group, by the latest look
 	changes int               // grows with each change: a look before it is old
@@ -64,6 +66,7 @@ func (v *view) reset() {
 	v.looking.Lock()
 	defer v.looking.Unlock()
 	v.last, v.templates, v.known, v.factsAt, v.refreshes, v.hooks, v.seenInstances = nil, templateCache{}, nil, time.Time{}, nil, nil, nil
+	v.balancers.reset()
 	v.mu.Lock()
 	v.members = nil
 	v.mu.Unlock()
@@ -141,13 +144,19 @@ func (d *Driver) look(ctx context.Context, c *clients, tag groupTag, names []str
 	if err := d.findRefreshes(ctx, c, groups, at, maxAge); err != nil {
 		return nil, err
 	}
+	leaving, err := d.quiescing(ctx, c, groups)
+	if err != nil {
+		return nil, err
+	}
 	for _, g := range groups {
 		hooks, err := d.hookNames(ctx, c, g, at)
 		if err != nil {
 			return nil, err
 		}
 		n := d.nodeGroup(g, launches[g.name])
-		s.Instances = append(s.Instances, d.instances(g, &n, launches[g.name], hooks)...)
+		list := d.instances(g, &n, launches[g.name], hooks)
+		showQuiescing(list, leaving)
+		s.Instances = append(s.Instances, list...)
 		s.Groups = append(s.Groups, n)
 	}
 	d.remember(groups)
@@ -311,6 +320,7 @@ func (d *Driver) nodeGroup(g *group, l *launch) sdk.NodeGroup {
 		Revision: l.wanted.String(),
 		Traits: sdk.Traits{
 			TerminateKeep: true, TerminateShrink: true, Prepare: true,
+			Quiesce:  len(g.TargetGroupARNs) > 0,
 			MaxSurge: maxSurge, Refill: sdk.RefillGroup, Drains: sdk.DrainsCore,
 		},
 	}

@@ -144,10 +144,15 @@ func (d *Driver) Restore(ctx context.Context, r sdk.GroupRequest) (*sdk.Operatio
 	if diag := restoreSettings(ctx, c, g); diag != nil {
 		return failed(*diag), nil
 	}
+	back, diag := d.rebalance(ctx, c, g, "")
+	if diag != nil {
+		return failed(*diag), nil
+	}
 	drop, diags, diag := restoreCapacity(ctx, c, g)
 	if diag != nil {
 		return failed(*diag), nil
 	}
+	diags = append(back, diags...)
 	for k, v := range g.tags {
 		if k == tagPrepared || strings.HasPrefix(k, tagProtected) {
 			drop[k] = v

@@ -42,7 +42,9 @@ func liveAccount(t *testing.T) string {
 	}
 	_, err := c.CreateLaunchTemplate("nodes", aws.LaunchTemplateData{ImageID: &image, InstanceType: ptr("m5.large")})
 	check(err)
-	check(c.CreateAutoScalingGroup(aws.GroupSpec{Name: groupA, LaunchTemplate: "nodes", LaunchVersion: "$Latest", Min: 1, Max: 4, Desired: 3, Tags: clusterTag(cluster, "owned")}))
+	targets, err := c.CreateTargetGroup(aws.TargetGroupSpec{Name: "web", DeregistrationDelay: time.Second})
+	check(err)
+	check(c.CreateAutoScalingGroup(aws.GroupSpec{TargetGroups: []string{targets}, Name: groupA, LaunchTemplate: "nodes", LaunchVersion: "$Latest", Min: 1, Max: 4, Desired: 3, Tags: clusterTag(cluster, "owned")}))
 	for up := 0; up < 3; time.Sleep(5 * time.Millisecond) { // nothing tells when a group is up
 		up = len(members(c.Groups()[0], "InService"))
 		if t.Context().Err() != nil {

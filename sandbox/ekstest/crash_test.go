@@ -131,50 +131,57 @@ func TestCrashAtEveryBoundary(t *testing.T) {
 	}
 	for _, s := range steps {
 		t.Run(s.name, func(t *testing.T) {
-			points := 0
-			for at := 0; ; at++ {
-				reached := false
-				for _, after := range []bool{false, true} {
-					for _, pause := range []time.Duration{0, 5 * time.Second} {
-						t.Run(fmt.Sprintf("change %d after=%v pause=%v", at, after, pause), func(t *testing.T) {
-							w := newWorld(t)
-							w.seed(4)
-							d := w.driver()
-							if s.before != nil {
-								s.before(t, w, d)
-							}
-							ctx, cancel := context.WithCancel(t.Context())
-							defer cancel()
-							w.mu.Lock()
-							w.cut = &cut{left: at, after: after, kill: cancel}
-							w.mu.Unlock()
-							err := s.call(ctx, d, w)
-							w.mu.Lock()
-							struck := w.cut.done
-							w.cut = nil
-							w.mu.Unlock()
-							if struck && err == nil {
-								t.Error("the call was cut off and claims success")
-							}
-							reached = reached || struck
-							w.pass(pause)
-							d = w.driver()
-							if err := s.call(t.Context(), d, w); err != nil {
-								t.Fatalf("the same call again: %v", err)
-							}
-							s.check(t, w, d)
-						})
-					}
-				}
-				if !reached {
-					break
-				}
-				points++
-			}
-			if points == 0 {
-				t.Error("the call was never cut off: the test tests nothing")
-			}
+			crashEverywhere(t, func(w *world) { w.seed(4) }, s.before, s.call, s.check)
 		})
+	}
+}
+
+// crashEverywhere cuts a call off before and after each of its changes, at once
+// and with a pause, and makes it again with a new life of the driver.
+func crashEverywhere(t *testing.T, seed func(*world), before func(*testing.T, *world, *eks.Driver),
+	call func(context.Context, *eks.Driver, *world) error, check func(*testing.T, *world, *eks.Driver)) {
+	points := 0
+	for at := 0; ; at++ {
+		reached := false
+		for _, after := range []bool{false, true} {
+			for _, pause := range []time.Duration{0, 5 * time.Second} {
+				t.Run(fmt.Sprintf("change %d after=%v pause=%v", at, after, pause), func(t *testing.T) {
+					w := newWorld(t)
+					seed(w)
+					d := w.driver()
+					if before != nil {
+						before(t, w, d)
+					}
+					ctx, cancel := context.WithCancel(t.Context())
+					defer cancel()
+					w.mu.Lock()
+					w.cut = &cut{left: at, after: after, kill: cancel}
+					w.mu.Unlock()
+					err := call(ctx, d, w)
+					w.mu.Lock()
+					struck := w.cut.done
+					w.cut = nil
+					w.mu.Unlock()
+					if struck && err == nil {
+						t.Error("the call was cut off and claims success")
+					}
+					reached = reached || struck
+					w.pass(pause)
+					d = w.driver()
+					if err := call(t.Context(), d, w); err != nil {
+						t.Fatalf("the same call again: %v", err)
+					}
+					check(t, w, d)
+				})
+			}
+		}
+		if !reached {
+			break
+		}
+		points++
+	}
+	if points == 0 {
+		t.Error("the call was never cut off: the test tests nothing")
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awscreds "github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
+	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
+	elbtypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 
 	sim "github.com/rotatord/rotator/sandbox/aws"
 )
@@ -47,5 +49,17 @@ func (w *world) suspend(processes ...string) {
 func (w *world) protect(ids ...string) {
 	w.t.Helper()
 	_, err := w.person().SetInstanceProtection(w.t.Context(), &autoscaling.SetInstanceProtectionInput{AutoScalingGroupName: ptr(groupA), InstanceIds: ids, ProtectedFromScaleIn: ptr(true)})
+	w.check(err)
+}
+
+func (w *world) deregister(targetGroup, id string) {
+	w.t.Helper()
+	client := elasticloadbalancingv2.NewFromConfig(aws.Config{
+		Region: region, BaseEndpoint: &w.direct,
+		Credentials: awscreds.NewStaticCredentialsProvider(sim.AccessKeyID, sim.SecretAccessKey, ""),
+	})
+	_, err := client.DeregisterTargets(w.t.Context(), &elasticloadbalancingv2.DeregisterTargetsInput{
+		TargetGroupArn: &targetGroup, Targets: []elbtypes.TargetDescription{{Id: &id}},
+	})
 	w.check(err)
 }

@@ -55,13 +55,18 @@ func actions(t *testing.T, path string) []string {
 func TestPolicy(t *testing.T) {
 	w := newWorld(t)
 	w.template("by-parameter", "resolve:ssm:"+aws.ParameterRecommendedImage)
+	arn, err := w.CreateTargetGroup(aws.TargetGroupSpec{Name: "web"})
+	w.check(err)
 	w.seed(3, func(s *aws.GroupSpec) {
+		s.TargetGroups = []string{arn}
 		s.LaunchTemplate = "by-parameter"
 		s.Hooks = []aws.LifecycleHook{{LifecycleHookName: "drain-hook", LifecycleTransition: "autoscaling:EC2_INSTANCE_TERMINATING"}}
 	})
 	d := w.driver()
 	old := look(t, d, 0).Instances
 	accepted(t, prepare(t, d))
+	accepted(t, must(d.Quiesce(t.Context(), request(old[1].ID)))(t))
+	accepted(t, must(d.Unquiesce(t.Context(), request(old[1].ID)))(t))
 	accepted(t, setSurge(t, d, 4))
 	w.pass(3 * time.Second)
 	keep(t, d, old[0].ID)
