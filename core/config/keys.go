@@ -162,6 +162,8 @@ var table = []Key{
 		Doc: "Nodes being replaced at once over all groups. 0: no bound but the groups' own."},
 	{Path: "strategy.groupsAtOnce", Flag: "groups-at-once", Topic: TopicStrategy, Kind: Count, Min: 1, Max: 1000, Default: 1,
 		Doc: "Groups that are rotated in parallel."},
+	{Path: "strategy.allowSingleControlPlane", Flag: "allow-single-control-plane", Topic: TopicStrategy, Kind: Bool, Default: false,
+		Doc: "Replaces the node of a control plane that has only one: until the new one is up nobody can use the API, and etcd's data must be on a volume of its own."},
 	{Path: "strategy.attract", Flag: "attract", Topic: TopicStrategy, Kind: Text, Default: plan.AttractCordon,
 		Enum: []string{string(plan.AttractTaint), string(plan.AttractCordon)},
 		Doc:  "How displaced pods are made to land on new nodes, so that each moves once. taint asks the scheduler to prefer them (PreferNoSchedule); cordon closes the old nodes too, from a group's first drain on, unless nodes may be unavailable, and opens them again when a pod finds no room."},

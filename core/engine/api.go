@@ -94,6 +94,7 @@ const (
 	VerbPatchWorkload Verb = "patch-workload"
 	VerbEvict         Verb = "evict"      // cluster: with a UID precondition
 	VerbDeletePod     Verb = "delete-pod" // cluster: only by the force policy
+	VerbCheckAPI      Verb = "check-api"  // cluster: changes nothing; an error where the API server is not ready
 )
 
 // Effect is something to do. ID is unique within the rotation for provider and

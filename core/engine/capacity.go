@@ -53,6 +53,7 @@ func (e *Engine) admit(g *group) (starved bool) {
 	if slices.ContainsFunc(g.census.busy, func(m *member) bool { return m.flapped && m.phase == memberBooting }) {
 		return false // new nodes may be no good: nothing more goes until that is known
 	}
+	g.heldBack = ""
 	limit := max(g.Surge, min(g.surge, len(g.Nodes))) + g.Unavailable
 	waits := e.cfg.Spec.Strategy.Waits
 	if waits.BetweenDrains > 0 {
@@ -93,6 +94,10 @@ func (e *Engine) admit(g *group) (starved bool) {
 		}
 		if left < g.base-g.Unavailable {
 			return busy == 0
+		}
+		if why, late := e.mayLose(m); why != "" {
+			g.heldBack = why
+			return late && busy == 0
 		}
 		usable = left
 		busy++
@@ -395,6 +400,8 @@ func (e *Engine) checkStuck(g *group) {
 		}
 	case live < g.base+g.surge:
 		why = fmt.Sprintf("group %s has %d of %d instances: the provider did not launch the rest", g.Name, live, g.base+g.surge)
+	case g.heldBack != "":
+		why = fmt.Sprintf("group %s cannot go on: %s", g.Name, g.heldBack)
 	default:
 		why = fmt.Sprintf("group %s: %d nodes are Ready, and none of them may be drained before there are %d", g.Name, g.census.usable, g.base-g.Unavailable+1)
 		if bad := e.notReady(g); bad != "" {

@@ -146,7 +146,7 @@ func (c *checker) effect(e engine.Effect, bad func(string, ...any)) {
 			bad("pod %s is deleted, not evicted", e.Pod.PodKey)
 		}
 		return
-	case engine.VerbObserve:
+	case engine.VerbObserve, engine.VerbCheckAPI:
 		return
 	}
 	if !c.intents[e.ID] {

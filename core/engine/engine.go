@@ -101,6 +101,7 @@ type Engine struct {
 
 	fencing  fencing
 	obs      observer
+	cp       controlPlane
 	stop     *stopping
 	finish   Result
 	lastTold time.Time

@@ -50,6 +50,13 @@ func (e *Engine) giveBack(g *group) bool {
 		case !m.ours && m.phase == memberBooting && !late:
 			continue // it was there before, and may come back
 		}
+		why, stuck := e.mayLose(m)
+		if g.heldBack = why; why != "" && !stuck {
+			return false
+		}
+		if why != "" {
+			break
+		}
 		m.leaving = true
 		e.startDrain(g, m)
 		taken++

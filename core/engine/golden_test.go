@@ -195,10 +195,19 @@ func (s *script) command(words []string, input []string) {
 	case "ready", "notready":
 		toy.changeNode(arg(0), func(n *model.Node) { n.Ready = words[0] == "ready" })
 		s.step(engine.Input{})
+	case "pod": // pod ready|notready NAME, of kube-system
+		p := *toy.pods[model.PodKey{Namespace: "kube-system", Name: arg(1)}]
+		p.Ready = arg(0) == "ready"
+		toy.setPod(&p)
+		s.step(engine.Input{})
+	case "api": // api ready, or what it says is not
+		if toy.apiAway = strings.Join(args, " "); toy.apiAway == "ready" {
+			toy.apiAway = ""
+		}
 	case "set":
 		for _, a := range args {
 			*map[string]*bool{"slow-end": &toy.slowEnd, "no-launch": &toy.noLaunch, "launch-old": &toy.launchOld,
-				"slow-detach": &toy.volumes.slow, "stays-balanced": &toy.staysBalanced, "slow-ready": &toy.slowReady,
+				"slow-detach": &toy.volumes.slow, "stays-balanced": &toy.staysBalanced, "slow-ready": &toy.slowReady, "slow-static": &toy.slowStatic,
 				"no-progress": &toy.noProgress, "progress": &toy.noProgress}[a] = a != "progress"
 		}
 	case "world":
@@ -288,6 +297,8 @@ func (s *script) cluster(input []string) {
 				}
 			}
 			toy.count()
+		case "static":
+			toy.static = w[1:]
 		case "budget":
 			toy.addBudget(w[1], opts.get("min", "0"), strings.Split(opts.get("app", w[1]), ",")...)
 			if opts.get("min", "0") == "100%" {
@@ -570,6 +581,8 @@ func effectName(e engine.Effect) string {
 		return e.Pod.Name
 	case engine.VerbObserve:
 		return "observe"
+	case engine.VerbCheckAPI:
+		return "check-api"
 	}
 	return strings.TrimPrefix(e.ID, "r1-0000")
 }

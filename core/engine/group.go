@@ -50,6 +50,8 @@ type group struct {
 	lastDrainEnd time.Time
 	lastProgress time.Time
 	daemonSets   []model.WorkloadKey // expected on every node of the group
+	components   []string            // static pods that are
+	heldBack     string              // why the control plane cannot spare its next node
 	// replaced and fallen are what is asked of members that were dropped: how many
 	// old ones, and which replacements that had been no good. firstThrough: one of
 	// the former was ended by us.
@@ -120,6 +122,7 @@ func (e *Engine) startGroup(g *group) {
 		}
 	}
 	g.daemonSets = e.expectedDaemonSets(g)
+	e.learnControlPlane(g)
 	g.canaryAt = e.mem.canary[g.Name]
 	e.recordPlanned(g)
 	e.record(event.Event{Kind: event.GroupStarted, Group: g.Name,

@@ -423,7 +423,11 @@ func (e *Engine) initialized(g *group, m *member) gate.Verdict {
 	if n == nil {
 		return gate.Verdict{Evidence: fmt.Sprintf("instance %s has not joined", m.inst.ID)}
 	}
-	return gate.NodeReady(n, e.w.podsOnNode(m.node), g.daemonSets, e.cfg.Spec.Gates.NodeReady.StartupTaints)
+	v := gate.NodeReady(n, e.w.podsOnNode(m.node), g.daemonSets, e.cfg.Spec.Gates.NodeReady.StartupTaints)
+	if v.OK && len(g.components) > 0 {
+		v = gate.StaticPods(n, e.w.podsOnNode(m.node), g.components)
+	}
+	return v
 }
 
 // launched is when the instance came to be, as well as is known.
@@ -453,6 +457,12 @@ func (e *Engine) checkReplacements(g *group) {
 			m.trouble = fmt.Sprintf("%s of group %s was Ready, and has not been for %s: %s", m.label(), g.Name, timeout, v.Evidence)
 		}
 		e.record(event.Event{Kind: event.ReplacementBad, Group: g.Name, Instance: m.inst.ID, Node: m.node, Code: code, Message: m.trouble})
+		if g.guarded() {
+			// Every further one would cost etcd a member.
+			e.record(event.Event{Kind: event.GateFailed, Group: g.Name, Node: m.node, Code: "control-plane", Message: m.trouble})
+			e.halt(g, StatusGateFailed, "control-plane", m.trouble)
+			return
+		}
 		if m.flapped {
 			// It was Ready and is no good: the next ones may be the same.
 			e.record(event.Event{Kind: event.GateFailed, Group: g.Name, Node: m.node, Code: "node-ready", Message: m.trouble})

@@ -162,7 +162,7 @@ func (e *Engine) reached(ev event.Event) bool {
 		return fmt.Sprint(g.surge) == ev.Data["surge"]
 	case VerbRestore:
 		return !g.prepared
-	case VerbPrepare, VerbQuiesce, VerbUnquiesce, VerbPatchNode, VerbPatchWorkload, VerbObserve, VerbEvict, VerbDeletePod:
+	case VerbPrepare, VerbQuiesce, VerbUnquiesce, VerbPatchNode, VerbPatchWorkload, VerbObserve, VerbEvict, VerbDeletePod, VerbCheckAPI:
 	}
 	return false
 }

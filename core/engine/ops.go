@@ -148,7 +148,7 @@ func (o *op) event(k event.Kind) event.Event {
 		ev.Data = o.Patch.data()
 	case VerbPatchWorkload:
 		ev.Data = o.WorkloadPatch.data(o.Workload)
-	case VerbPrepare, VerbRestore, VerbQuiesce, VerbUnquiesce, VerbObserve, VerbEvict, VerbDeletePod:
+	case VerbPrepare, VerbRestore, VerbQuiesce, VerbUnquiesce, VerbObserve, VerbEvict, VerbDeletePod, VerbCheckAPI:
 	}
 	return ev
 }
@@ -181,6 +181,9 @@ func (e *Engine) outcome(o Outcome) {
 		return
 	case VerbEvict, VerbDeletePod:
 		e.evicted(o)
+		return
+	case VerbCheckAPI:
+		e.apiAnswered(o)
 		return
 	case VerbPrepare, VerbRestore, VerbSetSurge, VerbTerminate, VerbQuiesce, VerbUnquiesce, VerbPatchNode, VerbPatchWorkload:
 	}

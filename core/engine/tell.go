@@ -55,6 +55,9 @@ func (e *Engine) waitsFor(g *group) string {
 	if !g.canaryAt.IsZero() && e.canary(g) {
 		parts = append(parts, fmt.Sprintf("the canary's bake time of %s", e.cfg.Spec.Strategy.Canary.Bake))
 	}
+	if len(parts) == 0 && g.heldBack != "" {
+		return "the next node waits: " + g.heldBack
+	}
 	if len(parts) == 0 {
 		return ""
 	}

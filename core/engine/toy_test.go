@@ -48,6 +48,12 @@ type toy struct {
 	staysBalanced bool
 	// slowReady starts pods that are not Ready before the test says so.
 	slowReady bool
+	// static pods run on each node of the control plane.
+	static []string
+	// slowStatic lets them be not Ready before the test says so.
+	slowStatic bool
+	// apiAway is what the API server says is not ready; empty: it is.
+	apiAway string
 }
 
 type toyGroup struct {
@@ -125,6 +131,12 @@ func (t *toy) join(id string) {
 	for _, k := range sortedWorkloads(t.workloads) {
 		if k.Kind == "DaemonSet" {
 			t.startPod(k, nodeName(id))
+		}
+	}
+	if t.groups[in.GroupID].Role == model.RoleControlPlane {
+		for _, c := range t.static {
+			p := &model.Pod{PodKey: model.PodKey{Namespace: "kube-system", Name: c + "-" + nodeName(id)}, UID: c + id, Node: nodeName(id), Phase: "Running", Ready: !t.slowStatic, Mirror: true}
+			t.setPod(p)
 		}
 	}
 	t.count()
@@ -447,6 +459,10 @@ func (t *toy) apply(e engine.Effect) *engine.Error {
 		return t.patchWorkload(e.Workload, e.WorkloadPatch)
 	case engine.VerbEvict, engine.VerbDeletePod:
 		return t.evict(e)
+	case engine.VerbCheckAPI:
+		if t.apiAway != "" {
+			return &engine.Error{Code: engine.ErrTransient, Message: t.apiAway}
+		}
 	case engine.VerbObserve:
 	}
 	return nil

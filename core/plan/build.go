@@ -179,7 +179,8 @@ func (b *builder) evictable(node string) int {
 	return count
 }
 
-// size resolves the budgets of the strategy for one group.
+// size resolves the budgets of the strategy for one group. They do not
+// count for the control plane, which goes one node at a time and without surge.
 func (b *builder) size(g *Group, of model.NodeGroup) {
 	maxSurge, maxUnavailable := b.budgets(of)
 	surge, errS := Resolve(maxSurge.value, g.Size, true)
@@ -187,6 +188,12 @@ func (b *builder) size(g *Group, of model.NodeGroup) {
 	if errS != nil || errU != nil {
 		b.refuse(Finding{Code: "bad-budget", Object: g.Name, Fix: "correct strategy.maxSurge and strategy.maxUnavailable, or the group's own settings",
 			Message: fmt.Sprintf("group %s: %s", g.Name, cmp.Or(errText(errS), errText(errU)))})
+		return
+	}
+	if g.Role == model.RoleControlPlane {
+		// One more member of etcd for a while, and one less, is two changes of its
+		// membership for nothing.
+		g.Surge, g.Unavailable = 0, 1
 		return
 	}
 	surge, unavailable = min(surge, len(g.Nodes)), min(unavailable, g.Size)

@@ -484,3 +484,38 @@ func TestControlPlaneNeedsALongLock(t *testing.T) {
 		})
 	}
 }
+
+// The control plane goes one node at a time and without surge, whatever the
+// strategy says; its only node goes only where that is allowed in so many words.
+func TestControlPlaneSize(t *testing.T) {
+	for _, tc := range []struct {
+		name     string
+		machines int // in groups of one machine each
+		allow    bool
+		refused  bool
+	}{
+		{"three machines", 3, false, false},
+		{"one machine", 1, false, true},
+		{"one machine, and that is allowed", 1, true, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			s := &stock{}
+			for i := range tc.machines {
+				id := fmt.Sprint("masters-", i)
+				s.group(id, model.RoleControlPlane, 1)
+				s.instance(id, "i-"+id, 1, "revision")
+			}
+			p, err := plan.Build(plan.Spec{Cluster: "demo", Select: plan.Select{Roles: []string{"control-plane"}, Groups: []string{"masters-0"}},
+				Strategy: plan.Strategy{MaxSurge: "100%", AllowSingleControlPlane: tc.allow}, Lock: plan.Lock{Duration: 2 * time.Minute}}, s.Inventory, time.Now())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := slices.ContainsFunc(p.Refusals, func(f plan.Finding) bool { return f.Code == "single-control-plane" }); got != tc.refused {
+				t.Errorf("refused: %v, want %v: %+v", got, tc.refused, p.Refusals)
+			}
+			if g := p.Groups[0]; g.Surge != 0 || g.Unavailable != 1 {
+				t.Errorf("surge %d, unavailable %d; want 0 and 1", g.Surge, g.Unavailable)
+			}
+		})
+	}
+}

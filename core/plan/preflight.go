@@ -88,6 +88,11 @@ func (b *builder) checkControlPlane(g model.NodeGroup) {
 	if g.Role != model.RoleControlPlane {
 		return
 	}
+	if size := b.controlPlaneSize(); size == 1 && !b.spec.Strategy.AllowSingleControlPlane {
+		b.refuse(Finding{Code: "single-control-plane", Object: g.Name,
+			Message: fmt.Sprintf("group %s is the whole control plane, with one machine: the API is away until its replacement is up", g.Name),
+			Fix:     "set strategy.allowSingleControlPlane (--allow-single-control-plane) if etcd's data is on a volume that the replacement takes over"})
+	}
 	if b.spec.Lock.Duration < controlPlaneLock {
 		b.refuse(Finding{Code: "lock-too-short", Object: g.Name,
 			Message: fmt.Sprintf("group %s runs the API server, which keeps the rotation's lock, and a lock of %s does not outlive the end of one", g.Name, b.spec.Lock.Duration),
@@ -98,6 +103,18 @@ func (b *builder) checkControlPlane(g model.NodeGroup) {
 			Message: fmt.Sprintf("group %s runs the API server, which keeps the journal: while it is away nothing new starts", g.Name),
 			Fix:     "set journal.store to cluster and journal.dir to a folder: a copy is then written there first"})
 	}
+}
+
+// controlPlaneSize is how many machines the control plane is to have, over all
+// groups of the provider.
+func (b *builder) controlPlaneSize() int {
+	n := 0
+	for _, g := range b.inv.Groups {
+		if g.Role == model.RoleControlPlane {
+			n += g.Desired - g.Surge
+		}
+	}
+	return n
 }
 
 // checkHolds refuses groups that different unfinished rotations hold: only one

@@ -81,6 +81,10 @@ type Strategy struct {
 	// Attract says how old nodes are made unattractive, so that a pod moves once.
 	// Default cordon.
 	Attract Attract `yaml:"attract" json:"attract"`
+	// AllowSingleControlPlane lets the only node of a control plane be replaced:
+	// nobody can use the API until the new one is up, and etcd's data must survive
+	// on a volume of its own.
+	AllowSingleControlPlane bool `yaml:"allowSingleControlPlane" json:"allowSingleControlPlane"`
 	// BatchSize is the number of nodes of a wave in batch mode; 0: as many as
 	// MaxSurge and MaxUnavailable allow.
 	BatchSize int `yaml:"batchSize" json:"batchSize"`

@@ -71,7 +71,7 @@ func newExecutor(ctx context.Context, o Options) *executor {
 
 func laneOf(v engine.Verb) lane {
 	switch v {
-	case engine.VerbPatchNode, engine.VerbPatchWorkload:
+	case engine.VerbPatchNode, engine.VerbPatchWorkload, engine.VerbCheckAPI:
 		return laneNodes
 	case engine.VerbEvict, engine.VerbDeletePod:
 		return lanePods
@@ -80,6 +80,9 @@ func laneOf(v engine.Verb) lane {
 	}
 	return laneProvider
 }
+
+// reads tells whether an effect changes nothing.
+func reads(v engine.Verb) bool { return v == engine.VerbObserve || v == engine.VerbCheckAPI }
 
 // start runs the effects, or queues them behind those of their lane.
 func (x *executor) start(effects []engine.Effect) {
@@ -147,12 +150,12 @@ func (x *executor) run(e engine.Effect) (res result) {
 	if laneOf(e.Verb) == laneProvider {
 		timeout = x.timeout
 	}
-	if e.Verb == engine.VerbObserve {
+	if reads(e.Verb) {
 		base = x.reads
 	}
 	res.outcome = engine.Outcome{ID: e.ID, Verb: e.Verb, Pod: e.Pod}
 	deadline := time.Now().Add(timeout)
-	if x.lock != nil && e.Verb != engine.VerbObserve {
+	if x.lock != nil && !reads(e.Verb) {
 		// What changes something must have ended before anybody else can hold the
 		// lock. The deadline goes to the driver too, whose process may run on while
 		// this one stands still. What only reads may run on while the lock is renewed.
@@ -203,6 +206,8 @@ func (x *executor) run(e engine.Effect) (res result) {
 		err = x.cluster.Evict(ctx, e.Pod, e.GracePeriodSeconds)
 	case engine.VerbDeletePod:
 		err = x.cluster.DeletePod(ctx, e.Pod, e.GracePeriodSeconds)
+	case engine.VerbCheckAPI:
+		err = x.cluster.CheckAPI(ctx)
 	default:
 		err = &engine.Error{Code: engine.ErrUnsupported, Message: fmt.Sprintf("unknown verb %q", e.Verb)}
 	}

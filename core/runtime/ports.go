@@ -36,6 +36,9 @@ type Cluster interface {
 	PatchWorkload(ctx context.Context, k model.WorkloadKey, p engine.WorkloadPatch) error
 	Evict(ctx context.Context, pod engine.PodRef, grace *int64) error
 	DeletePod(ctx context.Context, pod engine.PodRef, grace *int64) error
+	// CheckAPI asks the API server whether it is ready (/readyz): nil, or an
+	// *engine.Error with what it says is not. It changes nothing.
+	CheckAPI(ctx context.Context) error
 }
 
 // Lock is what makes this rotation the only one of its cluster. It may be lost

@@ -109,6 +109,8 @@ func (f *fake) DeletePod(_ context.Context, pod engine.PodRef, _ *int64) error {
 	return nil
 }
 
+func (f *fake) CheckAPI(context.Context) error { return nil }
+
 var (
 	_ Provider = (*fake)(nil)
 	_ Cluster  = (*fake)(nil)

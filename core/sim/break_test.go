@@ -110,6 +110,13 @@ func TestChecksNotice(t *testing.T) {
 				}
 			})}
 		}},
+		{"the control plane goes all at once", ControlPlane, nil, func() *broken {
+			return &broken{change: one(func(e *engine.Effect) {
+				if e.Patch != nil && e.Patch.AddTaint != nil {
+					e.Patch = cordoned(e.Patch)
+				}
+			})}
+		}},
 		{"surge is added twice", Capacity, nil, func() *broken {
 			return &broken{change: one(func(e *engine.Effect) {
 				if e.Verb == engine.VerbSetSurge {

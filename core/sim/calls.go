@@ -32,7 +32,7 @@ func provider(v engine.Verb) bool {
 	case engine.VerbObserve, engine.VerbPrepare, engine.VerbRestore, engine.VerbSetSurge, engine.VerbTerminate,
 		engine.VerbQuiesce, engine.VerbUnquiesce:
 		return true
-	case engine.VerbPatchNode, engine.VerbPatchWorkload, engine.VerbEvict, engine.VerbDeletePod:
+	case engine.VerbPatchNode, engine.VerbPatchWorkload, engine.VerbEvict, engine.VerbDeletePod, engine.VerbCheckAPI:
 	}
 	return false
 }
@@ -51,7 +51,7 @@ func (w *World) nameCall(e engine.Effect) string {
 		what += " " + e.Workload.Name
 	case engine.VerbEvict, engine.VerbDeletePod:
 		what += " " + e.Pod.UID
-	case engine.VerbObserve:
+	case engine.VerbObserve, engine.VerbCheckAPI:
 	}
 	w.tries[what]++
 	return fmt.Sprintf("%s #%d", what, w.tries[what])
@@ -81,6 +81,8 @@ func (w *World) perform(c *call) {
 	switch c.Verb {
 	case engine.VerbObserve:
 		c.acts = []act{func() *engine.Error { c.snapshot = w.snapshot(); return nil }}
+	case engine.VerbCheckAPI: // there is one as long as there is a world
+		c.acts = []act{func() *engine.Error { return nil }}
 	case engine.VerbPatchNode:
 		c.acts = []act{func() *engine.Error { return w.patch(c.Node, c.Patch) }}
 	case engine.VerbPatchWorkload:

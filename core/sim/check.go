@@ -53,13 +53,16 @@ const (
 	// Single: the one replica of a Deployment that is to be moved without downtime
 	// does not go before another is Ready, and no extra replica is left.
 	Single Invariant = "single"
+	// ControlPlane: none of its nodes goes while another is on its way or is not
+	// Ready.
+	ControlPlane Invariant = "control-plane"
 	// Orderly: records are numbered without gaps, ops have ids of their own, a
 	// wake-up is in the future, Steps do not follow each other without time.
 	Orderly Invariant = "orderly"
 )
 
 // Invariants are all of them.
-var Invariants = []Invariant{RecordFirst, Unavailable, Capacity, Empty, Once, OnlyOld, Disruption, Marks, Excluded, Persons, Settings, Ends, Complete, Volumes, Single, Orderly}
+var Invariants = []Invariant{RecordFirst, Unavailable, Capacity, Empty, Once, OnlyOld, Disruption, Marks, Excluded, Persons, Settings, Ends, Complete, Volumes, Single, ControlPlane, Orderly}
 
 // Violation is an invariant that did not hold.
 type Violation struct {
@@ -259,7 +262,7 @@ func (c *checker) effect(e engine.Effect) {
 		}
 	case engine.VerbUnquiesce:
 		delete(c.quiesced, e.InstanceID)
-	case engine.VerbObserve, engine.VerbPrepare, engine.VerbRestore, engine.VerbSetSurge, engine.VerbPatchWorkload:
+	case engine.VerbObserve, engine.VerbPrepare, engine.VerbRestore, engine.VerbSetSurge, engine.VerbPatchWorkload, engine.VerbCheckAPI:
 	}
 }
 
@@ -284,6 +287,7 @@ func (c *checker) takes(name string) {
 		return
 	}
 	c.leaving[name] = true
+	c.sparesControlPlane(name)
 	if !usable(n) || c.bad[name] {
 		return // costs nothing
 	}
@@ -303,6 +307,25 @@ func (c *checker) takes(name string) {
 	c.hold(Unavailable, count >= least || g.unsure, "the drain of %s leaves group %s with %d usable nodes of %d", name, group, count, least)
 }
 
+// sparesControlPlane judges by the view: while a node of the control plane goes,
+// all others are there.
+func (c *checker) sparesControlPlane(name string) {
+	role := func(node string) model.Role {
+		if g := c.w.group(c.instance[c.nodes[node].ProviderID].group); g != nil {
+			return g.Role
+		}
+		return ""
+	}
+	if role(name) != model.RoleControlPlane {
+		return
+	}
+	for other, n := range c.nodes {
+		if other != name && role(other) == model.RoleControlPlane {
+			c.hold(ControlPlane, n.Ready && !c.leaving[other], "%s of the control plane goes while %s does, or is not Ready", name, other)
+		}
+	}
+}
+
 // usable tells whether a node carries pods, by the view: Ready, without a
 // startup taint, and not cordoned by us.
 func usable(n model.Node) bool {
@@ -315,7 +338,7 @@ func usable(n model.Node) bool {
 // begun judges an effect that begins: its intent must be durable.
 func (c *checker) begun(e engine.Effect) {
 	switch e.Verb {
-	case engine.VerbObserve, engine.VerbEvict, engine.VerbDeletePod:
+	case engine.VerbObserve, engine.VerbEvict, engine.VerbDeletePod, engine.VerbCheckAPI:
 	case engine.VerbPrepare, engine.VerbRestore, engine.VerbSetSurge, engine.VerbTerminate, engine.VerbPatchNode,
 		engine.VerbPatchWorkload, engine.VerbQuiesce, engine.VerbUnquiesce:
 		c.hold(RecordFirst, c.durable[e.ID], "%s %s begins without a durable intent", e.Verb, e.ID)

@@ -204,6 +204,12 @@ func (l *Live) DeletePod(ctx context.Context, pod engine.PodRef, grace *int64) e
 	return err
 }
 
+// CheckAPI implements runtime.Cluster.
+func (l *Live) CheckAPI(ctx context.Context) error {
+	_, err := l.do(ctx, "", engine.Effect{Verb: engine.VerbCheckAPI})
+	return err
+}
+
 // Append implements runtime.Journal.
 func (l *Live) Append(_ context.Context, events []event.Event) error {
 	l.mu.Lock()

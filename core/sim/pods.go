@@ -19,6 +19,7 @@ type workload struct {
 	stop       time.Duration // how long a pod takes to end, at most
 	start      time.Duration // how long it takes to become Ready, at most
 	volumes    bool          // each of its pods has a volume of its own
+	static     bool          // its pods are static ones of the control plane
 	deployment *deployment   // that owns it; nil: none
 	broken     int           // that many of its pods never become Ready
 	budgets    []*budget     // that select its pods
@@ -72,9 +73,32 @@ func (w *World) fill(wl *workload) {
 	})
 }
 
+// daemonDue lets a node have a DaemonSet's pod after a while, where it gets one.
+func (w *World) daemonDue(wl *workload, n *node, in time.Duration) {
+	if !wl.runsOn(n) {
+		return
+	}
+	wl.Desired++
+	if in == 0 {
+		w.daemon(wl, n)
+		return
+	}
+	w.recount(wl)
+	w.after(in, func() { w.daemon(wl, n) })
+}
+
+// runsOn tells whether a DaemonSet has a pod on the node.
+func (wl *workload) runsOn(n *node) bool {
+	return !wl.static || n.inst.g.Role == model.RoleControlPlane
+}
+
 // daemon starts a DaemonSet's pod on a node, unless there is one.
 func (w *World) daemon(wl *workload, n *node) {
 	if w.nodes[n.Name] != n || slices.ContainsFunc(n.pods, func(p *pod) bool { return p.workload == wl && p.counted }) {
+		return
+	}
+	if wl.static {
+		w.newPod(wl, wl.app+"-"+n.Name, n)
 		return
 	}
 	w.newPod(wl, fmt.Sprintf("%s-%d", wl.app, w.made+1), n)
@@ -88,6 +112,9 @@ func (w *World) newPod(wl *workload, name string, n *node) *pod {
 		Priority: wl.priority, Labels: map[string]string{"app": wl.app}, GracePeriodSeconds: 30}}
 	if wl.volumes {
 		p.Claims = []string{claimOf(name)}
+	}
+	if wl.static {
+		p.Mirror, p.Owner = true, model.WorkloadKey{}
 	}
 	w.pods[p.PodKey] = p
 	wl.pods = append(wl.pods, p)

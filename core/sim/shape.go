@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/rotatord/rotator/core/model"
@@ -50,6 +51,9 @@ type WorkloadShape struct {
 	Deployment bool
 	// Volumes: each pod has a volume of its own, which follows its name.
 	Volumes bool
+	// Static: a DaemonSet in name only; the kubelets of the control plane's nodes
+	// run its pods.
+	Static bool
 }
 
 // BudgetShape is a PodDisruptionBudget over workloads.
@@ -65,7 +69,7 @@ func Spec() plan.Spec {
 	return plan.Spec{
 		Cluster:  "sim",
 		Select:   plan.Select{Roles: []string{string(model.RoleBastion), string(model.RoleControlPlane), string(model.RoleNode)}},
-		Strategy: plan.Strategy{Mode: plan.ModeRolling, MaxSurge: "1", MaxUnavailable: "0", GroupsAtOnce: 1, OnFailure: plan.FailureAbort, MaxFailed: 3, AutoscalerShield: true, Canary: plan.Canary{Enabled: true}},
+		Strategy: plan.Strategy{Mode: plan.ModeRolling, MaxSurge: "1", MaxUnavailable: "0", GroupsAtOnce: 1, OnFailure: plan.FailureAbort, MaxFailed: 3, AutoscalerShield: true, AllowSingleControlPlane: true, Canary: plan.Canary{Enabled: true}},
 		Lock:     plan.Lock{Duration: 2 * time.Minute},
 		Drain: plan.Drain{Deadline: 15 * time.Minute, OnDeadline: plan.DeadlineFail, UnmanagedPods: plan.UnmanagedRefuse, MaxEvictions: 50, ExcludeFromLoadBalancers: true,
 			QuiesceTimeout: 10 * time.Minute, OnQuiesceTimeout: plan.QuiesceContinue},
@@ -176,6 +180,11 @@ func RandomShape(seed uint64) *Shape {
 	if d.chance(0.7) {
 		s.Workloads = append(s.Workloads, WorkloadShape{Kind: "DaemonSet", Name: "agent", Start: 5 * time.Second, Stop: time.Second})
 	}
+	if slices.ContainsFunc(s.Groups, func(g GroupShape) bool { return g.Role == model.RoleControlPlane }) {
+		for _, c := range []string{"kube-apiserver", "etcd"} {
+			s.Workloads = append(s.Workloads, WorkloadShape{Kind: "DaemonSet", Name: c, Static: true, Start: 20 * time.Second, Stop: time.Second})
+		}
+	}
 	if nodes > 3 && d.chance(0.2) {
 		s.Cordoned = 1
 	}
@@ -245,7 +254,7 @@ func (s *Shape) build(seed uint64, in *injector, now time.Time) *World {
 		}
 	}
 	for _, ws := range s.Workloads {
-		wl := &workload{index: len(w.workloads), app: ws.Name, zone: ws.Zone, request: ws.Request, priority: ws.Priority, start: ws.Start, stop: ws.Stop, broken: ws.Broken, volumes: ws.Volumes, lost: -time.Hour,
+		wl := &workload{index: len(w.workloads), app: ws.Name, zone: ws.Zone, request: ws.Request, priority: ws.Priority, start: ws.Start, stop: ws.Stop, broken: ws.Broken, volumes: ws.Volumes, static: ws.Static, lost: -time.Hour,
 			Workload: model.Workload{WorkloadKey: model.WorkloadKey{Kind: ws.Kind, Namespace: "default", Name: ws.Name}, UID: "workload-" + ws.Name, Desired: ws.Pods}}
 		w.workloads = append(w.workloads, wl)
 		if ws.Deployment {
@@ -253,8 +262,7 @@ func (s *Shape) build(seed uint64, in *injector, now time.Time) *World {
 		}
 		if ws.Kind == "DaemonSet" {
 			for _, n := range w.nodeList {
-				wl.Desired++
-				w.daemon(wl, n)
+				w.daemonDue(wl, n, 0)
 			}
 		}
 		w.fill(wl)

@@ -150,15 +150,16 @@ func (w *World) join(in *instance) {
 	d := w.dice("join", in.ID)
 	n := &node{inst: in, hosts: make([]int, w.kinds), Node: model.Node{Name: "n" + in.ID[1:], UID: "node-" + in.ID, ProviderID: in.ProviderID, Zone: in.Zone,
 		Taints: []model.Taint{{Key: "node.kubernetes.io/not-ready", Effect: "NoSchedule"}}, CreatedAt: w.time()}}
+	if in.g.Role == model.RoleControlPlane {
+		n.Labels = map[string]string{"node-role.kubernetes.io/control-plane": ""}
+	}
 	in.node = n
 	w.nodes[n.Name] = n
 	w.nodeList = append(w.nodeList, n)
 	w.tellNode(n, false)
 	for _, wl := range w.workloads {
 		if wl.Kind == "DaemonSet" {
-			wl.Desired++
-			w.recount(wl)
-			w.after(w.span(&d, w.pace.Control, 50*time.Millisecond, 2*time.Second), func() { w.daemon(wl, n) })
+			w.daemonDue(wl, n, w.span(&d, w.pace.Control, 50*time.Millisecond, 2*time.Second))
 		}
 	}
 	w.after(w.span(&d, min(w.pace.Boot/10, toReady), time.Second, 10*time.Second), func() {
@@ -210,7 +211,7 @@ func (w *World) dropNode(n *node) {
 		w.removePod(p)
 	}
 	for _, wl := range w.workloads {
-		if wl.Kind == "DaemonSet" {
+		if wl.Kind == "DaemonSet" && wl.runsOn(n) {
 			wl.Desired--
 			w.recount(wl)
 		}
