@@ -86,7 +86,8 @@ type Result struct {
 	Stdout string
 	Stderr string
 	Took   time.Duration
-	MaxRSS int64 // KiB
+	MaxRSS int64         // KiB
+	CPU    time.Duration // user and system
 }
 
 // Text is all that the process said.
@@ -160,7 +161,8 @@ func (r *Rotatord) start(tb testing.TB, args []string) *Process {
 // Wait returns what became of the process.
 func (p *Process) Wait() Result {
 	<-p.done
-	res := Result{Args: p.cmd.Args[1:], Code: p.cmd.ProcessState.ExitCode(), Stdout: p.out.String(), Stderr: p.err.String(), Took: time.Since(p.began)}
+	res := Result{Args: p.cmd.Args[1:], Code: p.cmd.ProcessState.ExitCode(), Stdout: p.out.String(), Stderr: p.err.String(), Took: time.Since(p.began),
+		CPU: p.cmd.ProcessState.UserTime() + p.cmd.ProcessState.SystemTime()}
 	if ru, ok := p.cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
 		res.MaxRSS = ru.Maxrss
 	}
