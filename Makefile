@@ -82,6 +82,7 @@ chaos: build sandbox ## kill, pause and cut off rotations at many more points th
 	CHAOS=all BIN=$(BIN) $(GO) test -tags e2e -count=1 -v -timeout 90m -run '$(CHAOS_TESTS)' ./e2e/...
 
 bench: build sandbox ## measure plan time and memory, driver start, cloud calls for each node
+	cd plugins/example && $(GO) build -ldflags '-s -w' -o $(BIN)/rotatord-driver-example ./rotatord-driver-example
 	$(GO) test -run '^$$' -bench . -benchtime 10x ./core/host/
 	BIN=$(BIN) $(GO) test -tags e2e -run '^$$' -bench . -benchtime 3s -timeout $(E2E_TIMEOUT) ./e2e/
 

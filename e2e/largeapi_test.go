@@ -3,8 +3,8 @@
 package e2e
 
 import (
-	"bufio"
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -31,12 +31,10 @@ import (
 
 // largeAPI serves the wire of an API server for a cluster that is too large to
 // run here: nodes, pods, their owners and budgets, made when they are asked for,
-// in protobuf. Lists are streamed (a watch that begins with everything) or, with
-// noStream, in pages, as API servers before 1.34 do. It takes what a rotation
-// writes of nodes and Leases, and sends the heartbeats of all nodes.
+// in protobuf and in pages. It takes what a rotation writes of nodes and Leases,
+// and sends the heartbeats of all nodes.
 type largeAPI struct {
 	nodes, pods, workloads int
-	noStream               bool
 	// beats is how many status updates of nodes, and of pods, are sent a second
 	// once everything was listed.
 	beats int
@@ -49,6 +47,9 @@ type largeAPI struct {
 	taints map[string]*corev1.Node // nodes that were patched
 	lease  *coordinationv1.Lease
 	calls  map[string]int // by method and resource
+
+	templating sync.Mutex
+	templates  []*template // by workload
 }
 
 const (
@@ -57,7 +58,7 @@ const (
 )
 
 func newLargeAPI(tb testing.TB, nodes, pods, workloads int) *largeAPI {
-	a := &largeAPI{nodes: nodes, pods: pods, workloads: workloads, rv: 1000, taints: map[string]*corev1.Node{}, calls: map[string]int{},
+	a := &largeAPI{nodes: nodes, pods: pods, workloads: workloads, rv: 1000, taints: map[string]*corev1.Node{}, calls: map[string]int{}, templates: make([]*template, workloads),
 		changes: map[string]chan apiruntime.Object{"nodes": make(chan apiruntime.Object, 1000), "pods": make(chan apiruntime.Object, 1000)}}
 	srv := httptest.NewServer(a)
 	tb.Cleanup(func() {
@@ -209,8 +210,7 @@ func stampLarge(o interface {
 	return o
 }
 
-// largeEmpty are the resources of which the cluster has none. They are listed
-// in one page: what is not there needs no stream.
+// largeEmpty are the resources of which the cluster has none.
 var largeEmpty = map[string][2]string{"statefulsets": {"StatefulSetList", "apps/v1"}, "daemonsets": {"DaemonSetList", "apps/v1"}, "deployments": {"DeploymentList", "apps/v1"},
 	"persistentvolumeclaims": {"PersistentVolumeClaimList", "v1"}, "volumeattachments": {"VolumeAttachmentList", "storage.k8s.io/v1"},
 	"horizontalpodautoscalers": {"HorizontalPodAutoscalerList", "autoscaling/v1"}}
@@ -242,10 +242,7 @@ func (a *largeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.URL.Path == "/version":
 		answerJSON(w, 200, map[string]string{"gitVersion": "v1.37.2"})
 	case resource == "selfsubjectaccessreviews":
-		var review map[string]any
-		json.NewDecoder(r.Body).Decode(&review)
-		review["status"] = map[string]any{"allowed": true}
-		answerJSON(w, 201, review)
+		answerJSON(w, 201, map[string]any{"kind": "SelfSubjectAccessReview", "apiVersion": "authorization.k8s.io/v1", "status": map[string]any{"allowed": true}})
 	case resource == "leases":
 		a.serveLease(w, r)
 	case r.Method == http.MethodGet && q.Get("watch") != "":
@@ -285,18 +282,17 @@ func (a *largeAPI) list(w http.ResponseWriter, r *http.Request, resource string)
 		meta.Continue = strconv.Itoa(to)
 	}
 	version, kind := largeKinds[resource][0], largeKinds[resource][1]
+	w.Header().Set("Content-Type", protobufType)
+	if resource == "pods" {
+		a.podPage(w, meta, from, to)
+		return
+	}
 	var list apiruntime.Object
 	switch resource {
 	case "nodes":
 		l := &corev1.NodeList{ListMeta: meta}
 		for i := from; i < to; i++ {
 			l.Items = append(l.Items, *a.object(resource, i).(*corev1.Node))
-		}
-		list = l
-	case "pods":
-		l := &corev1.PodList{ListMeta: meta}
-		for i := from; i < to; i++ {
-			l.Items = append(l.Items, *a.pod(i))
 		}
 		list = l
 	case "replicasets":
@@ -313,19 +309,11 @@ func (a *largeAPI) list(w http.ResponseWriter, r *http.Request, resource string)
 		list = l
 	}
 	list.GetObjectKind().SetGroupVersionKind(schema.FromAPIVersionAndKind(version, kind+"List"))
-	w.Header().Set("Content-Type", protobufType)
 	largeWire.Encode(list, w)
 }
 
-// watch streams everything first, where that is asked for and offered, and then
-// what changes.
+// watch sends what changes, and heartbeats.
 func (a *largeAPI) watch(w http.ResponseWriter, r *http.Request, resource string) {
-	stream := r.URL.Query().Get("sendInitialEvents") == "true"
-	if stream && (a.noStream || a.count(resource) == 0) {
-		answerJSON(w, 422, metav1.Status{TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: "Failure", Code: 422, Reason: metav1.StatusReasonInvalid,
-			Message: "sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled"})
-		return
-	}
 	w.Header().Set("Content-Type", protobufType+";stream=watch")
 	w.WriteHeader(200)
 	flush := w.(http.Flusher).Flush
@@ -338,22 +326,6 @@ func (a *largeAPI) watch(w http.ResponseWriter, r *http.Request, resource string
 		return largeStream.Encode(&metav1.WatchEvent{Type: kind, Object: apiruntime.RawExtension{Raw: []byte(raw.String())}}, frames)
 	}
 	flush()
-	if stream && resource == "pods" {
-		if a.streamPods(w) != nil || send("BOOKMARK", a.bookmark(resource)) != nil {
-			return
-		}
-		flush()
-	} else if stream {
-		for i := range a.count(resource) {
-			if send("ADDED", a.object(resource, i)) != nil {
-				return
-			}
-		}
-		if err := send("BOOKMARK", a.bookmark(resource)); err != nil {
-			return
-		}
-		flush()
-	}
 	changes := a.changes[resource]
 	beat := time.NewTicker(time.Second)
 	defer beat.Stop()
@@ -380,46 +352,73 @@ func (a *largeAPI) watch(w http.ResponseWriter, r *http.Request, resource string
 	}
 }
 
-// streamPods writes all pods, in the order of their workloads. A pod is encoded
-// once for each workload; of the others only what differs is written anew, so
-// that what is measured is the reader.
-func (a *largeAPI) streamPods(w io.Writer) error {
-	out := bufio.NewWriterSize(w, 1<<16)
-	frames := protobuf.LengthDelimitedFramer.NewFrameWriter(out)
-	for wl := range a.workloads {
-		first := a.pod(wl)
-		var raw, event bytes.Buffer
-		if err := largeWire.Encode(stampLarge(first, "v1", "Pod"), &raw); err != nil {
-			return err
+// template is a workload's pod, encoded once: of the others only what differs is
+// written anew, so that what is measured is the reader.
+type template struct {
+	raw    []byte
+	places [3][]int // of the name, the UID and the node in raw
+}
+
+// podBytes is pod i in protobuf, valid until the next call.
+func (a *largeAPI) podBytes(i int) ([]byte, error) {
+	w := i % a.workloads
+	t := a.templates[w]
+	if t == nil {
+		first := a.pod(i)
+		raw, err := first.Marshal()
+		if err != nil {
+			return nil, err
 		}
-		if err := largeStream.Encode(&metav1.WatchEvent{Type: "ADDED", Object: apiruntime.RawExtension{Raw: raw.Bytes()}}, &event); err != nil {
-			return err
-		}
-		frame := event.Bytes()
-		places := map[string][]int{}
-		for _, s := range []string{first.Name, string(first.UID), first.Spec.NodeName} {
-			for at := 0; ; {
-				i := bytes.Index(frame[at:], []byte(s))
-				if i < 0 {
+		t = &template{raw: raw}
+		for n, s := range []string{first.Name, string(first.UID), first.Spec.NodeName} {
+			for at := 0; ; at += len(s) {
+				next := bytes.Index(raw[at:], []byte(s))
+				if next < 0 {
 					break
 				}
-				places[s] = append(places[s], at+i)
-				at += i + len(s)
+				at += next
+				t.places[n] = append(t.places[n], at)
 			}
 		}
-		for i := wl; i < a.pods; i += a.workloads {
-			name, uid, node := a.podName(i)
-			for old, now := range map[string]string{first.Name: name, string(first.UID): uid, first.Spec.NodeName: node} {
-				for _, at := range places[old] {
-					copy(frame[at:], now)
-				}
-			}
-			if _, err := frames.Write(frame); err != nil {
-				return err
-			}
+		a.templates[w] = t
+	}
+	name, uid, node := a.podName(i)
+	for n, now := range []string{name, uid, node} {
+		for _, at := range t.places[n] {
+			copy(t.raw[at:], now)
 		}
 	}
-	return out.Flush()
+	return t.raw, nil
+}
+
+// podPage writes a page of pods as the API server does.
+func (a *largeAPI) podPage(w io.Writer, meta metav1.ListMeta, from, to int) error {
+	a.templating.Lock()
+	defer a.templating.Unlock()
+	field := func(raw []byte, number uint64, value []byte) []byte {
+		raw = binary.AppendUvarint(raw, number<<3|2)
+		raw = binary.AppendUvarint(raw, uint64(len(value)))
+		return append(raw, value...)
+	}
+	head, err := meta.Marshal()
+	if err != nil {
+		return err
+	}
+	raw := field(nil, 1, head)
+	for i := from; i < to; i++ {
+		pod, err := a.podBytes(i)
+		if err != nil {
+			return err
+		}
+		raw = field(raw, 2, pod)
+	}
+	envelope := apiruntime.Unknown{TypeMeta: apiruntime.TypeMeta{APIVersion: "v1", Kind: "PodList"}, Raw: raw}
+	out, err := envelope.Marshal()
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(append([]byte("k8s\x00"), out...))
+	return err
 }
 
 // podName is what tells pod i from others of its workload; all have one length.
@@ -427,19 +426,6 @@ func (a *largeAPI) podName(i int) (name, id, node string) {
 	w := i % a.workloads
 	_, owner := a.owner(w)
 	return fmt.Sprintf("%s-7d9f8c6b5-%06d", owner, i), uid('b', i), a.nodeName((i / a.workloads * 131) + w)
-}
-
-func (a *largeAPI) bookmark(resource string) apiruntime.Object {
-	end := metav1.ObjectMeta{ResourceVersion: "1000", Annotations: map[string]string{metav1.InitialEventsAnnotationKey: "true"}}
-	switch resource {
-	case "nodes":
-		return stampLarge(&corev1.Node{ObjectMeta: end}, "v1", "Node")
-	case "pods":
-		return stampLarge(&corev1.Pod{ObjectMeta: end}, "v1", "Pod")
-	case "replicasets":
-		return stampLarge(&appsv1.ReplicaSet{ObjectMeta: end}, "apps/v1", "ReplicaSet")
-	}
-	return stampLarge(&policyv1.PodDisruptionBudget{ObjectMeta: end}, "policy/v1", "PodDisruptionBudget")
 }
 
 // serveNode answers a get, and takes a merge patch of taints, annotations and

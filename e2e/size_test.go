@@ -55,35 +55,30 @@ func (a *largeAPI) rotatord(tb testing.TB) *Rotatord {
 }
 
 // BenchmarkPlanLarge measures `rotatord plan` of 5,000 nodes and 150,000 pods
-// as a process, with lists that are streamed and with lists in pages.
+// as a process.
 func BenchmarkPlanLarge(b *testing.B) {
-	for _, paged := range []bool{false, true} {
-		name := map[bool]string{false: "streamed", true: "paged"}[paged]
-		b.Run(name, func(b *testing.B) {
-			a := newLargeAPI(b, largeNodes, largePods, largeWorkloads)
-			a.noStream = paged
-			r := a.rotatord(b)
-			var best time.Duration
-			var rss int64
-			var cpu time.Duration
-			for b.Loop() {
-				p := r.Start(b, "plan", "--max-surge", "5%")
-				rss = max(rss, p.peakMemory(b))
-				res := p.Wait().MustExit(b, exitDone)
-				if !strings.Contains(res.Stdout, "replace 5000 nodes") || !strings.Contains(res.Stdout, "time:") {
-					b.Fatalf("not the plan that was meant:\n%s", res.Stdout)
-				}
-				if best == 0 || res.Took < best {
-					best = res.Took
-				}
-				cpu += res.CPU
-			}
-			b.ReportMetric(float64(rss)/(1<<20), "MiB-peak")
-			figure("plan, 5,000 nodes and 150,000 pods, "+name+": fastest", best.Round(10*time.Millisecond).String(), "goal: under 5 s")
-			figure("  CPU of rotatord, mean", (cpu / time.Duration(b.N)).Round(10*time.Millisecond).String(), "")
-			figure("  peak memory of rotatord", fmt.Sprintf("%d MiB", rss>>20), "goal: under 300 MiB")
-		})
+	a := newLargeAPI(b, largeNodes, largePods, largeWorkloads)
+	r := a.rotatord(b)
+	var best, cpu time.Duration
+	var rss int64
+	runs := 0
+	for b.Loop() {
+		p := r.Start(b, "plan", "--max-surge", "5%")
+		rss = max(rss, p.peakMemory(b))
+		res := p.Wait().MustExit(b, exitDone)
+		if !strings.Contains(res.Stdout, "replace 5000 nodes") || !strings.Contains(res.Stdout, "time:") {
+			b.Fatalf("not the plan that was meant:\n%s", res.Stdout)
+		}
+		if best == 0 || res.Took < best {
+			best = res.Took
+		}
+		cpu += res.CPU
+		runs++
 	}
+	b.ReportMetric(float64(rss)/(1<<20), "MiB-peak")
+	figure(fmt.Sprintf("plan, 5,000 nodes and 150,000 pods: fastest of %d", runs), best.Round(10*time.Millisecond).String(), "goal: under 5 s")
+	figure("  CPU of rotatord, mean", (cpu / time.Duration(runs)).Round(10*time.Millisecond).String(), "")
+	figure("  peak memory of rotatord", fmt.Sprintf("%d MiB", rss>>20), "goal: under 300 MiB")
 }
 
 // BenchmarkRunLarge measures a rotation of that size while nothing happens but
@@ -97,7 +92,7 @@ func BenchmarkRunLarge(b *testing.B) {
 		p := r.Start(b, "run", "--max-surge", "1", "--capacity-check", "warn", "--node-ready-timeout", "1h")
 		p.timer.Reset(10 * time.Minute)
 		p.Await("replacement-launched")
-		time.Sleep(5 * time.Second) // what follows from the launch
+		a.quiet(10 * time.Second) // every old node is marked by then
 		before := processCPU(b, p.cmd.Process.Pid)
 		time.Sleep(quiet) // the measurement: nothing is waited for
 		used := processCPU(b, p.cmd.Process.Pid) - before
@@ -107,6 +102,19 @@ func BenchmarkRunLarge(b *testing.B) {
 		figure("  share of a core between events", fmt.Sprintf("%.1f %%", 100*used.Seconds()/quiet.Seconds()), "goal: under 5 %")
 		p.cmd.Process.Kill()
 		p.Wait()
+	}
+}
+
+// quiet waits until no node has been written for so long.
+func (a *largeAPI) quiet(d time.Duration) {
+	for last := -1; ; time.Sleep(d) {
+		a.mu.Lock()
+		now := a.calls["PATCH nodes"]
+		a.mu.Unlock()
+		if now == last {
+			return
+		}
+		last = now
 	}
 }
 

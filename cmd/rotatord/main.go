@@ -11,6 +11,7 @@ import (
 )
 
 func main() {
+	limitMemory()
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	a := &app{

@@ -40,9 +40,6 @@ type fakeAPI struct {
 	oldest   map[string]int // history before it was compacted away
 	moved    chan struct{}  // closed and made anew when history changes
 	requests []request
-	lists    int
-	// noStream refuses streamed lists, as API servers before 1.32 do.
-	noStream bool
 	// answer, where it is set and returns true, replaces the server's own.
 	answer func(w http.ResponseWriter, r *http.Request, body []byte) bool
 }
@@ -238,7 +235,6 @@ func refuse(w http.ResponseWriter, s metav1.Status) {
 func (f *fakeAPI) list(w http.ResponseWriter, path string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.lists++
 	kinds := map[string][2]string{
 		"/api/v1/nodes": {"NodeList", "v1"}, "/api/v1/pods": {"PodList", "v1"},
 		"/apis/apps/v1/replicasets":  {"ReplicaSetList", "apps/v1"},
@@ -259,10 +255,6 @@ func (f *fakeAPI) list(w http.ResponseWriter, path string) {
 func (f *fakeAPI) watch(w http.ResponseWriter, r *http.Request) {
 	path, q := r.URL.Path, r.URL.Query()
 	stream := q.Get("sendInitialEvents") == "true"
-	if stream && f.noStream {
-		refuse(w, metav1.Status{Code: 422, Reason: metav1.StatusReasonInvalid, Message: "sendInitialEvents is forbidden for watch"})
-		return
-	}
 	w.Header().Set("Content-Type", "application/json")
 	send := func(kind string, obj any) {
 		_ = json.NewEncoder(w).Encode(map[string]any{"type": kind, "object": obj})

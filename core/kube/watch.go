@@ -50,26 +50,15 @@ type resource[K comparable, V any] struct {
 	lastErr error // of the last list; nil after a good one
 }
 
-// trimmed is an object on its way from a streamed list to the table. It keeps
-// the reflector's buffer small: without it, a whole list of the API's objects
-// would be in memory at once.
+// trimmed is an object on its way from a page of a list to the table. A whole
+// list of the API's own objects would be ten times as large.
 type trimmed[V any] struct {
 	name, namespace string
 	uid             string
 	value           *V // nil: does not count
 }
 
-// GetObjectMeta lets the reflector's buffer find the name.
-func (t *trimmed[V]) GetObjectMeta() metav1.Object {
-	return &metav1.ObjectMeta{Namespace: t.namespace, Name: t.name}
-}
-
-// Transformer is asked for by the reflector.
-func (r *resource[K, V]) Transformer() cache.TransformFunc {
-	return func(obj any) (any, error) { return r.convert(obj) }
-}
-
-// convert accepts an object of the API, or one that went through Transformer.
+// convert accepts an object of the API, or one that a list has trimmed.
 func (r *resource[K, V]) convert(obj any) (*trimmed[V], error) {
 	if t, ok := obj.(*trimmed[V]); ok {
 		return t, nil
@@ -138,7 +127,7 @@ func (r *resource[K, V]) Replace(list []any, _ string) error {
 // Resync does nothing: there is no second reader to tell again.
 func (r *resource[K, V]) Resync() error { return nil }
 
-var _ cache.TransformingStore = (*resource[string, model.Node])(nil)
+var _ cache.ReflectorStore = (*resource[string, model.Node])(nil)
 
 // failed keeps the outcome of the last list, for Start.
 func (r *resource[K, V]) failed(err error) {
@@ -162,14 +151,13 @@ func (r *resource[K, V]) state() (synced bool, name, group string, err error) {
 	return false, r.name, r.group, r.lastErr
 }
 
-// run lists and watches until ctx ends. It streams the first list where the API
-// server can (1.32 and later by default), so that neither side holds all of it at
-// once, and falls back to pages where not. After a lost connection it goes on where it
-// was; after a long one it lists again, and the table finds the differences.
+// run lists, page by page, and watches until ctx ends. After a lost connection
+// it goes on where it was; after a long one it lists again, and the table finds
+// the differences.
 // wake is called after each try to list.
 func (r *resource[K, V]) run(ctx context.Context, client *rest.RESTClient, example apiruntime.Object, wake func()) {
 	lw := cache.NewListWatchFromClient(client, r.name, metav1.NamespaceAll, fields.Everything())
-	list := lw.ListWithContextFunc
+	list := r.paged(lw.ListWithContextFunc)
 	lw.ListWithContextFunc = func(ctx context.Context, o metav1.ListOptions) (apiruntime.Object, error) {
 		answer, err := list(ctx, o)
 		r.failed(err)
@@ -178,7 +166,7 @@ func (r *resource[K, V]) run(ctx context.Context, client *rest.RESTClient, examp
 		}
 		return answer, err
 	}
-	cache.NewReflectorWithOptions(lw, example, r, cache.ReflectorOptions{
+	cache.NewReflectorWithOptions(pages{lw}, example, r, cache.ReflectorOptions{
 		Name: "rotator-" + r.name,
 		// client-go's default goes up to a minute, for thousands of kubelets that
 		// come back at once. We are one, and a drain waits for us.

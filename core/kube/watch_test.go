@@ -2,7 +2,9 @@ package kube
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -75,24 +77,52 @@ func names(inv model.Inventory) []string {
 }
 
 func TestStartBringsTheInventory(t *testing.T) {
-	for name, noStream := range map[string]bool{"streamed": false, "listed": true} {
-		t.Run(name, func(t *testing.T) {
-			api := newFakeAPI(t)
-			api.noStream = noStream
-			fill(api)
-			c := api.started()
-			want := []string{"node n1", "node n2", "pod ns/web-1 on n1", "DaemonSet ns/agent", "ReplicaSet ns/web", "StatefulSet ns/db", "budget ns/web"}
-			if diff := cmp.Diff(want, names(c.Inventory())); diff != "" {
-				t.Error(diff)
-			}
-			if streamed := api.lists == 0; streamed == noStream {
-				t.Errorf("%d lists", api.lists)
-			}
-			api.put(newNode("n3", "u3"))
-			if in := seen(t, c, func(in engine.Input) bool { return len(in.Nodes) > 0 }); in.Nodes[0].Name != "n3" || len(in.Nodes) != 1 {
-				t.Errorf("%+v", in)
-			}
-		})
+	api := newFakeAPI(t)
+	fill(api)
+	c := api.started()
+	want := []string{"node n1", "node n2", "pod ns/web-1 on n1", "DaemonSet ns/agent", "ReplicaSet ns/web", "StatefulSet ns/db", "budget ns/web"}
+	if diff := cmp.Diff(want, names(c.Inventory())); diff != "" {
+		t.Error(diff)
+	}
+	api.put(newNode("n3", "u3"))
+	if in := seen(t, c, func(in engine.Input) bool { return len(in.Nodes) > 0 }); in.Nodes[0].Name != "n3" || len(in.Nodes) != 1 {
+		t.Errorf("%+v", in)
+	}
+}
+
+// A list of any version would come from the API server's cache, which knows no
+// pages.
+func TestListsComeInPages(t *testing.T) {
+	api := newFakeAPI(t)
+	fill(api)
+	const all = 1100
+	var asked []string
+	api.answer = func(w http.ResponseWriter, r *http.Request, _ []byte) bool {
+		q := r.URL.Query()
+		if r.URL.Path != "/api/v1/nodes" || q.Get("watch") != "" {
+			return false
+		}
+		asked = append(asked, fmt.Sprintf("from %q, at most %s, version %q", q.Get("continue"), q.Get("limit"), q.Get("resourceVersion")))
+		from, _ := strconv.Atoi(q.Get("continue"))
+		limit, _ := strconv.Atoi(q.Get("limit"))
+		meta := map[string]string{"resourceVersion": "200"}
+		var items []any
+		for i := from; i < min(from+limit, all); i++ {
+			items = append(items, stamped(newNode(fmt.Sprintf("n%04d", i), fmt.Sprintf("u%d", i)), 100))
+		}
+		if from+limit < all {
+			meta["continue"] = strconv.Itoa(from + limit)
+		}
+		respond(w, 200, map[string]any{"kind": "NodeList", "apiVersion": "v1", "metadata": meta, "items": items})
+		return true
+	}
+	inv := api.started().Inventory()
+	if len(inv.Nodes) != all || inv.Nodes[all-1].Name != "n1099" {
+		t.Errorf("%d nodes", len(inv.Nodes))
+	}
+	want := []string{`from "", at most 500, version ""`, `from "500", at most 500, version ""`, `from "1000", at most 500, version ""`}
+	if diff := cmp.Diff(want, asked); diff != "" {
+		t.Error(diff)
 	}
 }
 
