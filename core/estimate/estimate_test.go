@@ -181,6 +181,21 @@ func TestHistory(t *testing.T) {
 	}
 }
 
+// What was launched last says most of what will be.
+func TestRecentBootsCount(t *testing.T) {
+	in := world(3 * recentBoots)
+	for i := range in.Nodes {
+		if i >= recentBoots {
+			continue // a minute each, and long ago
+		}
+		launched := start.AddDate(0, 1, 0)
+		in.Instances[i].LaunchedAt, in.Nodes[i].CreatedAt, in.Nodes[i].ReadySince = launched, launched.Add(20*time.Second), launched.Add(30*time.Second)
+	}
+	if want, got := (Stat{N: recentBoots, Median: 30 * time.Second, P90: 30 * time.Second}), learn(&in).bootOf("g"); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+}
+
 func TestLines(t *testing.T) {
 	in := world(2)
 	in.pods("web", 2, nil)

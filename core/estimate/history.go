@@ -28,6 +28,8 @@ const (
 	// settling is how long after it registered a node may become Ready for the
 	// first time: a later change is another story.
 	settling = 10 * time.Minute
+	// recentBoots of a group count: what an image took a year ago says less.
+	recentBoots = 50
 	// longestStart of a pod: the API server's default for a progress deadline,
 	// twice over.
 	longestStart = 20 * time.Minute
@@ -96,8 +98,18 @@ func learn(in *Input) *history {
 	}
 	boots := map[string][]time.Duration{}
 	var all []time.Duration
+	// The most recent launches first; the id breaks ties.
+	instances := make([]*model.Instance, len(in.Instances))
 	for i := range in.Instances {
-		inst := &in.Instances[i]
+		instances[i] = &in.Instances[i]
+	}
+	slices.SortFunc(instances, func(a, b *model.Instance) int {
+		return cmp.Or(b.LaunchedAt.Compare(a.LaunchedAt), cmp.Compare(a.ID, b.ID))
+	})
+	for _, inst := range instances {
+		if len(boots[inst.GroupID]) == recentBoots {
+			continue
+		}
 		if took, ok := bootTook(inst, nodes[inst.ProviderID]); ok {
 			boots[inst.GroupID] = append(boots[inst.GroupID], took)
 			all = append(all, took)
