@@ -85,7 +85,7 @@ func TestDefaults(t *testing.T) {
 		Driver: plan.Driver{Timeout: 2 * time.Minute},
 		Select: plan.Select{Roles: []string{"node"}},
 		Strategy: plan.Strategy{
-			Mode: "rolling", GroupsAtOnce: 1, Attract: plan.AttractCordon, OnFailure: plan.FailureAbort, MaxFailed: 3, OnSignal: plan.SignalKeep, AutoscalerShield: true,
+			Mode: "rolling", MaxInFlight: "0", MaxUnavailablePerZone: "0", Zones: plan.ZonesAny, Order: plan.OrderOldest, GroupsAtOnce: 1, Attract: plan.AttractCordon, OnFailure: plan.FailureAbort, MaxFailed: 3, OnSignal: plan.SignalKeep, AutoscalerShield: true,
 			Canary:        plan.Canary{Enabled: true},
 			CapacityCheck: plan.CapacityRefuse,
 		},
@@ -137,6 +137,10 @@ strategy:
   maxSurge: 25%
   maxUnavailable: 2
   maxInFlight: 7
+  maxUnavailablePerZone: 50%
+  zones: spread
+  order: label:example.com/wave
+  orderNodes: [n-2, n-1]
   groupsAtOnce: 3
   attract: taint
   batchSize: 4
@@ -168,7 +172,7 @@ report: {dir: r}
 			}},
 		Kube:   plan.Kube{Kubeconfig: "/k", Context: "c"},
 		Select: plan.Select{Groups: []string{"workers-*", "[ab]"}, ExcludeGroups: []string{"spot"}, Roles: []string{"control-plane", "node"}, Nodes: []string{"i-1"}, Force: true, MaxAge: 720 * time.Hour},
-		Strategy: plan.Strategy{Mode: plan.ModeBatch, MaxSurge: "25%", MaxUnavailable: "2", MaxInFlight: 7, GroupsAtOnce: 3, Attract: plan.AttractTaint, BatchSize: 4, OnFailure: plan.FailureAbort, MaxFailed: 3, OnSignal: plan.SignalKeep,
+		Strategy: plan.Strategy{Mode: plan.ModeBatch, MaxSurge: "25%", MaxUnavailable: "2", MaxInFlight: "7", MaxUnavailablePerZone: "50%", Zones: plan.ZonesSpread, Order: "label:example.com/wave", OrderNodes: []string{"n-2", "n-1"}, GroupsAtOnce: 3, Attract: plan.AttractTaint, BatchSize: 4, OnFailure: plan.FailureAbort, MaxFailed: 3, OnSignal: plan.SignalKeep,
 			Canary: plan.Canary{Enabled: true, Bake: 5 * time.Minute},
 			Waits:  plan.Waits{BetweenBatches: time.Minute, BetweenDrains: 2 * time.Minute, BetweenEvictions: 1500 * time.Millisecond},
 
@@ -243,10 +247,14 @@ func TestParseRefuses(t *testing.T) {
 		"no time to drain": {minimal + "drain: {deadline: 0}\n", []string{
 			"f.yaml:5:19: drain.deadline: 0s is out of range: 1s to 168h is allowed"}},
 		"negative counts": {minimal + "strategy: {maxInFlight: -1, maxSurge: -2}\n", []string{
-			"f.yaml:5:25: strategy.maxInFlight: -1 is negative: 0 to 5000 is allowed",
+			`f.yaml:5:25: strategy.maxInFlight: "-1" is negative: give a count (2) or a percentage up to 100% (25%)`,
 			`f.yaml:5:39: strategy.maxSurge: "-2" is negative: give a count (2) or a percentage up to 100% (25%)`}},
 		"more than all": {minimal + "strategy: {maxSurge: 150%}\n", []string{
 			`f.yaml:5:22: strategy.maxSurge: "150%" is more than 100%: give a count (2) or a percentage up to 100% (25%)`}},
+		"an unknown order": {minimal + "strategy: {order: newest}\n", []string{
+			`f.yaml:5:19: strategy.order: "newest" is not an order: oldest, emptiest or label:KEY is allowed`}},
+		"an order by no label": {minimal + "strategy: {order: 'label:'}\n", []string{
+			`f.yaml:5:19: strategy.order: "label:" needs a label's key after label:, such as label:example.com/wave`}},
 		"half a node": {minimal + "strategy: {maxUnavailable: 1.5}\n", []string{
 			`f.yaml:5:28: strategy.maxUnavailable: "1.5" is neither a count nor a percentage: give a count (2) or a percentage up to 100% (25%)`}},
 		"no way to go on": {minimal + "strategy: {maxSurge: 0%}\n", []string{
@@ -444,8 +452,11 @@ func TestEveryFlagAndVariable(t *testing.T) {
 		if len(k.Enum) > 0 {
 			value = k.Enum[len(k.Enum)-1]
 		}
-		if k.Path == "driver.sha256" {
+		switch k.Path {
+		case "driver.sha256":
 			value = strings.Repeat("0", 64)
+		case "strategy.order":
+			value = k.Example
 		}
 		// What the key needs beside it to make sense.
 		base := []string{"--cluster=c", "--driver=d", "--mode=batch", "--force"}

@@ -158,8 +158,17 @@ var table = []Key{
 		Doc: "Extra instances while a group is rotated, as a count or a percentage of the group's size (rounded up). Default: the group's own setting where the driver knows one, else 1."},
 	{Path: "strategy.maxUnavailable", Flag: "max-unavailable", Topic: TopicStrategy, Kind: Amount, Example: "0",
 		Doc: "How many instances of a group may be missing meanwhile, as a count or a percentage of its size (rounded down). Default: the group's own setting where the driver knows one, else 0."},
-	{Path: "strategy.maxInFlight", Flag: "max-in-flight", Topic: TopicStrategy, Kind: Count, Min: 0, Max: maxNodes, Default: 0,
-		Doc: "Nodes being replaced at once over all groups. 0: no bound but the groups' own."},
+	{Path: "strategy.maxInFlight", Flag: "max-in-flight", Topic: TopicStrategy, Kind: Amount, Default: "0",
+		Doc: "Nodes being replaced at once over all groups, as a count or a percentage of their nodes (rounded down, to 1 at least). 0: no bound but the groups' own."},
+	{Path: "strategy.maxUnavailablePerZone", Flag: "max-unavailable-per-zone", Topic: TopicStrategy, Kind: Amount, Default: "0",
+		Doc: "Nodes being replaced at once in each zone, over all groups, as a count or a percentage of the zone's nodes (rounded down, to 1 at least). 0: no bound."},
+	{Path: "strategy.zones", Flag: "zones", Topic: TopicStrategy, Kind: Text, Default: plan.ZonesAny,
+		Enum: []string{string(plan.ZonesAny), string(plan.ZonesSpread), string(plan.ZonesOneAtATime)},
+		Doc:  "How zones take turns: spread takes the next node from the zone with the fewest under way; one-at-a-time replaces all nodes of a zone before those of the next; any leaves it to where replacements come up."},
+	{Path: "strategy.order", Flag: "order", Topic: TopicStrategy, Kind: Text, Default: plan.OrderOldest, checkFn: checkOrder, Example: "label:example.com/wave",
+		Doc: "Which of a group's nodes go first: oldest, where budgets decide which go together; emptiest (fewest pods to evict); or label:KEY, by the label's value, nodes without it last."},
+	{Path: "strategy.orderNodes", Flag: "order-node", Topic: TopicStrategy, Kind: List, Example: "ip-10-0-12-34.eu-west-1.compute.internal", checkFn: checkNotEmpty,
+		Doc: "Nodes that go before the others, in this order, by node name or instance id."},
 	{Path: "strategy.groupsAtOnce", Flag: "groups-at-once", Topic: TopicStrategy, Kind: Count, Min: 1, Max: 1000, Default: 1,
 		Doc: "Groups that are rotated in parallel."},
 	{Path: "strategy.allowSingleControlPlane", Flag: "allow-single-control-plane", Topic: TopicStrategy, Kind: Bool, Default: false,
@@ -322,6 +331,19 @@ func checkTaintKey(s string) string {
 func checkNamespace(s string) string {
 	if !namespace.MatchString(s) {
 		return "is not the name of a namespace: lower-case letters, digits and dashes are allowed, at most 63"
+	}
+	return ""
+}
+
+func checkOrder(s string) string {
+	if key, byLabel := strings.CutPrefix(s, "label:"); byLabel {
+		if !taintKey.MatchString(key) { // the same grammar
+			return "needs a label's key after label:, such as label:example.com/wave"
+		}
+		return ""
+	}
+	if s != string(plan.OrderOldest) && s != string(plan.OrderEmptiest) {
+		return "is not an order: oldest, emptiest or label:KEY is allowed"
 	}
 	return ""
 }

@@ -84,6 +84,9 @@ func (e *Engine) admit(g *group) (starved bool) {
 			return busy == 0 // whichever it is, one too many would be missing
 		}
 		m := e.pick(g, pool)
+		if m == nil && e.holdBack(g) {
+			return false
+		}
 		if m == nil {
 			// In batch mode the wave may wait for what never comes.
 			return busy == 0 && (e.pick(g, g.members) == nil || !e.arrived(g))
@@ -211,10 +214,12 @@ func without(all, some []*member) []*member {
 	return slices.DeleteFunc(slices.Clone(all), func(m *member) bool { return slices.Contains(some, m) })
 }
 
-// pick chooses the next old node: one that carries nothing first (it costs no
-// capacity), then from a zone that has more old nodes than must end with the
-// surge (see surplus), then from the zone with the most usable nodes, because
-// that is where a replacement came up; then in the plan's order.
+// pick chooses the next old node of the zones that may go now: one that carries
+// nothing first (it costs no capacity), then by the plan's rank, then from the
+// zone with the fewest under way where zones are to be spread, then from a zone
+// that has more old nodes than must end with the surge (see surplus), then from
+// the zone with the most usable nodes, because that is where a replacement came
+// up; then as budgets have it (see bid), and last in the plan's order.
 func (e *Engine) pick(g *group, from []*member) *member {
 	if g.census.old[memberWaiting] == 0 {
 		return nil
@@ -231,7 +236,7 @@ func (e *Engine) pick(g *group, from []*member) *member {
 	for zone, n := range e.surplus(g) {
 		spare[zone] -= n
 	}
-	view := e.outlook(g)
+	view, zones := e.outlook(g), e.zones()
 	e.weighAll(g)
 	better := func(a, b *member) bool {
 		if oa, ob := g.outside(a), g.outside(b); oa != ob {
@@ -240,6 +245,12 @@ func (e *Engine) pick(g *group, from []*member) *member {
 		ua, ub := a.counted.usable, b.counted.usable
 		if ua != ub {
 			return !ua
+		}
+		if a.rank != b.rank {
+			return a.rank < b.rank
+		}
+		if za, zb := zones.busy[a.inst.Zone], zones.busy[b.inst.Zone]; zones.rule == plan.ZonesSpread && za != zb {
+			return za < zb
 		}
 		if a.inst.Zone != b.inst.Zone {
 			sa, sb := spare[a.inst.Zone] > 0, spare[b.inst.Zone] > 0
@@ -254,7 +265,7 @@ func (e *Engine) pick(g *group, from []*member) *member {
 	}
 	var best *member
 	for _, m := range from {
-		if m.old && m.phase == memberWaiting {
+		if m.old && m.phase == memberWaiting && zones.allows(m.inst.Zone) {
 			m.bid = e.bid(m, view)
 			if best == nil || better(m, best) {
 				best = m
@@ -327,14 +338,14 @@ func (e *Engine) suspect(g *group, m *member) bool {
 }
 
 func (e *Engine) globalRoom() bool {
-	most := e.cfg.Spec.Strategy.MaxInFlight
+	most := e.cfg.Plan.MaxInFlight
 	if most <= 0 {
 		return true
 	}
 	n := 0
 	for _, g := range e.groups {
 		for _, m := range g.census.busy {
-			n += bit(m.phase == memberCordoning || m.phase == memberDraining || m.old && m.phase == memberTerminating || m.verify.open)
+			n += bit(m.underWay())
 		}
 	}
 	return n < most

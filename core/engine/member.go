@@ -45,6 +45,7 @@ type member struct {
 	n     *model.Node
 	old   bool // the plan replaces it
 	ours  bool // it came up during the rotation
+	rank  int  // in the plan: lower ones go first
 	phase memberPhase
 
 	// shielded: new, and the cluster autoscaler was asked to leave it alone.
@@ -192,7 +193,7 @@ func (e *Engine) adopt(g *group, in model.Instance, first bool) *member {
 	_, joined := e.w.nodeOf[in.ProviderID]
 	m := &member{inst: in, ours: !first || !joined && !in.Outdated() && !e.cfg.DrainOnly, firstSeen: e.now}
 	if i, ok := g.planned[in.ID]; ok {
-		m.old, m.node = true, g.Nodes[i].Node
+		m.old, m.node, m.rank = true, g.Nodes[i].Node, g.Nodes[i].Rank
 	}
 	if e.cfg.DrainOnly {
 		m.node = in.ID // the node stands for its instance

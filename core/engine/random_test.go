@@ -152,7 +152,8 @@ func newSim(seed uint64) *sim {
 	st.MaxSurge = pick(r, "0", "1", "2", "3", "25%", "100%")
 	st.MaxUnavailable = pick(r, "0", "0", "1", "2", "30%")
 	st.Attract = pick(r, plan.AttractTaint, plan.AttractCordon)
-	st.GroupsAtOnce, st.MaxInFlight = 1+r.IntN(3), pick(r, 0, 0, 1, 3)
+	st.GroupsAtOnce, st.MaxInFlight = 1+r.IntN(3), pick(r, "0", "0", "1", "3", "30%")
+	st.Zones, st.MaxUnavailablePerZone = pick(r, plan.ZonesAny, plan.ZonesSpread, plan.ZonesOneAtATime), pick(r, "0", "0", "1", "50%")
 	st.BatchSize = pick(r, 0, 0, 1, 4)
 	st.Canary = plan.Canary{Enabled: r.IntN(2) == 0, Bake: pick(r, 0, 5*time.Minute, 30*time.Minute)}
 	st.Waits = plan.Waits{BetweenBatches: pick(r, 0, 20*time.Minute), BetweenDrains: pick(r, 0, 0, time.Minute), BetweenEvictions: pick(r, 0, 0, 2*time.Second)}

@@ -38,6 +38,7 @@ func Resume(spec Spec, inv model.Inventory, now time.Time, past Memory) (*Plan, 
 	for _, g := range groups {
 		b.group(g)
 	}
+	b.overall()
 	b.checkHolds()
 	b.checkPods()
 	b.checkCapacity()
@@ -106,12 +107,8 @@ func (b *builder) group(g model.NodeGroup) {
 	b.plan.Groups = append(b.plan.Groups, pg)
 }
 
-// outdated lists what is to be replaced, oldest first, and counts the rest.
+// outdated lists what is to be replaced, in order, and counts the rest.
 func (b *builder) outdated(g model.NodeGroup) ([]Node, int) {
-	type aged struct {
-		Node
-		launched time.Time
-	}
 	var old []aged
 	current := 0
 	for _, in := range b.instances[g.ID] {
@@ -129,18 +126,12 @@ func (b *builder) outdated(g model.NodeGroup) ([]Node, int) {
 			p.Node = n.Name
 			p.Pods = b.evictable(n.Name)
 		}
-		old = append(old, aged{p, in.LaunchedAt})
+		old = append(old, aged{Node: p, launched: in.LaunchedAt, node: n})
 	}
-	// Those that failed before go last; oldest first; the id breaks ties, so that
-	// two plans agree.
+	b.rank(old)
+	// By rank; oldest first; the id breaks ties, so that two plans agree.
 	slices.SortFunc(old, func(a, c aged) int {
-		if fa, fc := b.past.Quarantined[a.Instance], b.past.Quarantined[c.Instance]; fa != fc {
-			if fc {
-				return -1
-			}
-			return 1
-		}
-		return cmp.Or(a.launched.Compare(c.launched), cmp.Compare(a.Instance, c.Instance))
+		return cmp.Or(cmp.Compare(a.Rank, c.Rank), a.launched.Compare(c.launched), cmp.Compare(a.Instance, c.Instance))
 	})
 	nodes := make([]Node, len(old))
 	for i := range old {

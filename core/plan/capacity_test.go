@@ -60,7 +60,7 @@ func TestCapacityCheck(t *testing.T) {
 		{name: "refused for another reason: nothing more is said", change: func(s *stock) { s.Groups[0].Traits.TerminateKeep = false }, refusals: "cannot-replace", says: "no way"},
 		{name: "fewer at once", change: func(s *stock) {
 			s.Pods = s.Pods[:1] // one node could take it, not none
-		}, strategy: func(s *plan.Strategy) { s.MaxUnavailable = "3"; s.MaxInFlight = 1 }},
+		}, strategy: func(s *plan.Strategy) { s.MaxUnavailable = "3"; s.MaxInFlight = "1" }},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			s := three(2)

@@ -46,7 +46,7 @@ func (b *builder) estimateTime() {
 // over all groups.
 func (b *builder) atOnce(g Group) (surge, unavailable int) {
 	surge, unavailable = g.Surge, g.Unavailable
-	if most := b.spec.Strategy.MaxInFlight; most > 0 {
+	if most := b.plan.MaxInFlight; most > 0 {
 		surge = min(surge, most)
 		unavailable = min(unavailable, most-surge)
 	}

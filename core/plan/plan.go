@@ -17,6 +17,10 @@ type Plan struct {
 	// Singles are the workloads that an eviction would take down, or that their
 	// budgets never let go, by name.
 	Singles []Single `json:"singleReplicas,omitempty"`
+	// MaxInFlight is how many nodes may be being replaced at once over all groups;
+	// 0: no bound. ZoneRoom is the same for each zone; nil: no bound.
+	MaxInFlight int            `json:"maxInFlight,omitempty"`
+	ZoneRoom    map[string]int `json:"zoneRoom,omitempty"`
 	// Groups in the order in which they are visited.
 	Groups []Group `json:"groups"`
 	// Warnings do not stop the rotation; a person should read them.
@@ -63,6 +67,9 @@ type Node struct {
 	Zone     string         `json:"zone"`
 	Reasons  []model.Reason `json:"reasons"`
 	Pods     int            `json:"pods"` // pods that will be evicted
+	// Rank by strategy.order: nodes of a lower rank go first, whatever else would
+	// have them wait; between nodes of one rank budgets and zones decide.
+	Rank int `json:"rank,omitempty"`
 }
 
 // Finding is something that a person should know before the start.

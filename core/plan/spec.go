@@ -73,9 +73,19 @@ type Strategy struct {
 	// MaxUnavailable is a count or a percentage (rounds down): how many
 	// instances of a group may be missing. Default: as for MaxSurge, else 0.
 	MaxUnavailable string `yaml:"maxUnavailable" json:"maxUnavailable"`
-	// MaxInFlight bounds the nodes being replaced at once over all groups; 0: no
+	// MaxInFlight bounds the nodes being replaced at once over all groups, as a
+	// count or a percentage of their nodes (rounds down, to 1 at least); 0: no
 	// bound but the groups' own.
-	MaxInFlight int `yaml:"maxInFlight" json:"maxInFlight"`
+	MaxInFlight string `yaml:"maxInFlight" json:"maxInFlight"`
+	// MaxUnavailablePerZone bounds them in each zone, over all groups, in the same
+	// way.
+	MaxUnavailablePerZone string `yaml:"maxUnavailablePerZone" json:"maxUnavailablePerZone"`
+	// Zones says how the zones take turns. Default any.
+	Zones Zones `yaml:"zones" json:"zones"`
+	// Order of a group's nodes: oldest (default), emptiest, or label:KEY.
+	Order Order `yaml:"order" json:"order"`
+	// OrderNodes, by node name or instance id, go before the others, in this order.
+	OrderNodes []string `yaml:"orderNodes" json:"orderNodes"`
 	// GroupsAtOnce is how many groups are rotated in parallel. Default 1.
 	GroupsAtOnce int `yaml:"groupsAtOnce" json:"groupsAtOnce"`
 	// Attract says how old nodes are made unattractive, so that a pod moves once.
@@ -117,6 +127,30 @@ const (
 	CapacityRefuse CapacityCheck = "refuse"
 	CapacityWarn   CapacityCheck = "warn" // warns, and the pods wait for replacements
 	CapacityOff    CapacityCheck = "off"  // does not look
+)
+
+// Zones says how the zones take turns.
+type Zones string
+
+// Rules for zones. With each, an old node goes in the zone where a replacement
+// came up, as far as the rule leaves a choice.
+const (
+	ZonesAny        Zones = "any"
+	ZonesSpread     Zones = "spread"        // the next node is of the zone with the fewest under way
+	ZonesOneAtATime Zones = "one-at-a-time" // all nodes of a zone before those of the next
+)
+
+// Order is the rule for which of a group's nodes go first.
+type Order string
+
+// Orders. OrderOldest leaves it to budgets which of the nodes go together; the
+// others are strict.
+const (
+	OrderOldest   Order = "oldest"
+	OrderEmptiest Order = "emptiest" // fewest pods to evict
+	// orderLabel begins a rule by the value of a label, ascending; nodes without it
+	// go last.
+	orderLabel = "label:"
 )
 
 // Attract says how displaced pods are made to land on new nodes.

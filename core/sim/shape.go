@@ -135,7 +135,9 @@ func RandomShape(seed uint64) *Shape {
 		}
 		room = max(nodes-2*len(s.Groups), 0) * 20 // where else could pods go?
 	}
-	st.GroupsAtOnce, st.MaxInFlight = 1+d.n(3), pick(&d, 0, 0, 1, 3)
+	st.GroupsAtOnce, st.MaxInFlight = 1+d.n(3), pick(&d, "0", "0", "1", "3", "30%")
+	st.Zones, st.MaxUnavailablePerZone = pick(&d, plan.ZonesAny, plan.ZonesSpread, plan.ZonesOneAtATime), pick(&d, "0", "0", "1", "50%")
+	st.Order = pick(&d, plan.OrderOldest, plan.OrderEmptiest)
 	st.BatchSize = pick(&d, 0, 0, 1, 4)
 	st.Canary = plan.Canary{Enabled: d.chance(0.5), Bake: pick(&d, 0, 5*time.Minute)}
 	st.Waits = plan.Waits{BetweenBatches: pick(&d, 0, 5*time.Minute), BetweenDrains: pick(&d, 0, 0, 0, time.Minute), BetweenEvictions: pick(&d, 0, 0, 0, 2*time.Second)}
