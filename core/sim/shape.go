@@ -124,6 +124,7 @@ func RandomShape(seed uint64) *Shape {
 			Zones: []string{"a", "b"}, Traits: surges(100)})
 	}
 	st := &s.Spec.Strategy
+	sched := newDice(seed, "scheduling")
 	st.Attract = pick(&d, plan.AttractTaint, plan.AttractCordon)
 	st.Mode = pick(&d, plan.ModeRolling, plan.ModeRolling, plan.ModeBatch)
 	st.MaxSurge = pick(&d, "1", "1", "2", "3", "25%", "100%")
@@ -135,9 +136,9 @@ func RandomShape(seed uint64) *Shape {
 		}
 		room = max(nodes-2*len(s.Groups), 0) * 20 // where else could pods go?
 	}
-	st.GroupsAtOnce, st.MaxInFlight = 1+d.n(3), pick(&d, "0", "0", "1", "3", "30%")
-	st.Zones, st.MaxUnavailablePerZone = pick(&d, plan.ZonesAny, plan.ZonesSpread, plan.ZonesOneAtATime), pick(&d, "0", "0", "1", "50%")
-	st.Order = pick(&d, plan.OrderOldest, plan.OrderEmptiest)
+	st.GroupsAtOnce, st.MaxInFlight = 1+d.n(3), pick(&d, "0", "0", "1", "3")
+	st.Zones, st.MaxUnavailablePerZone = pick(&sched, plan.ZonesAny, plan.ZonesSpread, plan.ZonesOneAtATime), pick(&sched, "0", "0", "1", "50%")
+	st.Order = pick(&sched, plan.OrderOldest, plan.OrderEmptiest)
 	st.BatchSize = pick(&d, 0, 0, 1, 4)
 	st.Canary = plan.Canary{Enabled: d.chance(0.5), Bake: pick(&d, 0, 5*time.Minute)}
 	st.Waits = plan.Waits{BetweenBatches: pick(&d, 0, 5*time.Minute), BetweenDrains: pick(&d, 0, 0, 0, time.Minute), BetweenEvictions: pick(&d, 0, 0, 0, 2*time.Second)}
@@ -150,7 +151,12 @@ func RandomShape(seed uint64) *Shape {
 	s.Spec.Drain.Deadline = pick(&d, 5*time.Minute, 15*time.Minute)
 	v := newDice(seed, "volumes") // of its own: older seeds keep their worlds
 	s.Spec.Drain.VolumeDetachTimeout = pick(&v, 0, time.Minute, 5*time.Minute)
-	room /= 2 // the other half lets pods move
+	for _, g := range s.Groups {
+		if g.Role == model.RoleControlPlane { // one of it is missing at a time, and nothing stands in
+			room -= g.Room
+		}
+	}
+	room = max(room, 0) / 2 // the other half lets pods move
 	for i := range d.n(10) {
 		wl := WorkloadShape{Kind: pick(&d, "ReplicaSet", "ReplicaSet", "StatefulSet"), Name: fmt.Sprintf("w%d", i), Pods: 1 + d.n(12), Request: 1 + d.n(3),
 			Start: pick(&d, 2*time.Second, 30*time.Second), Stop: pick(&d, time.Second, 20*time.Second)}

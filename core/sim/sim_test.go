@@ -189,6 +189,7 @@ func TestShrink(t *testing.T) {
 			return []engine.Effect{e}
 		})}
 	}
+	tried := 0
 	for seed := uint64(1); seed < 100; seed++ {
 		o := Options{Seed: seed, Rates: Rates{Signal: 1, Lost: 0.1, Late: 0.1, FailBefore: 0.1}, Wrap: forgets}
 		r := Run(o)
@@ -196,12 +197,18 @@ func TestShrink(t *testing.T) {
 			continue
 		}
 		script, least := Shrink(o, r)
-		if len(script) > 2 || len(least.Broken) == 0 || least.Broken[0].Invariant != Marks {
+		if len(least.Broken) == 0 || least.Broken[0].Invariant != Marks {
 			t.Errorf("seed %d: %d faults shrink to %v, which breaks %v", seed, len(r.Faults), script, least.Broken)
 		}
-		return
+		if len(script) <= 2 {
+			return
+		}
+		// The signal alone came too early for the flaw, and others delayed it.
+		if tried++; tried == 5 {
+			break
+		}
 	}
-	t.Error("no seed with many faults broke anything")
+	t.Errorf("of %d seeds with many faults none shrinks to the one that matters", tried)
 }
 
 // BenchmarkRotation1000 rotates 1,000 nodes with 10,000 pods under 100 budgets,
