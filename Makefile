@@ -35,7 +35,7 @@ SANDBOX_HEAVY := /(cmd/sandbox|controlplane|stack)$$
 # Modules of third parties: each its own go.mod, so ./... does not reach them.
 PLUGINS := $(patsubst %/go.mod,%,$(wildcard plugins/*/go.mod))
 
-.PHONY: help build kops-command bench-kops demo test unit plugins lint sandbox sandbox-test e2e chaos sim bench race generate clean
+.PHONY: help build kops-command bench-kops demo demo-kops test unit plugins lint sandbox sandbox-test e2e chaos sim bench race generate clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,8 @@ help: ## list the targets
 build: ## build bin/rotatord and the drivers
 	$(GO) build -ldflags '$(LDFLAGS)' -o $(BIN)/rotatord ./cmd/rotatord
 	$(GO) build -ldflags '$(LDFLAGS)' -o $(BIN)/rotatord-driver-eks ./drivers/eks/rotatord-driver-eks
+	@echo "== the kops driver (minutes the first time)"
+	cd drivers/kops && $(GO) build -ldflags '-s -w' -o $(BIN)/rotatord-driver-kops ./rotatord-driver-kops
 
 sandbox: ## build bin/sandbox: a Kubernetes control plane and a simulated AWS (minutes the first time)
 	sandbox/build.sh $(BIN)/sandbox
@@ -52,6 +54,9 @@ kops-command: ## build bin/kops: the kops command itself, for the tests that com
 
 demo: build sandbox ## rotate a whole cluster in the sandbox and check the result
 	hack/demo.sh
+
+demo-kops: build sandbox kops-command ## rotate a whole cluster of kops in the sandbox, and let kops itself judge
+	hack/demo-kops.sh
 
 test: unit plugins lint sandbox-test e2e ## everything that CI runs
 
