@@ -204,6 +204,10 @@ type Verdict struct {
 		Ready, Unschedulable bool
 		Taints               []string
 	} `json:"nodes"`
+	// Targets are the instances in load balancers' target groups.
+	Targets []struct{ Group, Instance, State string } `json:"targets"`
+	// EndedInService are instances that somebody ended while they were in one.
+	EndedInService []json.RawMessage `json:"endedInService"`
 }
 
 // Verify reads the verdict. Reading it is no judgement: tests look at the
@@ -223,7 +227,7 @@ func (s *Sandbox) MustHaveKeptBudgets(tb testing.TB) Verdict {
 	tb.Helper()
 	v := s.Verify(tb)
 	if !v.OK || len(v.Violations) > 0 || len(v.DirectDeletes) > 0 {
-		tb.Errorf("the observer saw violations of budgets %s and deleted pods %s", v.Violations, v.DirectDeletes)
+		tb.Errorf("the observer saw violations of budgets %s, deleted pods %s and instances ended in service %s", v.Violations, v.DirectDeletes, v.EndedInService)
 	}
 	return v
 }
@@ -310,6 +314,9 @@ var (
 	// region whose names differ again.
 	mixed = lazily("e2e-mixed", "ap-southeast-2", append(delays, "--nodes", "6", "--groups", "1", "--zones", "3", "--pods", "24", "--seed", "8",
 		"--mixed-instances", "--resource-names")...)
+	// balanced: one group behind a load balancer's target group.
+	balanced = lazily("e2e-lb", "eu-west-1", append(delays, "--nodes", "3", "--groups", "1", "--zones", "3", "--pods", "12", "--seed", "10",
+		"--target-group", "--deregistration-delay", "4s")...)
 	// scrap: what a test may break for good.
 	scrap = lazily("e2e-scrap", "us-east-1", append(delays, "--nodes", "6", "--groups", "3", "--zones", "3", "--workload", "none", "--seed", "9")...)
 )

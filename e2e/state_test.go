@@ -68,7 +68,9 @@ type NodeState struct {
 	ProviderID    string
 	Unschedulable bool
 	Taints        []string // key:effect, those of rotator's and of cordoning
-	Marks         []string // annotations and labels under rotator's prefix
+	// Marks are annotations and labels under rotator's prefix, and key=value of those
+	// that it sets for others: the cluster autoscaler and load balancers.
+	Marks []string
 }
 
 // State reads both worlds. An instance that has just ended leaves its node
@@ -149,9 +151,12 @@ func (s *Sandbox) look(tb testing.TB) State {
 			ns.Taints = append(ns.Taints, t.Key+":"+string(t.Effect))
 		}
 		for _, m := range []map[string]string{n.Annotations, n.Labels} {
-			for k := range m {
-				if strings.HasPrefix(k, ourPrefix) {
+			for k, v := range m {
+				switch {
+				case strings.HasPrefix(k, ourPrefix):
 					ns.Marks = append(ns.Marks, k)
+				case k == scaleDownDisabled, k == excluded:
+					ns.Marks = append(ns.Marks, k+"="+v)
 				}
 			}
 		}
