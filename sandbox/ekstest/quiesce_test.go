@@ -97,7 +97,13 @@ func TestQuiesce(t *testing.T) {
 			t.Errorf("quiesce answers %+v, want state %v", o, want)
 		}
 	}
+	w.calls()
 	leaves(sdk.OperationRunning)
+	want := map[string]int{"autoscaling:DescribeAutoScalingGroups": 1, "ec2:CreateTags": 1,
+		"elasticloadbalancing:DescribeTargetHealth": 2, "elasticloadbalancing:DeregisterTargets": 2}
+	if diff := cmp.Diff(want, w.calls()); diff != "" {
+		t.Errorf("calls for an instance in two target groups (-want +got):\n%s", diff)
+	}
 	w.wantTargets("quiesced", id, draining...)
 	const phase = "quiesce: draining connections of target group api and web"
 	if got := workOn(t, look(t, d, time.Second), id); got != phase {
