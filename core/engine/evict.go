@@ -379,8 +379,7 @@ func (e *Engine) endDrains(g *group) {
 	for _, m := range g.census.busy {
 		switch {
 		case m.phase != memberDraining:
-		case m.drain.quiesce.holds():
-			e.checkQuiesce(g, m)
+		case m.drain.quiesce.holds() && !e.checkQuiesce(g, m):
 		default:
 			// A pod that was bound just before the cordon may not show yet.
 			// One that a person opened meanwhile, before our cordon was ever seen, is

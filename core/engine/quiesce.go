@@ -81,27 +81,28 @@ func (e *Engine) quiesceDone(m *member, code, message string) {
 }
 
 // checkQuiesce sees whether an instance has left its load balancers, and applies
-// the policy to one that takes too long.
-func (e *Engine) checkQuiesce(g *group, m *member) {
+// the policy to one that takes too long. True: its drain goes on.
+func (e *Engine) checkQuiesce(g *group, m *member) bool {
 	q := &m.drain.quiesce
 	leaving := m.inst.Work.Verb == string(VerbQuiesce)
 	if q.phase == quiesceLeaving && e.obs.answeredStep >= q.acceptedStep && !leaving {
 		e.quiesceDone(m, "", "")
-		return
+		return true
 	}
 	timeout := e.cfg.Spec.Drain.QuiesceTimeout
 	if !e.after(q.since, timeout) {
 		e.tellQuiesce(g, m)
-		return
+		return false
 	}
 	msg := fmt.Sprintf("%s has not left its load balancers within %s%s", m.label(), timeout, m.workPhase())
 	if e.cfg.Spec.Drain.OnQuiesceTimeout == plan.QuiesceFail {
 		e.quarantine(g, m, "quiesce-timeout", msg)
 		e.nodeFailed(g, m, msg)
-		return
+		return false
 	}
 	e.dropQuiesce(m)
 	e.quiesceDone(m, "quiesce-timeout", msg+"; it is drained all the same")
+	return true
 }
 
 // tellQuiesce says every so often what the drain waits for.
