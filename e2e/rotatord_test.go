@@ -185,6 +185,7 @@ type Event struct {
 	Group    string            `json:"group"`
 	Instance string            `json:"instance"`
 	Node     string            `json:"node"`
+	Pod      string            `json:"pod"`
 	Code     string            `json:"code"`
 	Message  string            `json:"message"`
 	Data     map[string]string `json:"data"`

@@ -113,7 +113,7 @@ type running struct {
 	Group    string    `json:"group,omitempty"`
 	Node     string    `json:"node,omitempty"`
 	Instance string    `json:"instance,omitempty"`
-	Message  string    `json:"message,omitempty"`
+	Message  string    `json:"message,omitempty"` // of a drain: what it waits for
 }
 
 func (a *app) status(cmd *cobra.Command, id string) error {
@@ -206,6 +206,10 @@ func unended(events []event.Event) []running {
 		case event.NodeDraining:
 			end("drain " + e.Node)
 			begin("drain "+e.Node, "drain", e)
+		case event.DrainWaits:
+			if i, ok := open["drain "+e.Node]; ok {
+				list[i].Message = e.Message
+			}
 		case event.NodeDrained, event.NodeQuarantined, event.NodeReplaced:
 			end("drain " + e.Node)
 		case event.RotationFinished:
@@ -261,6 +265,9 @@ func writeStatus(w io.Writer, doc statusDocument) {
 				break
 			}
 			fmt.Fprintf(w, "  %s of %s since %s\n", r.What, report.Clean(cmp.Or(r.Node, r.Instance, r.Group, "the rotation")), at(r.Since))
+			if r.What == "drain" && r.Message != "" {
+				fmt.Fprintf(w, "    waits: %s\n", report.Clean(r.Message))
+			}
 		}
 	}
 	for i, t := range sum.Failures {

@@ -56,6 +56,7 @@ func recorded(t *testing.T) *fakeState {
 		event.Event{Kind: event.OpSucceeded, Op: "o-1", Verb: "terminate", Group: "workers", Node: "n-1", Instance: "i-1"},
 		event.Event{Kind: event.NodeReplaced, Group: "workers", Node: "n-1", Instance: "i-1"},
 		event.Event{Kind: event.NodeDraining, Group: "workers", Node: "n-2", Instance: "i-2"},
+		event.Event{Kind: event.DrainWaits, Group: "workers", Node: "n-2", Instance: "i-2", Message: "pod shop/web-1 waits for budget shop/web: disruptionsAllowed 0; for 30s"},
 		event.Event{Kind: event.OpIntended, Op: "o-2", Verb: "set-surge", Group: "workers"},
 		event.Event{Kind: event.OpIntended, Op: "o-2", Verb: "set-surge", Group: "workers"})
 	write("r-other", "staging", event.Event{Kind: event.RotationFinished, Code: "stopped", Message: "stopped\x1b[31m"})
@@ -73,7 +74,7 @@ func TestStatus(t *testing.T) {
 	}{
 		"a running one": {held, []string{"--config", "testdata/prod.yaml"},
 			[]string{"held by ci-1/42/ab for rotation r-now since 2026-11-22 09:00:00Z", "rotation r-now of cluster prod: running", "1 of 3 node(s) replaced, 1 drained, 7 pod(s) evicted",
-				"workers  running  1         3", "drain of n-2 since", "set-surge of workers since"}, []string{"n-1", "cut off"}, 0},
+				"workers  running  1         3", "drain of n-2 since", "    waits: pod shop/web-1 waits for budget shop/web: disruptionsAllowed 0; for 30s", "set-surge of workers since"}, []string{"n-1", "cut off"}, 0},
 		"one that was cut off": {nil, []string{"--config", "testdata/prod.yaml"},
 			[]string{"lock: free", "rotation r-now of cluster prod: cut off"}, []string{"running,"}, 0},
 		"the newest of all clusters":    {nil, nil, []string{"rotation r-other of cluster staging: stopped"}, []string{"\x1b"}, 0},

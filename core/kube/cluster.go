@@ -22,6 +22,7 @@ type Cluster struct {
 	records, leases    *rest.RESTClient // of the journal and the lock
 
 	volumes, autoscaling bool // what is watched beside the rest
+	clock                *clock
 
 	*feed
 }

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"maps"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -108,6 +109,7 @@ func Connect(ctx context.Context, o Options) (*Cluster, error) {
 	if err := c.ping(ctx); err != nil {
 		return nil, err
 	}
+	c.checkClock(ctx)
 	return c, nil
 }
 
@@ -190,6 +192,11 @@ func newCluster(cfg *rest.Config, userAgent string, log *slog.Logger) (*Cluster,
 	cfg.RateLimiter = flowcontrol.NewTokenBucketRateLimiter(qps, burst)
 	cfg.WarningHandlerWithContext = warnings{log}
 	cfg.Timeout = 0 // each call has a deadline of its own; a watch has none
+	clock := &clock{}
+	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper {
+		clock.next = next
+		return clock
+	})
 	client, err := rest.HTTPClientFor(cfg)
 	if err != nil {
 		return nil, err
@@ -205,7 +212,7 @@ func newCluster(cfg *rest.Config, userAgent string, log *slog.Logger) (*Cluster,
 		cfg.APIPath, cfg.GroupVersion, cfg.RateLimiter = path, &gv, own
 		return rest.RESTClientForConfigAndClient(cfg, client)
 	}
-	c := &Cluster{server: cfg.Host, log: log, helper: cfg.ExecProvider}
+	c := &Cluster{server: cfg.Host, log: log, helper: cfg.ExecProvider, clock: clock}
 	if c.core, err = group("/api", corev1.SchemeGroupVersion); err != nil {
 		return nil, err
 	}

@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/clientcmd"
@@ -165,5 +167,36 @@ func TestForbiddenVersionIsNoFailure(t *testing.T) {
 	}
 	if _, err := Connect(t.Context(), Options{Kubeconfig: kubeconfig(t, "a", map[string]string{"a": api.url}, "")}); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestClockSkewIsTold(t *testing.T) {
+	bare(t)
+	for name, tc := range map[string]struct {
+		off  time.Duration
+		want string
+	}{
+		"right":        {0, ""},
+		"a bit behind": {-5 * time.Second, ""},
+		"behind":       {-time.Minute, "behind this machine's"},
+		"ahead":        {time.Hour, "ahead of this machine's"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			api := newFakeAPI(t)
+			api.answer = func(w http.ResponseWriter, _ *http.Request, _ []byte) bool {
+				w.Header().Set("Date", time.Now().Add(tc.off).UTC().Format(http.TimeFormat))
+				io.WriteString(w, "{}")
+				return true
+			}
+			var log strings.Builder
+			_, err := Connect(t.Context(), Options{Kubeconfig: kubeconfig(t, "a", map[string]string{"a": api.url}, ""),
+				Log: slog.New(slog.NewTextHandler(&log, nil))})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := log.String(); (tc.want == "") != (got == "") || !strings.Contains(got, tc.want) {
+				t.Errorf("the log has %q, want %q", got, tc.want)
+			}
+		})
 	}
 }

@@ -16,6 +16,11 @@ import (
 // or a node's end touches many objects at once.
 const window = 100 * time.Millisecond
 
+// urgentWindow is the window once a budget has opened: an eviction waits for it,
+// and after that one perhaps a chain of others. It is as long as the changes take
+// that belong to one: the pod that became Ready, its controller's status.
+const urgentWindow = 10 * time.Millisecond
+
 // feed holds what the watches brought and delivers it. The reflectors write
 // the tables; one goroutine, run, serves both Inventory and Changes, so that
 // no delta can be older than an inventory that was answered before it.
@@ -32,17 +37,18 @@ type feed struct {
 	attachments  *table[string, model.Attachment]
 	claims       *table[model.ClaimKey, model.Claim]
 
-	dirty chan struct{}             // holds one token while the tables have changes
-	out   chan engine.Input         // Changes
-	asks  chan chan model.Inventory // Inventory
-	ended chan struct{}             // closed when run has returned
+	urgent chan struct{}             // holds one token once a budget has opened
+	dirty  chan struct{}             // holds one token while the tables have changes
+	out    chan engine.Input         // Changes
+	asks   chan chan model.Inventory // Inventory
+	ended  chan struct{}             // closed when run has returned
 }
 
 func newFeed() *feed {
 	workloads := func() *table[model.WorkloadKey, model.Workload] {
 		return newTable[model.WorkloadKey](func(w *model.Workload) string { return w.UID }, sameWorkload)
 	}
-	return &feed{
+	f := &feed{
 		nodes:        newTable[string](func(n *model.Node) string { return n.UID }, sameNode),
 		pods:         newTable[model.PodKey](func(p *model.Pod) string { return p.UID }, samePod),
 		replicaSets:  workloads(),
@@ -53,10 +59,21 @@ func newFeed() *feed {
 		autoscalers:  newTable[model.AutoscalerKey](func(a *model.Autoscaler) string { return a.UID }, sameAutoscaler),
 		attachments:  newTable[string](func(a *model.Attachment) string { return a.UID }, sameAttachment),
 		claims:       newTable[model.ClaimKey](func(c *model.Claim) string { return c.UID }, sameClaim),
+		urgent:       make(chan struct{}, 1),
 		dirty:        make(chan struct{}, 1),
 		out:          make(chan engine.Input),
 		asks:         make(chan chan model.Inventory),
 		ended:        make(chan struct{}),
+	}
+	f.budgets.urgent = func(old, now *budget) bool { return now.Observed && now.Allowed > old.Allowed }
+	return f
+}
+
+// hurry says that a change is waited for.
+func (f *feed) hurry() {
+	select {
+	case f.urgent <- struct{}{}:
+	default:
 	}
 }
 
@@ -69,7 +86,8 @@ func (f *feed) touch() {
 }
 
 // Changes delivers what happened since Inventory: at most one value every
-// 100 ms, at once when nothing was pending. Within a value each object is named
+// 100 ms (10 ms once a budget allows more than before), at once when nothing was
+// pending. Within a value each object is named
 // once, with its last state; one that came and went in between is not named at
 // all. A pod that was deleted and made again is in Pods with its new UID and in
 // PodsGone with the old one; other objects that were made again are in their
@@ -108,6 +126,10 @@ func (f *feed) run(ctx context.Context) {
 			continue
 		case <-dirty:
 		}
+		select {
+		case <-f.urgent: // it is delivered now
+		default:
+		}
 		in, any := f.take()
 		if !any {
 			continue
@@ -121,10 +143,13 @@ func (f *feed) run(ctx context.Context) {
 		case f.out <- in:
 		}
 		timer.Reset(window)
+		delivered := time.Now()
 		for gathering := true; gathering; {
 			select {
 			case <-ctx.Done():
 				return
+			case <-f.urgent:
+				timer.Reset(max(urgentWindow-time.Since(delivered), 0))
 			case answer := <-f.asks:
 				answer <- f.inventory()
 			case <-timer.C:

@@ -103,6 +103,49 @@ func TestFeedCoalesces(t *testing.T) {
 	})
 }
 
+// A budget that opens is not kept waiting: an eviction depends on it.
+func TestFeedHurries(t *testing.T) {
+	runFeed(t, func(t *testing.T, f *feed) {
+		put := func(name string, allowed int, observed bool) {
+			b := &budget{Budget: model.Budget{BudgetKey: model.BudgetKey{Namespace: "ns", Name: name}, UID: "b-" + name, Allowed: allowed, Observed: observed}}
+			f.mu.Lock()
+			dirty := f.budgets.put(b.BudgetKey, b)
+			hurried := f.budgets.hurried()
+			f.mu.Unlock()
+			if dirty {
+				f.touch()
+			}
+			if hurried {
+				f.hurry()
+			}
+		}
+		put("a", 1, true)
+		f.Inventory()
+		for _, c := range []struct {
+			what     string
+			allowed  int
+			observed bool
+			after    time.Duration // of the delivery before it
+			want     time.Duration
+		}{
+			{"one that closes", 0, true, 30 * time.Millisecond, 70 * time.Millisecond},
+			{"one that opens at once", 1, true, 0, 10 * time.Millisecond},
+			{"one that opens further, later", 2, true, 40 * time.Millisecond, 0},
+			{"one that is not counted yet", 3, false, 0, 100 * time.Millisecond},
+		} {
+			f.putPod("other", "u"+c.what, "Running")
+			next(f)
+			time.Sleep(c.after)
+			put("a", c.allowed, c.observed)
+			in, took := next(f)
+			if len(in.Budgets) != 1 || took != c.want {
+				t.Errorf("%s: %d budgets after %v, want one after %v", c.what, len(in.Budgets), took, c.want)
+			}
+			time.Sleep(window)
+		}
+	})
+}
+
 func TestFeedLives(t *testing.T) {
 	cases := map[string]struct {
 		do          func(f *feed)

@@ -9,6 +9,9 @@ import "maps"
 type table[K comparable, V any] struct {
 	uid  func(*V) string
 	same func(a, b *V) bool // equal in all that the model holds
+	// urgent tells a change that somebody waits for; nil: none is.
+	urgent func(old, now *V) bool
+	hurry  bool // one has come since hurried was asked
 
 	live map[K]*entry[V]
 	// changed names live objects whose value the reader lacks, gone the lives
@@ -39,6 +42,7 @@ func (t *table[K, V]) put(k K, v *V) bool {
 		if t.same(old.value, v) {
 			return false // a heartbeat, or a field that nobody here reads
 		}
+		t.hurry = t.hurry || t.urgent != nil && t.urgent(old.value, v)
 		old.value = v
 		t.changed[k] = struct{}{}
 		return true
@@ -49,6 +53,13 @@ func (t *table[K, V]) put(k K, v *V) bool {
 	t.live[k] = &entry[V]{value: v}
 	t.changed[k] = struct{}{}
 	return true
+}
+
+// hurried tells whether an urgent change has come since it was last asked.
+func (t *table[K, V]) hurried() bool {
+	h := t.hurry
+	t.hurry = false
+	return h
 }
 
 // remove ends the object's life, if it is the one with that UID.

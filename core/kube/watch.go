@@ -100,6 +100,9 @@ func (r *resource[K, V]) apply(obj any, deleted bool) error {
 	if dirty {
 		r.feed.touch()
 	}
+	if r.table.hurried() {
+		r.feed.hurry()
+	}
 	return nil
 }
 
