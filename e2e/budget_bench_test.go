@@ -27,6 +27,7 @@ func BenchmarkBudgetOpens(b *testing.B) {
 		c.deployment("web", replicas, nil)
 		c.budget("web", policyv1.PodDisruptionBudgetSpec{MaxUnavailable: new(intstr.FromInt32(1))})
 		c.ready("web", replicas)
+		c.counted("web", replicas)
 		c.open()
 		seen := c.watchOpenings()
 		s.rotatord(b).Run(b, "drain", c.node, "--max-evictions", "50").MustExit(b, exitDone)

@@ -5,7 +5,6 @@ package e2e
 import (
 	"context"
 	"fmt"
-	"strings"
 	"testing"
 	"time"
 
@@ -113,20 +112,19 @@ func (c *podCase) budget(name string, spec policyv1.PodDisruptionBudgetSpec) {
 	c.must(err)
 }
 
-// ready waits until so many pods of the app are Ready on the node and the budget
-// has counted them, and opens the other nodes.
+// ready waits until so many pods of the app are Ready on the node.
 func (c *podCase) ready(app string, want int) {
 	c.tb.Helper()
 	c.await(fmt.Sprintf("%d Ready pods of %s", want, app), func() bool { return len(c.readyOn(app, c.node)) == want })
-	c.await("the budgets", func() bool {
-		list, err := c.kube.PolicyV1().PodDisruptionBudgets(c.namespace).List(context.Background(), metav1.ListOptions{})
+}
+
+// counted waits until the budget has counted so many Ready pods.
+func (c *podCase) counted(budget string, want int32) {
+	c.tb.Helper()
+	c.await("budget "+budget, func() bool {
+		b, err := c.kube.PolicyV1().PodDisruptionBudgets(c.namespace).Get(context.Background(), budget, metav1.GetOptions{})
 		c.must(err)
-		for _, b := range list.Items {
-			if b.Status.ObservedGeneration < b.Generation || b.Spec.Selector.MatchLabels["app"] == app && int(b.Status.CurrentHealthy) != want {
-				return false
-			}
-		}
-		return true
+		return b.Status.ObservedGeneration == b.Generation && b.Status.CurrentHealthy == want
 	})
 }
 
@@ -162,13 +160,25 @@ func (c *podCase) drain(flags ...string) (Result, []Event) {
 	return res, readEvents(c.tb, r.Dir+"/report/events.jsonl")
 }
 
-// end deletes the namespace and waits for its end.
+// end deletes the case's workloads and then its pods. The namespace may take its
+// time.
 func (c *podCase) end() {
 	c.tb.Helper()
-	c.must(c.kube.CoreV1().Namespaces().Delete(context.Background(), c.namespace, metav1.DeleteOptions{}))
-	c.await("the end of the namespace", func() bool {
-		_, err := c.kube.CoreV1().Namespaces().Get(context.Background(), c.namespace, metav1.GetOptions{})
-		return err != nil && strings.Contains(err.Error(), "not found")
+	ctx, at, all := context.Background(), metav1.DeleteOptions{}, metav1.ListOptions{}
+	c.must(c.kube.AppsV1().Deployments(c.namespace).DeleteCollection(ctx, at, all))
+	c.must(c.kube.AppsV1().ReplicaSets(c.namespace).DeleteCollection(ctx, at, all))
+	c.must(c.kube.AppsV1().StatefulSets(c.namespace).DeleteCollection(ctx, at, all))
+	c.must(c.kube.AppsV1().DaemonSets(c.namespace).DeleteCollection(ctx, at, all))
+	c.must(c.kube.BatchV1().Jobs(c.namespace).DeleteCollection(ctx, at, all))
+	now := metav1.DeleteOptions{GracePeriodSeconds: new(int64)}
+	c.await("the pods to go", func() bool { // a controller may make one more
+		list, err := c.kube.CoreV1().Pods(c.namespace).List(ctx, all)
+		c.must(err)
+		if len(list.Items) > 0 {
+			c.must(c.kube.CoreV1().Pods(c.namespace).DeleteCollection(ctx, now, all))
+		}
+		return len(list.Items) == 0
 	})
+	c.must(c.kube.CoreV1().Namespaces().Delete(ctx, c.namespace, at))
 	c.cordon(c.node, false)
 }

@@ -38,9 +38,9 @@ func TestPods(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c := newPodCase(t, s, "pods")
+			defer c.end()
 			tc.run(t, c)
 			s.MustHaveKeptBudgets(t)
-			c.end()
 		})
 	}
 }
@@ -257,6 +257,7 @@ func testBadBudgets(t *testing.T, c *podCase) {
 	c.budget("nobody", policyv1.PodDisruptionBudgetSpec{MaxUnavailable: new(intstr.FromInt32(1))})
 	c.ready("twice", 1)
 	c.ready("web", 3)
+	c.counted("web", 3)
 	began := time.Now()
 	res, _ := c.drain()
 	res.MustExit(t, exitRefused, "wants 3 of 3 pods healthy and can never allow an eviction", "minAvailable 90%, which rounds up",

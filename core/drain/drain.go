@@ -37,6 +37,7 @@ const (
 	WaitEnding       = "ending"         // it is terminating
 	WaitCompletion   = "completion"     // a rule lets it run to its end
 	WaitDoNotDisrupt = "do-not-disrupt" // an annotation of its own forbids to evict it
+	WaitReturns      = "returns"        // it comes back after each eviction, and a budget protects it
 )
 
 // stuckAfter is how long after its due end a terminating pod is waited for on a
@@ -54,6 +55,8 @@ type Circumstances struct {
 	// Returned: the pod came onto the node during its drain, as others of its
 	// controller have left it.
 	Returned bool
+	// Returns: besides, a budget protects it, and evicting it again has not helped.
+	Returns bool
 	// Forced: the deadline has passed under the policy force. What asks to be left
 	// alone is evicted then, and what should have ended is not waited for; budgets
 	// count as before.
@@ -143,6 +146,8 @@ func (p *Policy) Decide(pod *model.Pod, c Circumstances) Decision {
 		return wait(WaitEnding)
 	case c.Returned:
 		return leave(LeaveReturned)
+	case c.Returns:
+		return wait(WaitReturns)
 	case rule != nil && rule.Action == ActionWait && !c.Forced:
 		return wait(WaitCompletion)
 	case rule != nil && rule.Action == ActionWait:

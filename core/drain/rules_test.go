@@ -170,6 +170,7 @@ func TestDecideOnWhatHangs(t *testing.T) {
 		{"long late, forced", ending(time.Hour), drain.Circumstances{Forced: true}, drain.Leave, drain.LeaveStuck},
 		{"not ending, on a node that is silent", pod(nil), drain.Circumstances{Unreachable: true}, drain.Evict, ""},
 		{"one that came back", pod(nil), drain.Circumstances{Returned: true}, drain.Leave, drain.LeaveReturned},
+		{"one that comes back, and is protected", pod(nil), drain.Circumstances{Returns: true, Forced: true}, drain.Wait, drain.WaitReturns},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			tc.c.Now = now

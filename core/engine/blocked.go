@@ -49,6 +49,8 @@ func (e *Engine) whyBlocked(m *member, p *model.Pod) wait {
 		return wait{code: d.Why, text: e.whyEnding(m, p)}
 	case d.Action == drain.Wait && d.Why == drain.WaitCompletion:
 		return wait{code: d.Why, text: fmt.Sprintf("pod %s runs to its end, as a rule has it", p.PodKey)}
+	case d.Action == drain.Wait && d.Why == drain.WaitReturns:
+		return wait{code: d.Why, text: fmt.Sprintf("pod %s tolerates the cordon and comes back after each eviction, and budget %s protects it: narrow its tolerations, or make other nodes fit", p.PodKey, budgetNames(e.w.budgetsOf(p)))}
 	case d.Action == drain.Wait:
 		s := fmt.Sprintf("pod %s asks not to be disrupted (%s)", p.PodKey, detail.DoNotDisrupt)
 		if until := detail.DoNotDisruptUntil; !until.IsZero() {

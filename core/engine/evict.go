@@ -17,6 +17,10 @@ import (
 // scheduler bound before it: watches and the scheduler are behind by less.
 const cordonSettles = time.Second
 
+// maxAgain bounds how often one controller's pods are evicted once more that come
+// back to a node that is drained.
+const maxAgain = 3
+
 // drainState is the drain of one node.
 type drainState struct {
 	began        time.Time
@@ -40,6 +44,8 @@ type drainState struct {
 	// first are the pods, by UID, that the cordon would not keep away and that were
 	// there when the drain began: later ones have come back.
 	first map[string]bool
+	// again counts the evictions of those, by their controller.
+	again map[model.WorkloadKey]int
 }
 
 // verification follows the workloads of a drained node until they are healthy.
@@ -194,8 +200,10 @@ func (e *Engine) decidePod(m *member, p *model.Pod) drain.Decision {
 		c.Unreachable = n.Unreachable
 	}
 	if m.drain.first != nil && drain.Returns(p) && !m.drain.first[p.UID] {
-		// One that a budget protects is evicted again: it must not go with the instance.
+		// One that a budget protects must not go with the instance: the scheduler gets
+		// a few more chances to choose another node.
 		c.Returned = p.Owner.Kind == "DaemonSet" || len(e.w.budgetsOf(p)) == 0
+		c.Returns = !c.Returned && m.drain.again[p.Owner] >= maxAgain
 	}
 	return e.policy.Decide(p, c)
 }
@@ -289,6 +297,12 @@ func (e *Engine) evictPod(l *leaving, c drain.Candidate) bool {
 	if p.Owner != (model.WorkloadKey{}) {
 		m.drain.touched[p.Owner] = true
 	}
+	if drain.Returns(p) && !m.drain.first[p.UID] {
+		if m.drain.again == nil {
+			m.drain.again = make(map[model.WorkloadKey]int)
+		}
+		m.drain.again[p.Owner]++
+	}
 	e.left(p)
 	e.out.Effects = append(e.out.Effects, Effect{Verb: verb, Node: m.node, Pod: PodRef{PodKey: p.PodKey, UID: p.UID}, GracePeriodSeconds: e.grace()})
 	return true
@@ -346,6 +360,9 @@ func (e *Engine) evicted(o Outcome) {
 	}
 	for _, b := range e.w.budgets[o.Pod.Namespace] {
 		delete(b.asked, o.Pod.UID)
+	}
+	if p != nil && e.former[p.Owner].UID == o.Pod.UID {
+		delete(e.former, p.Owner) // it has not left after all
 	}
 	for _, b := range budgets {
 		s.refusedAt = b.version

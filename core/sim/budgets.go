@@ -175,6 +175,7 @@ func (w *World) deletePod(ref engine.PodRef, grace *int64) *engine.Error {
 	if err != nil {
 		return err
 	}
+	p.workload.lost = w.now // no budget was asked
 	w.terminatePod(p, grace)
 	return nil
 }

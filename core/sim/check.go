@@ -56,13 +56,15 @@ const (
 	// ControlPlane: none of its nodes goes while another is on its way or is not
 	// Ready.
 	ControlPlane Invariant = "control-plane"
+	// Ordered: pods of an ordered StatefulSet leave one at a time.
+	Ordered Invariant = "ordered"
 	// Orderly: records are numbered without gaps, ops have ids of their own, a
 	// wake-up is in the future, Steps do not follow each other without time.
 	Orderly Invariant = "orderly"
 )
 
 // Invariants are all of them.
-var Invariants = []Invariant{RecordFirst, Unavailable, Capacity, Empty, Once, OnlyOld, Disruption, Marks, Excluded, Persons, Settings, Ends, Complete, Volumes, Single, ControlPlane, Orderly}
+var Invariants = []Invariant{RecordFirst, Unavailable, Capacity, Empty, Once, OnlyOld, Disruption, Marks, Excluded, Persons, Settings, Ends, Complete, Volumes, Single, ControlPlane, Ordered, Orderly}
 
 // Violation is an invariant that did not hold.
 type Violation struct {
@@ -143,6 +145,9 @@ func (c *checker) begins(p *plan.Plan, seq uint64, in engine.Input) {
 	c.quiesced, c.rebalanced = make(map[string]time.Duration), make(map[string]bool)
 	c.resizes, c.bad = make(map[string]string), make(map[string]bool)
 	c.changing, c.doubtful = make(map[string]int), make(map[string]int)
+	for _, wl := range c.w.workloads {
+		wl.left = nil // a run knows what it has begun itself
+	}
 	for _, g := range p.Groups {
 		c.room[g.ID] = g
 		c.surge[g.ID] = max(c.surge[g.ID], g.Surge)
@@ -252,8 +257,10 @@ func (c *checker) effect(e engine.Effect) {
 			c.takes(e.Node)
 		}
 	case engine.VerbDeletePod:
+		c.leaves(e)
 		c.hold(Disruption, c.spec.Drain.OnDeadline == plan.DeadlineForce, "pod %s is deleted, and nobody asked for that", e.Pod)
 	case engine.VerbEvict:
+		c.leaves(e)
 		c.excluded(e)
 		c.quiesces(e)
 	case engine.VerbQuiesce:
@@ -275,9 +282,32 @@ func (c *checker) isEmpty(e engine.Effect) {
 	}
 	opened := in.node.uncordoned > 0 && c.w.now-in.node.uncordoned < 5*time.Second
 	for _, p := range in.node.pods {
-		stays := p.Mirror || p.Finished() || p.workload.Kind == "DaemonSet"
+		stays := p.Mirror || p.Finished() || p.workload.Kind == "DaemonSet" || p.workload.skipped || p.ToleratesCordon || c.hangs(in.node, p)
 		c.hold(Empty, stays || opened, "instance %s is ended with pod %s on it", e.InstanceID, p.PodKey)
 	}
+}
+
+// hangs tells whether nobody need wait for a terminating pod any more: its end was
+// due a minute ago, and its node cannot confirm it, or the drain was forced.
+func (c *checker) hangs(n *node, p *pod) bool {
+	ends := p.Details().EndsBy
+	return p.Terminating && (n.dead || c.spec.Drain.OnDeadline == plan.DeadlineForce) && !c.w.time().Before(ends.Add(time.Minute))
+}
+
+// leaves judges an eviction of a pod of an ordered StatefulSet, by what is: the
+// pod that left before it must have come back. What was just lost otherwise may not
+// have been told yet.
+func (c *checker) leaves(e engine.Effect) {
+	p := c.w.pods[e.Pod.PodKey]
+	if p == nil || p.UID != e.Pod.UID || !p.Ready || p.Terminating || !p.workload.Ordered {
+		return
+	}
+	if f := p.workload.left; f != nil && f.UID != p.UID {
+		now := c.w.pods[f.PodKey]
+		back := now != nil && (now.UID != f.UID || !now.Terminating) // or it was never evicted after all
+		c.hold(Ordered, back || c.w.now-p.workload.lost < 2*time.Minute, "pod %s is to leave, and %s has not come back", p.PodKey, f.PodKey)
+	}
+	p.workload.left = p
 }
 
 // takes judges by the view: the node is about to be taken from its group.
@@ -354,7 +384,7 @@ func (c *checker) before(k *call) {
 	case engine.VerbDeletePod:
 		if p := c.w.pods[k.Pod.PodKey]; p != nil && p.UID == k.Pod.UID && !p.Terminating && p.Phase == "Running" {
 			for _, b := range c.w.budgetsOf(p) {
-				c.hold(Disruption, false, "pod %s is deleted, and budget %s protects it", p.PodKey, b.Name)
+				c.hold(Disruption, c.spec.Drain.DeletePodsDespiteBudgets, "pod %s is deleted, and budget %s protects it", p.PodKey, b.Name)
 			}
 		}
 	case engine.VerbEvict:
@@ -417,7 +447,7 @@ func (c *checker) eviction(k *call) {
 func (c *checker) undrained(in *instance) {
 	opened := in.node.uncordoned > 0 && c.w.now-in.node.uncordoned < 10*time.Second
 	for _, p := range in.node.pods {
-		if !p.Terminating && p.Ready && len(c.w.budgetsOf(p)) > 0 {
+		if !p.Terminating && p.Ready && len(c.w.budgetsOf(p)) > 0 && !p.ToleratesCordon { // such a one may come at any moment
 			c.hold(Disruption, opened, "instance %s is ended with pod %s, which a budget protects", in.ID, p.PodKey)
 		}
 	}

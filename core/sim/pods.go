@@ -26,6 +26,10 @@ type workload struct {
 	pods       []*pod        // all that exist
 	active     int           // those that are not terminating
 
+	hold                     time.Duration // its pods ask not to be disrupted for so long
+	toleratesCordon, skipped bool
+	left                     *pod // of an ordered one: which we have made leave last
+
 	lost time.Duration // when a Ready pod last went without an eviction
 
 	barred bool // its pods are refused, as without a ServiceAccount
@@ -109,12 +113,15 @@ func (w *World) newPod(wl *workload, name string, n *node) *pod {
 	w.made++
 	p := &pod{workload: wl, request: wl.request, counted: true, Pod: model.Pod{
 		PodKey: model.PodKey{Namespace: wl.Namespace, Name: name}, UID: fmt.Sprintf("pod-%d", w.made), Owner: wl.WorkloadKey, Phase: "Pending",
-		Priority: wl.priority, Labels: map[string]string{"app": wl.app}, GracePeriodSeconds: 30}}
+		Priority: wl.priority, Labels: map[string]string{"app": wl.app}, GracePeriodSeconds: 30, ToleratesCordon: wl.toleratesCordon}}
 	if wl.volumes {
 		p.Claims = []string{claimOf(name)}
 	}
 	if wl.static {
 		p.Mirror, p.Owner = true, model.WorkloadKey{}
+	}
+	if wl.hold > 0 {
+		p.Detail = &model.PodDetail{DoNotDisrupt: "karpenter.sh/do-not-disrupt: " + wl.hold.String(), DoNotDisruptUntil: w.time().Add(wl.hold)}
 	}
 	w.pods[p.PodKey] = p
 	wl.pods = append(wl.pods, p)
@@ -201,11 +208,14 @@ func (w *World) terminatePod(p *pod, grace *int64) {
 	}
 	p.Terminating, p.Ready = true, false
 	w.uncount(p)
-	w.podChanged(p)
 	seconds := p.GracePeriodSeconds
 	if grace != nil {
 		seconds = *grace
 	}
+	detail := p.Details()
+	detail.EndsBy = w.time().Add(time.Duration(seconds) * time.Second)
+	p.Detail = &detail
+	w.podChanged(p)
 	d := w.dice("stop", p.UID)
 	w.after(min(w.span(&d, p.workload.stop, 100*time.Millisecond, p.workload.stop), time.Duration(seconds)*time.Second), func() {
 		if w.pods[p.PodKey] == p && !p.on.dead {
@@ -325,7 +335,7 @@ func (w *World) place(p *pod) *node {
 	most := enough(count)
 	for i := range count {
 		n := w.nodeList[(begin+i)%count]
-		if !n.Ready || n.Unschedulable || n.used+p.request > n.inst.g.room || p.workload.zone != "" && p.workload.zone != n.Zone {
+		if !n.Ready || n.Unschedulable && !p.ToleratesCordon || n.used+p.request > n.inst.g.room || p.workload.zone != "" && p.workload.zone != n.Zone {
 			continue
 		}
 		score, fits := 0, true

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/rotatord/rotator/core/drain"
 	"github.com/rotatord/rotator/core/model"
 	"github.com/rotatord/rotator/core/plan"
 )
@@ -49,6 +50,14 @@ type WorkloadShape struct {
 	Broken int
 	// Deployment: a Deployment owns it, whose updates surge.
 	Deployment bool
+	// Ordered: a StatefulSet whose pods leave one at a time.
+	Ordered bool
+	// Hold: for so long after its start a pod asks not to be disrupted.
+	Hold time.Duration
+	// ToleratesCordon: its pods go to cordoned nodes too.
+	ToleratesCordon bool
+	// Skipped: a rule leaves its pods on the nodes that are drained.
+	Skipped bool
 	// Volumes: each pod has a volume of its own, which follows its name.
 	Volumes bool
 	// Static: a DaemonSet in name only; the kubelets of the control plane's nodes
@@ -208,6 +217,7 @@ func RandomShape(seed uint64) *Shape {
 	for i := range s.Groups { // Restore is what puts back after a journal is lost
 		s.Groups[i].Traits.Quiesce = s.Groups[i].Traits.Prepare && d.chance(0.4)
 	}
+	s.drains(seed)
 	if d.chance(0.05) { // one budget never opens: one pod too few is ever Ready
 		s.Stuck = "pdb-stuck"
 		s.Workloads = append(s.Workloads, WorkloadShape{Kind: "ReplicaSet", Name: "stuck", Pods: 3, Start: time.Second, Stop: time.Second, Broken: 1})
@@ -232,6 +242,40 @@ func (s *Shape) singles(seed uint64, room *int) {
 			s.Budgets = append(s.Budgets, BudgetShape{Name: "pdb-" + wl.Name, Workloads: []string{wl.Name}, MinAvailable: fmt.Sprint(wl.Pods)})
 		}
 	}
+}
+
+// drains varies what pods ask of a drain, and what is asked of them. It has dice of
+// its own, so that the rest of a seed's shape is as it was.
+func (s *Shape) drains(seed uint64) {
+	d := newDice(seed, "drains")
+	dr := &s.Spec.Drain
+	guarded := make(map[string]bool)
+	for _, b := range s.Budgets {
+		for _, name := range b.Workloads {
+			guarded[name] = true
+		}
+	}
+	for i := range s.Workloads {
+		wl := &s.Workloads[i]
+		wl.Ordered = wl.Kind == "StatefulSet" && d.chance(0.6)
+		rule := drain.Rule{Selector: "app=" + wl.Name}
+		switch {
+		case wl.Kind == "DaemonSet":
+		case d.chance(0.07):
+			wl.Hold = pick(&d, time.Minute, 3*time.Minute)
+		case !guarded[wl.Name] && d.chance(0.07): // a guarded one might come back for ever
+			wl.ToleratesCordon = true
+		case !guarded[wl.Name] && d.chance(0.07):
+			wl.Skipped, rule.Action = true, drain.ActionSkip
+			dr.Rules = append(dr.Rules, rule)
+		case d.chance(0.1):
+			rule.Order = pick(&d, -1, 1)
+			dr.Rules = append(dr.Rules, rule)
+		}
+	}
+	dr.DoNotDisrupt = pick(&d, drain.DoNotDisruptWait, drain.DoNotDisruptWait, drain.DoNotDisruptEvict)
+	dr.DaemonSets = pick(&d, drain.DaemonSetsLeave, drain.DaemonSetsLeave, drain.DaemonSetsLast)
+	dr.DeletePodsDespiteBudgets = dr.OnDeadline == plan.DeadlineForce && d.chance(0.3)
 }
 
 // rest is how long a new world has for its pods to become Ready.
@@ -263,7 +307,8 @@ func (s *Shape) build(seed uint64, in *injector, now time.Time) *World {
 	}
 	for _, ws := range s.Workloads {
 		wl := &workload{index: len(w.workloads), app: ws.Name, zone: ws.Zone, request: ws.Request, priority: ws.Priority, start: ws.Start, stop: ws.Stop, broken: ws.Broken, volumes: ws.Volumes, static: ws.Static, lost: -time.Hour,
-			Workload: model.Workload{WorkloadKey: model.WorkloadKey{Kind: ws.Kind, Namespace: "default", Name: ws.Name}, UID: "workload-" + ws.Name, Desired: ws.Pods}}
+			hold: ws.Hold, toleratesCordon: ws.ToleratesCordon, skipped: ws.Skipped,
+			Workload: model.Workload{WorkloadKey: model.WorkloadKey{Kind: ws.Kind, Namespace: "default", Name: ws.Name}, UID: "workload-" + ws.Name, Desired: ws.Pods, Ordered: ws.Ordered}}
 		w.workloads = append(w.workloads, wl)
 		if ws.Deployment {
 			w.addDeployment(wl)

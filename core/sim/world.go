@@ -185,7 +185,7 @@ func (w *World) unready(n *node) {
 	}
 	n.dead = true
 	if n.Ready {
-		n.Ready = false
+		n.Ready, n.Unreachable = false, true
 		n.Taints = append(slices.Clone(n.Taints), model.Taint{Key: "node.kubernetes.io/not-ready", Effect: "NoSchedule"})
 		w.tellNode(n, false)
 	}
