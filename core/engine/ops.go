@@ -98,6 +98,9 @@ func (e *Engine) sendOps() {
 		o.inFlight = true
 		o.attempts++
 		if o.attempts == 1 {
+			if o.purpose == forQuiesce { // it may have waited for the call that took back the one before
+				o.member.drain.quiesce.since = e.now
+			}
 			e.record(o.event(event.OpIntended))
 		}
 		e.out.Effects = append(e.out.Effects, o.Effect)
