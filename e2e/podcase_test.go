@@ -84,7 +84,7 @@ func (c *podCase) cordon(node string, want bool) {
 	c.must(err)
 }
 
-func template(name string, change func(*corev1.PodTemplateSpec)) corev1.PodTemplateSpec {
+func podTemplate(name string, change func(*corev1.PodTemplateSpec)) corev1.PodTemplateSpec {
 	t := corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"app": name}},
 		Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: name, Image: "registry.invalid/" + name + ":1"}}}}
 	if change != nil {
@@ -100,7 +100,7 @@ func appLabel(name string) *metav1.LabelSelector {
 func (c *podCase) deployment(name string, replicas int32, change func(*corev1.PodTemplateSpec)) {
 	c.tb.Helper()
 	_, err := c.kube.AppsV1().Deployments(c.namespace).Create(context.Background(), &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: name},
-		Spec: appsv1.DeploymentSpec{Replicas: &replicas, Selector: appLabel(name), Template: template(name, change)}}, metav1.CreateOptions{})
+		Spec: appsv1.DeploymentSpec{Replicas: &replicas, Selector: appLabel(name), Template: podTemplate(name, change)}}, metav1.CreateOptions{})
 	c.must(err)
 }
 

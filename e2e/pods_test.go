@@ -62,7 +62,7 @@ func testRules(t *testing.T, c *podCase) {
 	c.deployment("cache", 1, nil)
 	c.deployment("late", 1, nil)
 	_, err := c.kube.BatchV1().Jobs(c.namespace).Create(context.Background(), &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Name: "import"},
-		Spec: batchv1.JobSpec{Template: template("import", func(p *corev1.PodTemplateSpec) {
+		Spec: batchv1.JobSpec{Template: podTemplate("import", func(p *corev1.PodTemplateSpec) {
 			p.Spec.RestartPolicy = corev1.RestartPolicyNever
 			p.Annotations = map[string]string{"sandbox.rotatord.github.io/run-delay": "4s"}
 		})}}, metav1.CreateOptions{})
@@ -116,7 +116,7 @@ func testDoNotDisrupt(t *testing.T, c *podCase) {
 func testStatefulSetOrder(t *testing.T, c *podCase) {
 	const replicas = 3
 	_, err := c.kube.AppsV1().StatefulSets(c.namespace).Create(context.Background(), &appsv1.StatefulSet{ObjectMeta: metav1.ObjectMeta{Name: "db"},
-		Spec: appsv1.StatefulSetSpec{Replicas: new(int32(replicas)), Selector: appLabel("db"), ServiceName: "db", Template: template("db", nil)}}, metav1.CreateOptions{})
+		Spec: appsv1.StatefulSetSpec{Replicas: new(int32(replicas)), Selector: appLabel("db"), ServiceName: "db", Template: podTemplate("db", nil)}}, metav1.CreateOptions{})
 	c.must(err)
 	c.ready("db", replicas)
 	w, err := c.kube.CoreV1().Pods(c.namespace).Watch(context.Background(), metav1.ListOptions{LabelSelector: "app=db"})
@@ -159,7 +159,7 @@ func testReturning(t *testing.T, c *podCase) {
 		p.Spec.NodeSelector = map[string]string{"kubernetes.io/hostname": c.node}
 	})
 	_, err := c.kube.AppsV1().DaemonSets(c.namespace).Create(context.Background(), &appsv1.DaemonSet{ObjectMeta: metav1.ObjectMeta{Name: "agent"},
-		Spec: appsv1.DaemonSetSpec{Selector: appLabel("agent"), Template: template("agent", nil)}}, metav1.CreateOptions{})
+		Spec: appsv1.DaemonSetSpec{Selector: appLabel("agent"), Template: podTemplate("agent", nil)}}, metav1.CreateOptions{})
 	c.must(err)
 	for _, app := range []string{"slow", "bound", "agent"} {
 		c.ready(app, 1)
