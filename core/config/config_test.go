@@ -92,7 +92,7 @@ func TestDefaults(t *testing.T) {
 		Drain: plan.Drain{Deadline: 15 * time.Minute, OnDeadline: "fail", UnmanagedPods: "refuse", MaxEvictions: 50, ExcludeFromLoadBalancers: true,
 			QuiesceTimeout: 10 * time.Minute, OnQuiesceTimeout: plan.QuiesceContinue,
 			VolumeDetachTimeout: 5 * time.Minute, SingleReplica: plan.SingleEvict,
-			DoNotDisrupt: drain.DoNotDisruptRefuse, DaemonSets: drain.DaemonSetsLeave},
+			DoNotDisrupt: drain.DoNotDisruptRefuse, DaemonSets: drain.DaemonSetsLeave, StatefulSets: drain.StatefulSetsOrdered},
 		Gates: plan.Gates{
 			NodeReady: plan.NodeReadyGate{Timeout: 15 * time.Minute},
 			Workloads: plan.WorkloadsGate{Enabled: true, Timeout: 10 * time.Minute},
@@ -150,7 +150,7 @@ strategy:
   waits: {betweenBatches: 1m, betweenDrains: 2m, betweenEvictions: 1500ms}
 drain: {deadline: 20m, retries: 3, onDeadline: force, gracePeriod: 90s, unmanagedPods: evict, maxEvictions: 9, excludeFromLoadBalancers: false, quiesceTimeout: 7m, onQuiesceTimeout: fail,
   volumeDetachTimeout: 3m, singleReplica: surge,
-  doNotDisrupt: wait, daemonSets: last, deletePodsDespiteBudgets: true,
+  doNotDisrupt: wait, daemonSets: last, statefulSets: parallel, deletePodsDespiteBudgets: true,
   rules: [{namespaces: [a, "b-*"], selector: "app=web, tier in (x,y)", owners: [Job, StatefulSet/db-*], action: wait, order: -3}, {owners: [Job]}]}
 gates:
   nodeReady: {timeout: 7m, startupTaints: [node.example.com/wait]}
@@ -180,7 +180,7 @@ report: {dir: r}
 		Drain: plan.Drain{Deadline: 20 * time.Minute, Retries: 3, OnDeadline: plan.DeadlineForce, GracePeriod: 90 * time.Second, UnmanagedPods: plan.UnmanagedEvict, MaxEvictions: 9,
 			QuiesceTimeout: 7 * time.Minute, OnQuiesceTimeout: plan.QuiesceFail,
 			VolumeDetachTimeout: 3 * time.Minute, SingleReplica: plan.SingleSurge,
-			DoNotDisrupt: drain.DoNotDisruptWait, DaemonSets: drain.DaemonSetsLast, DeletePodsDespiteBudgets: true,
+			DoNotDisrupt: drain.DoNotDisruptWait, DaemonSets: drain.DaemonSetsLast, StatefulSets: drain.StatefulSetsParallel, DeletePodsDespiteBudgets: true,
 			Rules: []drain.Rule{
 				{Namespaces: []string{"a", "b-*"}, Selector: "app=web, tier in (x,y)", Owners: []string{"Job", "StatefulSet/db-*"}, Action: drain.ActionWait, Order: -3},
 				{Owners: []string{"Job"}}}},
@@ -229,7 +229,7 @@ func TestParseRefuses(t *testing.T) {
 		"a list for a text": {header + "cluster: [demo]\ndriver: {name: eks}\n", []string{
 			"f.yaml:3:10: cluster: a list, where a string is needed"}},
 		"a text for a section": {minimal + "drain: 15m\n", []string{
-			`f.yaml:5:8: drain: "15m", where a mapping with daemonSets, deadline, deletePodsDespiteBudgets, doNotDisrupt, excludeFromLoadBalancers, gracePeriod, maxEvictions, onDeadline, onQuiesceTimeout, quiesceTimeout, retries, rules, singleReplica, unmanagedPods or volumeDetachTimeout is needed`}},
+			`f.yaml:5:8: drain: "15m", where a mapping with daemonSets, deadline, deletePodsDespiteBudgets, doNotDisrupt, excludeFromLoadBalancers, gracePeriod, maxEvictions, onDeadline, onQuiesceTimeout, quiesceTimeout, retries, rules, singleReplica, statefulSets, unmanagedPods or volumeDetachTimeout is needed`}},
 		"a text for a list": {minimal + "select: {groups: workers}\n", []string{
 			`f.yaml:5:18: select.groups: "workers", where a list is needed: write [workers]`}},
 		"a text for a number": {minimal + "strategy: {groupsAtOnce: two}\n", []string{

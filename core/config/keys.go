@@ -236,6 +236,9 @@ var table = []Key{
 	{Path: "drain.daemonSets", Flag: "daemonset-pods", Topic: TopicDrain, Kind: Text, Default: drain.DaemonSetsLeave,
 		Enum: []string{string(drain.DaemonSetsLeave), string(drain.DaemonSetsLast)},
 		Doc:  "Pods of DaemonSets: leave lets them run until the instance ends; last evicts them once, after the others of their tier."},
+	{Path: "drain.statefulSets", Flag: "statefulset-pods", Topic: TopicDrain, Kind: Text, Default: drain.StatefulSetsOrdered,
+		Enum: []string{string(drain.StatefulSetsOrdered), string(drain.StatefulSetsParallel)},
+		Doc:  "Pods of StatefulSets whose podManagementPolicy is OrderedReady, which Kubernetes takes where none is given: ordered evicts one at a time, the highest ordinal first, the next once the former is Ready again; parallel evicts them as budgets allow."},
 	{Path: "drain.deletePodsDespiteBudgets", Flag: "delete-pods-despite-budgets", Topic: TopicDrain, Kind: Bool, Default: false,
 		Doc: "DANGEROUS. With onDeadline force, pods are deleted although a PodDisruptionBudget forbids it, so that budgets WILL BE VIOLATED. Each such pod is named in an event."},
 

@@ -14,6 +14,7 @@ import (
 type Policy struct {
 	DoNotDisrupt DoNotDisrupt
 	DaemonSets   DaemonSets
+	StatefulSets StatefulSets
 	rules        []compiled
 }
 
@@ -37,6 +38,16 @@ type DaemonSets string
 const (
 	DaemonSetsLeave DaemonSets = "leave" // until the instance goes
 	DaemonSetsLast  DaemonSets = "last"  // evicted after the others of their tier, once
+)
+
+// StatefulSets says how pods of StatefulSets leave whose podManagementPolicy is
+// OrderedReady.
+type StatefulSets string
+
+// Policies for such pods.
+const (
+	StatefulSetsOrdered  StatefulSets = "ordered"  // one at a time, the highest ordinal first
+	StatefulSetsParallel StatefulSets = "parallel" // as budgets allow
 )
 
 // RuleAction is what a rule does with the pods that it matches.

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/rotatord/rotator/core/drain"
 	"github.com/rotatord/rotator/core/model"
 )
 
@@ -15,7 +16,7 @@ import (
 
 // ordered tells whether the order of the pod's StatefulSet concerns it.
 func (e *Engine) ordered(p *model.Pod) bool {
-	return p.Ready && p.Owner.Kind == "StatefulSet" && e.w.workloads[p.Owner].Ordered
+	return e.policy.StatefulSets != drain.StatefulSetsParallel && p.Ready && p.Owner.Kind == "StatefulSet" && e.w.workloads[p.Owner].Ordered
 }
 
 // nextOrdered finds whose turn it is in each ordered StatefulSet with pods due

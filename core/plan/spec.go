@@ -271,6 +271,8 @@ type Drain struct {
 	DoNotDisrupt drain.DoNotDisrupt `yaml:"doNotDisrupt" json:"doNotDisrupt"`
 	// DaemonSets: their pods. Default leave.
 	DaemonSets drain.DaemonSets `yaml:"daemonSets" json:"daemonSets"`
+	// StatefulSets: pods of those with podManagementPolicy OrderedReady. Default ordered.
+	StatefulSets drain.StatefulSets `yaml:"statefulSets" json:"statefulSets"`
 	// DeletePodsDespiteBudgets lets OnDeadline force delete pods that a budget
 	// protects: PodDisruptionBudgets are then violated.
 	DeletePodsDespiteBudgets bool `yaml:"deletePodsDespiteBudgets" json:"deletePodsDespiteBudgets"`
@@ -279,7 +281,9 @@ type Drain struct {
 // Policy for pods. The error names each rule that cannot be used; the policy
 // goes without those.
 func (d Drain) Policy() (*drain.Policy, error) {
-	return drain.NewPolicy(d.Rules, d.DoNotDisrupt, d.DaemonSets)
+	p, err := drain.NewPolicy(d.Rules, d.DoNotDisrupt, d.DaemonSets)
+	p.StatefulSets = d.StatefulSets
+	return p, err
 }
 
 // Gates are health checks between steps.

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rotatord/rotator/core/drain"
 	"github.com/rotatord/rotator/core/engine"
 	"github.com/rotatord/rotator/core/event"
 	"github.com/rotatord/rotator/core/model"
@@ -299,7 +300,7 @@ func (c *checker) hangs(n *node, p *pod) bool {
 // have been told yet.
 func (c *checker) leaves(e engine.Effect) {
 	p := c.w.pods[e.Pod.PodKey]
-	if p == nil || p.UID != e.Pod.UID || !p.Ready || p.Terminating || !p.workload.Ordered {
+	if p == nil || p.UID != e.Pod.UID || !p.Ready || p.Terminating || !p.workload.Ordered || c.spec.Drain.StatefulSets == drain.StatefulSetsParallel {
 		return
 	}
 	if f := p.workload.left; f != nil && f.UID != p.UID {

@@ -273,6 +273,10 @@ func (s *Shape) drains(seed uint64) {
 			dr.Rules = append(dr.Rules, rule)
 		}
 	}
+	// Where no node is added first, a pod may not come back before its node has gone.
+	if s.Spec.Strategy.MaxSurge == "0" || slices.ContainsFunc(s.Groups, func(g GroupShape) bool { return g.Traits.MaxSurge == 0 || g.Role != model.RoleNode }) {
+		dr.StatefulSets = drain.StatefulSetsParallel
+	}
 	dr.DoNotDisrupt = pick(&d, drain.DoNotDisruptWait, drain.DoNotDisruptWait, drain.DoNotDisruptEvict)
 	dr.DaemonSets = pick(&d, drain.DaemonSetsLeave, drain.DaemonSetsLeave, drain.DaemonSetsLast)
 	dr.DeletePodsDespiteBudgets = dr.OnDeadline == plan.DeadlineForce && d.chance(0.3)
