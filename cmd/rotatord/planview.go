@@ -115,10 +115,13 @@ func writeGroup(b *strings.Builder, g plan.Group, pace string, all bool) {
 		return
 	}
 	fmt.Fprintf(b, "  replace %s; size %d, surge %d, unavailable %d%s\n", of(len(g.Nodes), len(g.Nodes)+g.Current, "node"), g.Size, g.Surge, g.Unavailable, pace)
-	for _, from := range []struct{ what, who string }{{"surge", g.SurgeFrom}, {"unavailable", g.UnavailableFrom}} {
-		if from.who != "" {
-			fmt.Fprintf(b, "  %s: %s\n", from.what, report.Clean(from.who))
-		}
+	switch surge, unavailable := report.Clean(g.SurgeFrom), report.Clean(g.UnavailableFrom); {
+	case surge != "" && surge == unavailable:
+		fmt.Fprintf(b, "  surge and unavailable are the group's own: %s\n", surge)
+	case surge != "":
+		fmt.Fprintf(b, "  the surge is the group's own: %s\n", surge)
+	case unavailable != "":
+		fmt.Fprintf(b, "  unavailable is the group's own: %s\n", unavailable)
 	}
 	rows := [][]string{{"  #", "NODE", "INSTANCE", "ZONE", "PODS", "WHY"}}
 	shown := g.Nodes

@@ -312,6 +312,7 @@ func (inv *inventory) nodeGroup(cfg Config, name string) sdk.NodeGroup {
 				fi.ValueOf(ig.Spec.MinSize), fi.ValueOf(ig.Spec.MaxSize), g.MinSize, g.MaxSize)
 		}
 	}
+	n.Defaults = defaultsOf(inv.cluster, ig, n.Traits, len(g.Ready)+len(g.NeedUpdate))
 	return n
 }
 
