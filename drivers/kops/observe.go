@@ -254,21 +254,34 @@ func (inv *inventory) findings(scope sdk.Scope) []sdk.Diagnostic {
 	return list
 }
 
-// detached lists the instances that were detached from a group and run on.
-func detached(g *cloudinstances.CloudInstanceGroup) []*cloudinstances.CloudInstance {
-	var list []*cloudinstances.CloudInstance
+// outside tells whether an instance was taken out of its group, or is on its
+// way: AWS lists it for a while after it has begun to launch another.
+func outside(g *cloudinstances.CloudInstanceGroup, i *cloudinstances.CloudInstance) bool {
+	if i.Status == cloudinstances.CloudInstanceStatusDetached {
+		return true
+	}
+	if asg := asgOf(g); asg != nil {
+		m := memberOf(asg, i.ID)
+		return m != nil && awsState(m.LifecycleState) == sdk.InstanceDetached
+	}
+	return false
+}
+
+// detached counts the instances that were taken out of a group and run on.
+func detached(g *cloudinstances.CloudInstanceGroup) int {
+	n := 0
 	for _, i := range slices.Concat(g.NeedUpdate, g.Ready) {
-		if i.Status == cloudinstances.CloudInstanceStatusDetached {
-			list = append(list, i)
+		if outside(g, i) {
+			n++
 		}
 	}
-	return list
+	return n
 }
 
 func (inv *inventory) nodeGroup(cfg Config, name string) sdk.NodeGroup {
 	g := inv.groups[name]
 	ig := g.InstanceGroup
-	out := len(detached(g))
+	out := detached(g)
 	n := sdk.NodeGroup{
 		ID: groupID(inv.cluster.Name, name), Name: name, Role: roleOf(ig.Spec.Role),
 		// A detached instance is one more than the cloud's group counts.
@@ -333,8 +346,8 @@ func (inv *inventory) instances(name string, n *sdk.NodeGroup) []sdk.Instance {
 		seen[i.ID] = true
 		si := sdk.Instance{ID: i.ID, GroupID: n.ID, State: sdk.InstanceInService, Revision: n.Revision}
 		inv.place(&si, asg, i)
-		if needs := slices.Contains(g.NeedUpdate, i); needs && si.State != sdk.InstanceTerminating {
-			si.Reasons = []sdk.Reason{reasonOf(i, asg, n.Revision)}
+		if out := outside(g, i); (out || slices.Contains(g.NeedUpdate, i)) && si.State != sdk.InstanceTerminating {
+			si.Reasons = []sdk.Reason{reasonOf(i, asg, n.Revision, out)}
 		}
 		list = append(list, si)
 	}
@@ -409,8 +422,8 @@ func (inv *inventory) ending(n *sdk.NodeGroup, asg *asgtypes.AutoScalingGroup, s
 }
 
 // reasonOf says why kops calls an instance outdated.
-func reasonOf(i *cloudinstances.CloudInstance, asg *asgtypes.AutoScalingGroup, wanted string) sdk.Reason {
-	if i.Status == cloudinstances.CloudInstanceStatusDetached {
+func reasonOf(i *cloudinstances.CloudInstance, asg *asgtypes.AutoScalingGroup, wanted string, out bool) sdk.Reason {
+	if out {
 		return sdk.Reason{Code: "detached", Message: "detached by kops or by an earlier rotation, and still running"}
 	}
 	if asg != nil {

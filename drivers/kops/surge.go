@@ -40,7 +40,7 @@ func (d *Driver) SetSurge(ctx context.Context, r sdk.SetSurgeRequest) (*sdk.Oper
 	if err := g.read(ctx); err != nil {
 		return nil, err
 	}
-	now := len(detached(g.group))
+	now := detached(g.group)
 	if r.Surge < now {
 		return failed(finding(sdk.SeverityError, "surge-lowered", g.name,
 			"A detached instance is not attached again: drain it and end it (Terminate, shrink).",

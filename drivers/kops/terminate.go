@@ -45,7 +45,7 @@ func (d *Driver) Terminate(ctx context.Context, r sdk.TerminateRequest) (*sdk.Te
 	if i == nil {
 		return d.notMember(ctx, g, r), nil
 	}
-	isDetached := i.Status == cloudinstances.CloudInstanceStatusDetached
+	isDetached := outside(g.group, i)
 	if res := refuseCapacity(r, isDetached); res != nil {
 		return res, nil
 	}

@@ -70,7 +70,9 @@ func testDryRun(s *subject) {
 		s.accepted("SetSurge", err, r.GetOperation())
 	}
 	for capacity, offered := range map[proto.Capacity]bool{
-		proto.Capacity_CAPACITY_KEEP: traits.GetTerminateKeep(), proto.Capacity_CAPACITY_SHRINK: traits.GetTerminateShrink(),
+		proto.Capacity_CAPACITY_KEEP: traits.GetTerminateKeep(),
+		// Where surge is made by detaching, what is in service cannot be shrunk.
+		proto.Capacity_CAPACITY_SHRINK: traits.GetTerminateShrink() && !traits.GetSurgeDetaches(),
 	} {
 		if offered {
 			r, err := s.driver.Terminate(s.Context(), &proto.TerminateRequest{Op: dry(), GroupId: s.c.Group, InstanceId: victim, Capacity: capacity})
@@ -276,7 +278,7 @@ func testTerminateKeep(s *subject) {
 		s.Errorf("desired is %d after Terminate with KEEP, want %d", g.GetDesired(), before.GetDesired())
 	}
 	if before.GetTraits().GetRefill() == proto.Refill_REFILL_GROUP || before.GetTraits().GetRefill() == proto.Refill_REFILL_DRIVER {
-		s.eventually("the group is refilled", func(o snapshot) bool { return len(s.inService(o)) >= int(before.GetDesired()) })
+		s.eventually("the group is refilled", func(o snapshot) bool { return s.running(o) >= int(before.GetDesired()) })
 	}
 }
 

@@ -1,0 +1,170 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rotatord/rotator/drivers/sdk/conformance"
+)
+
+// kopsRotatord returns the command set up for a cluster of kops, all roles
+// selected as kops selects them.
+func (s *Sandbox) kopsRotatord(tb testing.TB) *Rotatord {
+	tb.Helper()
+	r := s.rotatord(tb)
+	r.Base = []string{"--cluster", s.Name, "--driver", "kops",
+		"--driver-path", executable("rotatord-driver-kops"),
+		"--role", "bastion", "--role", "control-plane", "--role", "node", "--lock-duration", "120s",
+		"--journal-dir", filepath.Join(r.Dir, "journal"), "--report-dir", filepath.Join(r.Dir, "report")}
+	return r
+}
+
+// mustBeUpToDate fails the test unless kops and rotatord both find nothing to do.
+func (s *Sandbox) mustBeUpToDate(t *testing.T, r *Rotatord) {
+	t.Helper()
+	if out := s.kops(t, "rolling-update", "cluster"); !strings.Contains(out, "No rolling-update required") {
+		t.Errorf("kops still finds something to do:\n%s", out)
+	}
+	r.Run(t, "plan").MustExit(t, exitDone, "nothing to replace")
+}
+
+// The whole cluster, bastion and control plane included; kops then finds nothing
+// to update.
+func TestKopsDriver(t *testing.T) {
+	s := kopsCluster(t)
+	r := s.kopsRotatord(t)
+	s.CLI(t, "publish-image")
+	before := s.Verify(t)
+	s.Stats(t, true)
+	res := r.Run(t, "run").MustExit(t, exitDone, "8 node(s) replaced")
+	t.Logf("rotatord run took %s", res.Took.Round(time.Second))
+	s.mustBeUpToDate(t, r)
+	after := s.MustHaveKeptBudgets(t)
+	if len(after.Nodes) != 7 || len(after.Pods.NotReady) > 0 {
+		t.Errorf("%d nodes, want 7; pods not Ready: %v", len(after.Nodes), after.Pods.NotReady)
+	}
+	old := map[string]bool{}
+	for _, n := range before.Nodes {
+		old[n.ProviderID] = true
+	}
+	for _, n := range after.Nodes {
+		if old[n.ProviderID] {
+			t.Errorf("node %s was not replaced", n.Name)
+		}
+	}
+	st := s.Stats(t, false)
+	if st.Terminated != 8 || st.Launched != 8 {
+		t.Errorf("%d machines launched and %d terminated, want 8 of each", st.Launched, st.Terminated)
+	}
+}
+
+// What kops has rolled rotatord finds up to date.
+func TestKopsThenRotatord(t *testing.T) {
+	s := kopsCluster(t)
+	r := s.kopsRotatord(t)
+	s.CLI(t, "publish-image", "--group", "nodes-1.kops.example.com")
+	r.Run(t, "plan").MustExit(t, exitDone, "replace 2 of 8 nodes", "launched from nodes-1.kops.example.com:", "kops' default")
+	s.kops(t, append([]string{"rolling-update", "cluster", "--yes"}, kopsIntervals...)...)
+	s.mustBeUpToDate(t, r)
+	s.MustHaveKeptBudgets(t)
+}
+
+// A rotation that was killed half way, with an instance detached, is finished by
+// kops; and afterwards rotatord puts back what the dead run left, and no more.
+func TestKopsFinishesAfterRotatordKilled(t *testing.T) {
+	s := kopsCluster(t)
+	r := s.kopsRotatord(t)
+	s.CLI(t, "publish-image", "--group", "nodes-2.kops.example.com")
+	p := r.Start(t, "run")
+	p.Await("node-drained")
+	p.Signal(syscall.SIGKILL)
+	p.Wait()
+	s.kops(t, append([]string{"rolling-update", "cluster", "--yes"}, kopsIntervals...)...)
+	r.Run(t, "run").MustExit(t, exitDone)
+	s.mustBeUpToDate(t, r)
+	after := s.MustHaveKeptBudgets(t)
+	if len(after.Nodes) != 7 {
+		t.Errorf("%d nodes, want 7", len(after.Nodes))
+	}
+	for _, n := range after.Nodes {
+		if n.Unschedulable {
+			t.Errorf("node %s is left cordoned", n.Name)
+		}
+	}
+}
+
+// A rotation that was killed is finished by the same command, and nothing that
+// it detached is left behind.
+func TestKopsDriverRotatordKilled(t *testing.T) {
+	s := kopsCluster(t)
+	r := s.kopsRotatord(t)
+	s.CLI(t, "publish-image", "--group", "nodes-1.kops.example.com")
+	s.Stats(t, true)
+	p := r.Start(t, "run")
+	p.Await("replacement-ready")
+	p.Signal(syscall.SIGKILL)
+	p.Wait()
+	r.Run(t, "run").MustExit(t, exitDone, "2 node(s) replaced")
+	s.mustBeUpToDate(t, r)
+	s.MustHaveKeptBudgets(t)
+	if st := s.Stats(t, false); st.Terminated != 2 || st.Launched != 2 {
+		t.Errorf("%d machines launched and %d terminated, want 2 of each", st.Launched, st.Terminated)
+	}
+}
+
+// Nothing changes for a state store or a cluster that is not there.
+func TestKopsBadInput(t *testing.T) {
+	s := kopsCluster(t)
+	r := s.kopsRotatord(t)
+	empty := t.TempDir()
+	for _, tc := range []struct {
+		name string
+		env  string
+		args []string
+		code int
+		says []string
+	}{
+		{name: "no state store", env: "KOPS_STATE_STORE", code: exitUsage, says: []string{"nothing says where the kops state store is"}},
+		{name: "missing", env: "KOPS_STATE_STORE=file:///nonexistent", code: exitUsage, says: []string{"cannot be read"}},
+		{name: "empty", env: "KOPS_STATE_STORE=file://" + empty, code: exitFailed, says: []string{"state-store-empty"}},
+		{name: "another cluster", args: []string{"--cluster", "kops.example.org"}, code: exitFailed, says: []string{"cluster-not-found", "kops.example.com"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			run := r
+			if tc.env != "" {
+				run = r.With(tc.env, "HOME="+empty)
+			}
+			res := run.Run(t, "run", tc.args...)
+			for _, w := range tc.says {
+				if !strings.Contains(res.Text(), w) {
+					t.Errorf("it does not say %q", w)
+				}
+			}
+			if res.Code != tc.code || t.Failed() {
+				t.Errorf("exit code %d, want %d\n%s", res.Code, tc.code, res.Text())
+			}
+		})
+	}
+}
+
+// The driver as it is shipped, against the rules of the protocol.
+func TestKopsConformance(t *testing.T) {
+	s := kopsCluster(t)
+	defer func() { // the rotation of the suite is finished: what it detached goes
+		r := s.kopsRotatord(t)
+		r.Run(t, "run").MustExit(t, exitDone)
+		s.mustBeUpToDate(t, r)
+	}()
+	conformance.Run(t, conformance.Config{
+		Command: []string{executable("rotatord-driver-kops")},
+		Env:     append(cleanEnviron(), s.environ...),
+		Config:  func(*testing.T) string { return "{}" },
+		Cluster: s.Name,
+		Group:   s.Name + "/nodes-2",
+	})
+}
