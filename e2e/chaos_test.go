@@ -458,15 +458,29 @@ func TestCloudFaults(t *testing.T) {
 	}
 }
 
-// The API server is away for a while, as when it restarts: the rotation waits
-// and goes on.
+// The API server is away for a while: the rotation waits and goes on. Once only
+// the way to it is cut; then kube-apiserver itself ends and starts again, for the
+// controllers, the scheduler and the kubelets too, at several moments.
 func TestAPIServerRestarts(t *testing.T) {
-	c := newTrial(t)
-	w := c.watch(c.r.Start(t, "run"))
-	w.mustReach(firstEvicted)
-	c.s.Fault(t, "api-cut", "--for", "5s")
-	w.p.Wait().MustExit(t, exitDone)
-	c.mustBeWhole()
+	for _, tc := range []struct {
+		name  string
+		fault []string
+		at    []point
+	}{
+		{"the way to it", []string{"api-cut", "--for", "5s"}, []point{firstEvicted}},
+		{"itself", []string{"api-restart", "--for", "2s"}, []point{surgeIntended, firstEvicted, keepSucceeded}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c := newTrial(t)
+			w := c.watch(c.r.Start(t, "run"))
+			for _, p := range tc.at {
+				w.mustReach(p)
+				c.s.Fault(t, tc.fault[0], tc.fault[1:]...)
+			}
+			w.p.Wait().MustExit(t, exitDone)
+			c.mustBeWhole()
+		})
+	}
 }
 
 // The network to the API server is cut for longer than the lock holds: whoever

@@ -36,6 +36,9 @@ const (
 	// APICut resets all connections that the kubeconfig's users have to the API server and refuses new ones, as when it
 	// restarts. The sandbox's own parts keep theirs. Reads For.
 	APICut Kind = "api-cut"
+	// APIRestart ends the API server itself and starts it again, with the data that it had: for the cluster's own parts
+	// too it is gone meanwhile. Reads For, how long it is gone.
+	APIRestart Kind = "api-restart"
 	// APIBlackhole lets those connections hang: nothing is delivered either way and neither end learns of it, as when the
 	// network is cut. What was sent meanwhile is delivered late when it ends. Reads For.
 	APIBlackhole Kind = "api-blackhole"
@@ -47,11 +50,13 @@ const (
 // Kinds are all kinds of faults, in the order in which help texts list them.
 func Kinds() []Kind {
 	return []Kind{Throttle, InsufficientCapacity, NeverJoin, NeverReady, SlowBoot, ErrorAfterAct, ErrorBeforeAct, Deny,
-		APICut, APIBlackhole, NodeDead}
+		APICut, APIRestart, APIBlackhole, NodeDead}
 }
 
 // Lasts says whether faults of the kind begin at once and last, rather than strike single calls or launches.
-func (k Kind) Lasts() bool { return k == APICut || k == APIBlackhole || k == NodeDead }
+func (k Kind) Lasts() bool {
+	return k == APICut || k == APIRestart || k == APIBlackhole || k == NodeDead
+}
 
 // Fault is something that shall go wrong from now on.
 type Fault struct {

@@ -11,7 +11,9 @@ import (
 
 	"github.com/spf13/pflag"
 	utilerrors "k8s.io/apimachinery/pkg/util/errors"
+	"k8s.io/client-go/tools/cache"
 	cliflag "k8s.io/component-base/cli/flag"
+	"k8s.io/component-base/configz"
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	apiserveroptions "k8s.io/kubernetes/cmd/kube-apiserver/app/options"
 	kcm "k8s.io/kubernetes/cmd/kube-controller-manager/app"
@@ -69,6 +71,13 @@ func runAPIServer(ctx context.Context, c *credentials, listener net.Listener, et
 	if errs := completed.Validate(); len(errs) > 0 {
 		return utilerrors.NewAggregate(errs)
 	}
+	// A name that one process registers once: the next life takes it again.
+	name, err := cache.NewInformerName("kube-apiserver")
+	if err != nil {
+		return err
+	}
+	defer name.Release()
+	completed.InformerName = name
 	return apiserver.Run(ctx, completed)
 }
 
@@ -145,6 +154,8 @@ leaderElection: {leaderElect: false}
 	if err != nil {
 		return err
 	}
+	// What it registers once in a process: the next life does so again.
+	defer configz.Delete("componentconfig")
 	return scheduler.Run(ctx, completed, s)
 }
 

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -57,10 +58,18 @@ type ControlPlane struct {
 	files     *credentials
 	unlock    func()
 	etcd      *embed.Etcd
+	etcdURL   string
+	port      int // the API server's
+	client    kubernetes.Interface
+	apiMu     sync.Mutex // guards the lives of API server and scheduler: the next six
 	stopAPI   context.CancelFunc
 	apiDone   chan struct{}
+	conns     *connections
+	apiDown   bool
+	stopSched context.CancelFunc
+	schedDone chan struct{}
 	stopRest  context.CancelFunc
-	restDone  []chan struct{}
+	restDone  chan struct{}
 	failed    chan error
 	closeLogs func()
 }
@@ -101,25 +110,17 @@ func Start(ctx context.Context, opts Options) (_ *ControlPlane, err error) {
 		_ = listener.Close()
 		return nil, err
 	}
-	var etcdURL string
-	if c.etcd, etcdURL, err = startEtcd(ctx, dir); err != nil {
+	if c.etcd, c.etcdURL, err = startEtcd(ctx, dir); err != nil {
 		_ = listener.Close()
 		return nil, err
 	}
-
-	apiCtx, stopAPI := context.WithCancel(context.Background())
-	c.stopAPI, c.apiDone = stopAPI, make(chan struct{})
-	c.run(apiCtx, "kube-apiserver", c.apiDone, func() error {
-		return runAPIServer(apiCtx, c.files, listener, etcdURL)
-	})
-	client, err := kubernetes.NewForConfig(c.RESTConfig(UserSetup))
-	if err != nil {
+	if c.client, err = kubernetes.NewForConfig(c.RESTConfig(UserSetup)); err != nil {
+		_ = listener.Close()
 		return nil, fmt.Errorf("client of the control plane: %w", err)
 	}
-	if err := c.wait(ctx, "the API server to be ready", func(ctx context.Context) bool {
-		b, err := client.Discovery().RESTClient().Get().AbsPath("/readyz").DoRaw(ctx)
-		return err == nil && string(b) == "ok"
-	}); err != nil {
+	c.port = port
+	c.startAPIServer(listener)
+	if err := c.wait(ctx, "the API server to be ready", c.ready); err != nil {
 		return nil, err
 	}
 
@@ -129,22 +130,23 @@ func Start(ctx context.Context, opts Options) (_ *ControlPlane, err error) {
 	if grace == 0 {
 		grace = 50 * time.Second
 	}
-	for name, run := range map[string]func() error{
-		"kube-controller-manager": func() error { return runControllerManager(restCtx, c.files, grace) },
-		"kube-scheduler":          func() error { return runScheduler(restCtx, c.files) },
-	} {
-		done := make(chan struct{})
-		c.restDone = append(c.restDone, done)
-		c.run(restCtx, name, done, run)
-	}
+	c.restDone = make(chan struct{})
+	c.run(restCtx, "kube-controller-manager", c.restDone, func() error { return runControllerManager(restCtx, c.files, grace) })
+	c.startScheduler()
 	// Pods are refused until the controller has made their service account.
 	if err := c.wait(ctx, "the default service account", func(ctx context.Context) bool {
-		_, err := client.CoreV1().ServiceAccounts("default").Get(ctx, "default", metav1.GetOptions{})
+		_, err := c.client.CoreV1().ServiceAccounts("default").Get(ctx, "default", metav1.GetOptions{})
 		return err == nil
 	}); err != nil {
 		return nil, err
 	}
 	return c, nil
+}
+
+// ready tells whether the API server says so.
+func (c *ControlPlane) ready(ctx context.Context) bool {
+	b, err := c.client.Discovery().RESTClient().Get().AbsPath("/readyz").DoRaw(ctx)
+	return err == nil && string(b) == "ok"
 }
 
 // run starts a component and reports its end, unless it was told to end.
@@ -222,14 +224,18 @@ func (c *ControlPlane) RESTConfig(user User) *rest.Config {
 func (c *ControlPlane) Stop() {
 	if c.stopRest != nil {
 		c.stopRest()
-		for _, done := range c.restDone {
-			waitFor(done, stopTimeout)
-		}
+		waitFor(c.restDone, stopTimeout)
+	}
+	c.apiMu.Lock()
+	if c.stopSched != nil {
+		c.stopSched()
+		waitFor(c.schedDone, stopTimeout)
 	}
 	if c.stopAPI != nil {
 		c.stopAPI()
 		waitFor(c.apiDone, stopTimeout)
 	}
+	c.apiMu.Unlock()
 	if c.etcd != nil {
 		c.etcd.Close()
 	}

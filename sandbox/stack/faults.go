@@ -17,6 +17,7 @@ import (
 type faults struct {
 	control.Backend // the cloud
 	network         network
+	server          server
 	kubelets        kubelets
 
 	mu     sync.Mutex
@@ -29,6 +30,12 @@ type faults struct {
 type network interface {
 	Refuse(on bool) error
 	Hold(on bool)
+}
+
+// server is the API server. Both calls may be repeated.
+type server interface {
+	StopAPIServer() error
+	StartAPIServer(ctx context.Context) error
 }
 
 // kubelets are those of all nodes.
@@ -53,10 +60,13 @@ const maxOver = 100
 // callTimeout bounds what a fault asks of the API server, which is on this machine.
 const callTimeout = 30 * time.Second
 
+// restartTimeout bounds the start of the API server, which takes seconds.
+const restartTimeout = 2 * time.Minute
+
 var _ control.Backend = (*faults)(nil)
 
-func newFaults(cloud control.Backend, n network, k kubelets) *faults {
-	return &faults{Backend: cloud, network: n, kubelets: k}
+func newFaults(cloud control.Backend, n network, s server, k kubelets) *faults {
+	return &faults{Backend: cloud, network: n, server: s, kubelets: k}
 }
 
 // AddFault implements control.Backend.
@@ -92,19 +102,27 @@ func (s *faults) AddFault(f control.Fault) (control.Fault, error) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			// Nobody waits for the answer; whoever needs the API server will tell.
-			_ = s.end(l)
+			if !s.closed {
+				_ = s.end(l)
+			}
 		})
 	}
 	return f, nil
 }
 
-// enforce makes the network what the faults in force demand. It needs mu.
+// enforce makes network and API server what the faults in force demand. It needs mu.
 func (s *faults) enforce() error {
 	force := func(k control.Kind) bool {
 		return slices.ContainsFunc(s.list, func(l *lasting) bool { return l.Kind == k && !l.Over })
 	}
 	s.network.Hold(force(control.APIBlackhole))
-	return s.network.Refuse(force(control.APICut))
+	err := s.network.Refuse(force(control.APICut))
+	if force(control.APIRestart) {
+		return errors.Join(err, s.server.StopAPIServer())
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), restartTimeout)
+	defer cancel()
+	return errors.Join(err, s.server.StartAPIServer(ctx))
 }
 
 // end needs mu.

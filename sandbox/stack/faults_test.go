@@ -21,12 +21,15 @@ import (
 type parts struct {
 	control.Backend
 	refused, held bool
+	down          bool
 	silent        map[string]bool // by provider id
 	cloud         []string
 }
 
-func (p *parts) Refuse(on bool) error { p.refused = on; return nil }
-func (p *parts) Hold(on bool)         { p.held = on }
+func (p *parts) Refuse(on bool) error                 { p.refused = on; return nil }
+func (p *parts) Hold(on bool)                         { p.held = on }
+func (p *parts) StopAPIServer() error                 { p.down = true; return nil }
+func (p *parts) StartAPIServer(context.Context) error { p.down = false; return nil }
 func (p *parts) Silence(_ context.Context, node string) (string, error) {
 	if node == "nobody" {
 		return "", errors.New(`nodes "nobody" not found`)
@@ -67,7 +70,7 @@ func TestFaultsThatLast(t *testing.T) {
 		t.Helper()
 		synctest.Test(t, func(t *testing.T) {
 			p := &parts{silent: map[string]bool{}}
-			s := newFaults(p, p, p)
+			s := newFaults(p, p, p, p)
 			defer s.close()
 			f(t, s, p, func(q control.Fault) string {
 				t.Helper()
@@ -87,11 +90,18 @@ func TestFaultsThatLast(t *testing.T) {
 	t.Run("each ends by itself", func(t *testing.T) {
 		inParts(t, func(t *testing.T, s *faults, p *parts, add func(control.Fault) string) {
 			add(control.Fault{Kind: control.APICut, For: seconds(5)})
+			add(control.Fault{Kind: control.APIRestart, For: seconds(5)})
+			if !p.down {
+				t.Error("the API server was not ended")
+			}
 			add(control.Fault{Kind: control.APIBlackhole, For: seconds(6)})
 			add(control.Fault{Kind: control.NodeDead, Node: "a", For: seconds(7)})
 			p.want(t, true, true, "a")
 			pass(5*time.Second + time.Millisecond)
 			p.want(t, false, true, "a")
+			if p.down {
+				t.Error("the API server was not started again")
+			}
 			pass(time.Second)
 			p.want(t, false, false, "a")
 			pass(time.Second)

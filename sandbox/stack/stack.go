@@ -141,7 +141,7 @@ func Up(ctx context.Context, o Options, progress func(format string, args ...any
 		}
 		backend = kopsPublisher{s.cloud, s.kops.store}
 	}
-	s.faults = newFaults(backend, way, kubelets)
+	s.faults = newFaults(backend, way, s.plane, kubelets)
 	if err := s.serve(); err != nil {
 		return nil, err
 	}

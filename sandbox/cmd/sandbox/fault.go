@@ -40,18 +40,19 @@ Kinds of faults of machines, which --group and --zone limit:
   slow-boot               it takes --delay longer
 Kinds of faults that begin at once and last, --for a time or until they are
 cleared:
-  api-cut         connections to the API server are reset and new ones refused,
-                  as when it restarts
+  api-cut         connections to the API server are reset and new ones refused
+  api-restart     the API server is ended and started again with its data
   api-blackhole   they hang and nothing is delivered, as when the network is cut
   node-dead       the kubelet of --node falls silent: the node is called not
                   Ready after --node-monitor-grace-period; its machine runs on
-The first two are for those who use the sandbox's kubeconfig; the cluster's own
-components and kubelets keep their connections.`,
+api-cut and api-blackhole are for those who use the sandbox's kubeconfig; the
+cluster's own components and kubelets keep their connections.`,
 		Example: `  sandbox fault add throttle --action autoscaling --share 0.3
   sandbox fault add never-join --count 1
   sandbox fault add slow-boot --delay 20s --group demo-workers-1
   sandbox fault add error-after-act --action TerminateInstanceInAutoScalingGroup --count 1
   sandbox fault add api-cut --for 5s
+  sandbox fault add api-restart --for 2s
   sandbox fault add node-dead --node ip-10-0-0-4.eu-central-1.compute.internal`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
