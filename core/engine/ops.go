@@ -102,6 +102,9 @@ func (e *Engine) sendOps() {
 				o.member.drain.quiesce.since = e.now
 			}
 			e.record(o.event(event.OpIntended))
+			if o.purpose == forQuiesce {
+				o.member.drain.quiesce.since = e.now // it may have waited for its undoing
+			}
 		}
 		e.out.Effects = append(e.out.Effects, o.Effect)
 	}
