@@ -56,8 +56,10 @@ func register(ctx context.Context, client kubernetes.Interface, m aws.Machine, t
 			},
 		},
 	}
+	// As kubelets do: the attach-detach controller looks after this node's volumes.
+	n.Annotations = map[string]string{"volumes.kubernetes.io/controller-managed-attach-detach": "true"}
 	if m.NeverReady {
-		n.Annotations = map[string]string{kubelet.AnnotationNeverReady: "true"}
+		n.Annotations[kubelet.AnnotationNeverReady] = "true"
 	}
 	_, err := client.CoreV1().Nodes().Create(ctx, n, metav1.CreateOptions{})
 	if !apierrors.IsAlreadyExists(err) {

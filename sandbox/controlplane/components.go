@@ -82,7 +82,7 @@ func runAPIServer(ctx context.Context, c *credentials, listener net.Listener, et
 }
 
 // controllers are those that a node rotation can observe or that workloads
-// need. Left out are the ones that need a cloud, volumes or certificates.
+// need. Left out are the ones that need a cloud or certificates.
 var controllers = strings.Join([]string{
 	"clusterrole-aggregation-controller",
 	"cronjob-controller",
@@ -95,6 +95,8 @@ var controllers = strings.Join([]string{
 	"job-controller",
 	"namespace-controller",
 	"node-lifecycle-controller",
+	"persistentvolume-attach-detach-controller",
+	"persistentvolume-binder-controller",
 	"pod-garbage-collector-controller",
 	"replicaset-controller",
 	"replicationcontroller-controller",

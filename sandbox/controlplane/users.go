@@ -17,6 +17,8 @@ const (
 	UserCloudController User = "sandbox-cloud-controller"
 	// UserPodGC removes the pods of nodes that are gone.
 	UserPodGC User = "sandbox-pod-gc"
+	// UserCSI attaches and detaches volumes.
+	UserCSI User = "sandbox-csi"
 	// UserObserver watches and changes nothing.
 	UserObserver User = "sandbox-observer"
 
@@ -36,6 +38,7 @@ var users = []struct {
 	{UserKubelet, "system:masters"},
 	{UserCloudController, "system:masters"},
 	{UserPodGC, "system:masters"},
+	{UserCSI, "system:masters"},
 	{UserObserver, "system:masters"},
 	{userScheduler, ""},
 	{userControllerManager, "system:masters"},

@@ -16,6 +16,9 @@ func (s *Simulator) syncNode(ctx context.Context, n *corev1.Node) (time.Duration
 	if wait := time.Until(n.CreationTimestamp.Add(delay(n, AnnotationReadyDelay, s.opts.ReadyDelay))); wait > 0 {
 		return wait, nil
 	}
+	if err := s.reportVolumes(ctx, n); err != nil {
+		return 0, err
+	}
 	ready := corev1.NodeCondition{Type: corev1.NodeReady, Status: corev1.ConditionTrue, Reason: "KubeletReady", Message: "kubelet is posting ready status"}
 	if NeverReady(n) {
 		ready.Status, ready.Reason = corev1.ConditionFalse, "KubeletNotReady"

@@ -16,6 +16,11 @@ func (s *Simulator) startPod(ctx context.Context, p *corev1.Pod, n *corev1.Node)
 	if wait := time.Until(firstSeen(&s.bound, p.UID).Add(delay(p, AnnotationStartDelay, s.opts.StartDelay))); wait > 0 {
 		return wait, nil
 	}
+	if hasClaims(p) && !s.mounted(p, n) {
+		// The claim may be bound, and the node's status told, at any moment.
+		s.queue.Add(key{name: n.Name})
+		return 200 * time.Millisecond, nil
+	}
 	now := metav1.Now()
 	ready := corev1.ConditionTrue
 	if NeverReady(p) {

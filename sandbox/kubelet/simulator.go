@@ -43,6 +43,7 @@ type Simulator struct {
 	opts    Options
 	nodes   corelisters.NodeLister
 	pods    corelisters.PodLister
+	volumes volumes
 	queue   workqueue.TypedRateLimitingInterface[key]
 	bound   sync.Map // types.UID of a pod -> time.Time when it was first seen here
 	ending  sync.Map // types.UID of a pod -> time.Time when it was first seen being deleted
@@ -115,11 +116,18 @@ func (s *Simulator) Run(ctx context.Context) error {
 		func(o *metav1.ListOptions) {
 			o.FieldSelector = fields.OneTermNotEqualSelector("spec.nodeName", "").String()
 		}))
+	claims, volumeInformer := nodes.Core().V1().PersistentVolumeClaims(), nodes.Core().V1().PersistentVolumes()
+	s.volumes.claims, s.volumes.volumes = claims.Lister(), volumeInformer.Lister()
+	claimsInformer, volumesInformer := claims.Informer(), volumeInformer.Informer()
 	s.nodes, s.pods = nodes.Core().V1().Nodes().Lister(), pods.Core().V1().Pods().Lister()
 	nodeInformer, podInformer := nodes.Core().V1().Nodes().Informer(), pods.Core().V1().Pods().Informer()
 	enqueue := func(o any) {
 		if m, ok := o.(metav1.Object); ok {
 			s.queue.Add(key{m.GetNamespace(), m.GetName()})
+		}
+		if p, ok := o.(*corev1.Pod); ok && hasClaims(p) {
+			s.volumes.used.Store(true)
+			s.queue.Add(key{name: p.Spec.NodeName}) // reports which volumes are in use
 		}
 	}
 	handler := cache.ResourceEventHandlerFuncs{
@@ -132,6 +140,9 @@ func (s *Simulator) Run(ctx context.Context) error {
 			if p, ok := o.(*corev1.Pod); ok {
 				s.bound.Delete(p.UID)
 				s.ending.Delete(p.UID)
+				if hasClaims(p) {
+					s.queue.Add(key{name: p.Spec.NodeName})
+				}
 			}
 		},
 	}
@@ -142,7 +153,7 @@ func (s *Simulator) Run(ctx context.Context) error {
 	}
 	nodes.Start(ctx.Done())
 	pods.Start(ctx.Done())
-	if !cache.WaitForCacheSync(ctx.Done(), nodeInformer.HasSynced, podInformer.HasSynced) {
+	if !cache.WaitForCacheSync(ctx.Done(), nodeInformer.HasSynced, podInformer.HasSynced, claimsInformer.HasSynced, volumesInformer.HasSynced) {
 		return ctx.Err()
 	}
 	var wg sync.WaitGroup

@@ -37,6 +37,7 @@ type Options struct {
 type Observer struct {
 	opts    Options
 	tracker *tracker
+	volumes *volumes
 	synced  chan struct{}
 
 	mu    sync.Mutex
@@ -47,14 +48,17 @@ type Observer struct {
 // New makes an Observer; Run starts it.
 func New(opts Options) *Observer {
 	return &Observer{
-		opts: opts, tracker: newTracker(time.Now), synced: make(chan struct{}),
+		opts: opts, tracker: newTracker(time.Now), volumes: newVolumes(), synced: make(chan struct{}),
 		audit: newAuditReader(opts.AuditLog), since: time.Now(),
 	}
 }
 
 // Run watches until ctx is done. It is called once.
 func (o *Observer) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	wg.Go(func() { o.volumes.watch(ctx, o.opts.Client) })
 	o.tracker.watch(ctx, o.opts.Client, o.synced)
+	wg.Wait()
 	return nil
 }
 
@@ -92,7 +96,8 @@ func (o *Observer) Verdict(ctx context.Context) (*Verdict, error) {
 		v.NodeChanges = append(v.NodeChanges, UserCount{User: user, Count: o.audit.changes[user]})
 	}
 	v.EndedInService = o.endedInService()
-	v.OK = len(v.Violations) == 0 && len(v.DirectDeletes) == 0 && len(v.EndedInService) == 0
+	v.EndedAttached = o.endedAttached()
+	v.OK = len(v.Violations) == 0 && len(v.DirectDeletes) == 0 && len(v.EndedInService) == 0 && len(v.EndedAttached) == 0
 	v.MovesPerPod = movesPerPod(v.Workloads)
 	if err := o.states(ctx, v); err != nil {
 		return nil, err
@@ -119,6 +124,14 @@ func (o *Observer) endedInService() []control.Termination {
 		}
 	}
 	return list
+}
+
+// endedAttached lists the machines whose end somebody asked for while a volume was attached.
+func (o *Observer) endedAttached() []AttachedEnd {
+	if o.opts.Terminations == nil {
+		return []AttachedEnd{}
+	}
+	return o.volumes.attachedEnds(o.opts.Terminations(), o.since)
 }
 
 func movesPerPod(workloads []WorkloadState) float64 {

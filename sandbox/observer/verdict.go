@@ -11,7 +11,7 @@ import (
 // A Verdict is what the observer has seen since it started or was reset.
 type Verdict struct {
 	// OK: no budget was violated, rotatord deleted no pod other than by eviction,
-	// and no machine's end was asked for while load balancers used it. The states of pods and nodes have no part in it.
+	// and no machine's end was asked for while load balancers used it or a volume was attached. The states of pods and nodes have no part in it.
 	OK    bool      `json:"ok"`
 	Since time.Time `json:"since"`
 
@@ -21,7 +21,9 @@ type Verdict struct {
 	// EndedInService are machines that somebody ended while they were in a target
 	// group still, or had connections from one.
 	EndedInService []control.Termination `json:"endedInService"`
-	NodeChanges    []UserCount           `json:"nodeChanges"` // creations, changes and deletions of nodes; not of their status
+	// EndedAttached are machines that somebody ended while a volume was attached.
+	EndedAttached []AttachedEnd `json:"endedAttached"`
+	NodeChanges   []UserCount   `json:"nodeChanges"` // creations, changes and deletions of nodes; not of their status
 
 	Budgets   []BudgetState   `json:"budgets"`
 	Workloads []WorkloadState `json:"workloads"`

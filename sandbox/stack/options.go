@@ -23,6 +23,8 @@ type Options struct {
 	PodStart     time.Duration // a pod, from bound to Ready
 	PodStop      time.Duration // a pod, from asked to end to gone
 	JobRun       time.Duration // a pod of a job, from Running to Succeeded
+	VolumeAttach time.Duration // a volume, from asked for to attached
+	VolumeDetach time.Duration // a volume, from given up to detached
 	NodeLostTime time.Duration // how long a node whose kubelet is silent counts as alive
 
 	Workload            string        // WorkloadDemo, WorkloadNone or the path of a YAML file
@@ -56,6 +58,7 @@ func Defaults() Options {
 	return Options{
 		Provider: ProviderEKS, Cluster: "demo", Region: "eu-central-1", Nodes: 12, Groups: 1, Zones: 3,
 		BootDelay: 2 * time.Second, PodStart: time.Second, PodStop: 500 * time.Millisecond, JobRun: 30 * time.Second,
+		VolumeAttach: 500 * time.Millisecond, VolumeDetach: 2 * time.Second,
 		// Kubernetes' 50 s have been too short for a loaded machine: nodes were
 		// called dead, and their pods not Ready, only because nothing got a CPU.
 		// A terminated machine's node goes at once all the same.
@@ -105,7 +108,7 @@ func (o Options) Validate() error {
 		return fmt.Errorf("--apiserver-port %d: choose 1 to 65535, or 0 for a free one", o.APIServerPort)
 	}
 	for flag, d := range map[string]time.Duration{
-		"boot-delay": o.BootDelay, "pod-start-delay": o.PodStart, "pod-stop-delay": o.PodStop, "job-run-delay": o.JobRun, "node-monitor-grace-period": o.NodeLostTime,
+		"boot-delay": o.BootDelay, "pod-start-delay": o.PodStart, "pod-stop-delay": o.PodStop, "job-run-delay": o.JobRun, "volume-attach-delay": o.VolumeAttach, "volume-detach-delay": o.VolumeDetach, "node-monitor-grace-period": o.NodeLostTime,
 		"deregistration-delay": o.DeregistrationDelay,
 	} {
 		if d < 0 {

@@ -25,6 +25,7 @@ import (
 	"github.com/rotatord/rotator/sandbox/control"
 	"github.com/rotatord/rotator/sandbox/controlplane"
 	"github.com/rotatord/rotator/sandbox/kops"
+	"github.com/rotatord/rotator/sandbox/csi"
 	"github.com/rotatord/rotator/sandbox/kubelet"
 	"github.com/rotatord/rotator/sandbox/observer"
 	"github.com/rotatord/rotator/sandbox/proxy"
@@ -115,7 +116,7 @@ func Up(ctx context.Context, o Options, progress func(format string, args ...any
 		return nil, err
 	}
 	s.start("way to the API server", func() error { return s.proxy.Serve(run, s.plane.Address()) })
-	clients, err := s.clients(controlplane.UserSetup, controlplane.UserKubelet, controlplane.UserCloudController, controlplane.UserPodGC, controlplane.UserObserver)
+	clients, err := s.clients(controlplane.UserSetup, controlplane.UserKubelet, controlplane.UserCloudController, controlplane.UserPodGC, controlplane.UserCSI, controlplane.UserObserver)
 	if err != nil {
 		return nil, err
 	}
@@ -128,6 +129,8 @@ func Up(ctx context.Context, o Options, progress func(format string, args ...any
 	kubelets := kubelet.New(clients[controlplane.UserKubelet], kubelet.Options{StartDelay: o.PodStart, StopDelay: o.PodStop, RunDelay: o.JobRun,
 		LeaseInterval: leaseInterval(o.NodeLostTime)})
 	s.start("kubelets", func() error { return kubelets.Run(run) })
+	disks := csi.New(clients[controlplane.UserCSI], csi.Delays{Attach: o.VolumeAttach, Detach: o.VolumeDetach})
+	s.start("CSI driver", func() error { return disks.Run(run) })
 	s.start("cloud controller", func() error {
 		return nodes.Run(run, cloudnode.Clients{
 			Kubelet: clients[controlplane.UserKubelet], CloudController: clients[controlplane.UserCloudController], PodGC: clients[controlplane.UserPodGC],

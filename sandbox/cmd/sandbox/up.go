@@ -64,6 +64,8 @@ never-ready ("true") on pods, ready-delay and never-ready on nodes.`,
 	f.DurationVar(&o.BootDelay, "boot-delay", o.BootDelay, "how long a running machine takes to join as a Ready node")
 	f.DurationVar(&o.PodStart, "pod-start-delay", o.PodStart, "how long a pod takes from its node to Ready")
 	f.DurationVar(&o.PodStop, "pod-stop-delay", o.PodStop, "how long a pod takes to end; its grace period cuts it short")
+	f.DurationVar(&o.VolumeAttach, "volume-attach-delay", o.VolumeAttach, "how long a volume takes to be attached")
+	f.DurationVar(&o.VolumeDetach, "volume-detach-delay", o.VolumeDetach, "how long a volume takes to be detached")
 	f.DurationVar(&o.JobRun, "job-run-delay", o.JobRun, "how long a pod runs that may complete")
 	f.DurationVar(&o.NodeLostTime, "node-monitor-grace-period", o.NodeLostTime, "how long a node whose kubelet is silent counts as alive")
 	f.StringVar(&o.Workload, "workload", o.Workload, "demo, none, or a YAML file of manifests")

@@ -131,6 +131,9 @@ func printVerdict(w io.Writer, v *observer.Verdict) {
 	for _, d := range v.DirectDeletes {
 		say("DELETED: pod %s/%s by %s (%s) at %s, not by eviction", d.Namespace, d.Pod, d.User, d.UserAgent, d.Time.Format(time.TimeOnly))
 	}
+	for _, e := range v.EndedAttached {
+		say("ATTACHED: %s", e)
+	}
 	for _, e := range v.EndedInService {
 		say("ENDED IN SERVICE: instance %s by %s at %s, with target %s", e.Instance, e.By, e.Time.Format(time.TimeOnly), strings.Join(e.Targets, ", "))
 	}
