@@ -194,8 +194,9 @@ type Verdict struct {
 		User  string
 		Count int
 	} `json:"nodeChanges"`
-	MovesPerPod float64 `json:"movesPerPod"`
-	Pods        struct {
+	EndedAttached []json.RawMessage `json:"endedAttached"`
+	MovesPerPod   float64           `json:"movesPerPod"`
+	Pods          struct {
 		Total, Ready int
 		NotReady     []string
 	} `json:"pods"`
