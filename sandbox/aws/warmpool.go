@@ -124,9 +124,11 @@ func (c *Cloud) launchWarm(g *group, now time.Time) bool {
 }
 
 // takeWarm moves an instance of the pool into service, one of the zone if there is one. It reports false when none is
-// ready: the group launches a new one then.
+// ready: the group launches a new one then. One that somebody ended a moment ago is not, though the pool still has it.
 func (c *Cloud) takeWarm(g *group, zone, cause string, now time.Time) (tookFrom string, ok bool) {
-	ready := func(m *member) bool { return m.state == lifecycleWarmedStopped || m.state == lifecycleWarmedRunning }
+	ready := func(m *member) bool {
+		return !m.inst.gone() && (m.state == lifecycleWarmedStopped || m.state == lifecycleWarmedRunning)
+	}
 	i := slices.IndexFunc(g.warm, func(m *member) bool { return ready(m) && m.inst.zone == zone })
 	if i < 0 {
 		i = slices.IndexFunc(g.warm, ready)

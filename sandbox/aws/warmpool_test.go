@@ -124,6 +124,24 @@ func TestWarmPoolRefills(t *testing.T) {
 	if g := a.group("g"); len(g.settled()) != 2 || g.Desired != 2 {
 		t.Errorf("the group itself changed: %+v", g)
 	}
+	// What ends is not taken into service, not even in the round before the pool knows.
+	var ids []string
+	for _, i := range a.pool().Instances {
+		ids = append(ids, *i.InstanceId)
+	}
+	_, err = a.EC2.TerminateInstances(a.ctx(), &ec2.TerminateInstancesInput{InstanceIds: ids})
+	a.must(err)
+	_, err = a.detach(false, a.group("g").Instances[0].ID)
+	a.must(err)
+	a.pass(3 * time.Second)
+	for _, id := range ids {
+		if a.has("g", id) || a.told("running", id) > 0 || a.ec2State(id) != "terminated" {
+			t.Errorf("%s was ended, and is %s; in the group: %v", id, a.ec2State(id), a.has("g", id))
+		}
+	}
+	if g := a.group("g"); len(g.settled()) != 2 {
+		t.Errorf("the group did not fill up: %v", states(g))
+	}
 	// A smaller pool ends what is too much of it.
 	a.must(a.putPool(autoscaling.PutWarmPoolInput{MinSize: sdk.Int32(1)}))
 	a.pass(3 * time.Second)
