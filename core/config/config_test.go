@@ -94,8 +94,9 @@ func TestDefaults(t *testing.T) {
 			VolumeDetachTimeout: 5 * time.Minute, SingleReplica: plan.SingleEvict,
 			DoNotDisrupt: drain.DoNotDisruptRefuse, DaemonSets: drain.DaemonSetsLeave, StatefulSets: drain.StatefulSetsOrdered},
 		Gates: plan.Gates{
-			NodeReady: plan.NodeReadyGate{Timeout: 15 * time.Minute},
-			Workloads: plan.WorkloadsGate{Enabled: true, Timeout: 10 * time.Minute},
+			NodeReady:    plan.NodeReadyGate{Timeout: 15 * time.Minute},
+			Workloads:    plan.WorkloadsGate{Enabled: true, Timeout: 10 * time.Minute},
+			KopsValidate: plan.KopsValidateGate{Timeout: 15 * time.Minute},
 		},
 		Journal: plan.Journal{Store: "cluster", Namespace: "rotator-system", Keep: 20},
 		Lock:    plan.Lock{Duration: 30 * time.Second},
@@ -186,7 +187,7 @@ report: {dir: r}
 				{Owners: []string{"Job"}}}},
 		Gates: plan.Gates{
 			NodeReady: plan.NodeReadyGate{Timeout: 7 * time.Minute, StartupTaints: []string{"node.example.com/wait"}},
-			Workloads: plan.WorkloadsGate{Enabled: false, Timeout: time.Hour}},
+			Workloads: plan.WorkloadsGate{Enabled: false, Timeout: time.Hour}, KopsValidate: plan.KopsValidateGate{Timeout: 15 * time.Minute}},
 		Journal: plan.Journal{Store: plan.StoreFolder, Namespace: "ops", Dir: "j", Keep: 5},
 		Lock:    plan.Lock{Duration: 2 * time.Minute, TakeOver: true},
 		Report:  plan.Report{Dir: "r"},

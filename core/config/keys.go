@@ -97,19 +97,20 @@ func envName(flag string) string {
 
 // sections documents the mappings that hold the keys.
 var sections = map[string]string{
-	"driver":          "The driver knows the provider. It runs as a process of its own.",
-	"kubernetes":      "How to reach the cluster.",
-	"select":          "Which groups and nodes are rotated.",
-	"strategy":        "How many nodes at once, and how to go on.",
-	"strategy.canary": "A trial with one node of each group before the others.",
-	"strategy.waits":  "Fixed pauses, for those who want them. Health gates make them unnecessary.",
-	"drain":           "How pods leave a node.",
-	"gates":           "Health checks between the steps.",
-	"gates.nodeReady": "A replacement must be Ready and initialized before an old node is drained.",
-	"gates.workloads": "Workloads that were healthy before a node's drain must be healthy after it.",
-	"journal":         "Where the rotation's own records go: they make it resumable.",
-	"lock":            "One rotation of a cluster at a time, by a Lease in the cluster.",
-	"report":          "Where the results go.",
+	"driver":             "The driver knows the provider. It runs as a process of its own.",
+	"kubernetes":         "How to reach the cluster.",
+	"select":             "Which groups and nodes are rotated.",
+	"strategy":           "How many nodes at once, and how to go on.",
+	"strategy.canary":    "A trial with one node of each group before the others.",
+	"strategy.waits":     "Fixed pauses, for those who want them. Health gates make them unnecessary.",
+	"drain":              "How pods leave a node.",
+	"gates":              "Health checks between the steps.",
+	"gates.nodeReady":    "A replacement must be Ready and initialized before an old node is drained.",
+	"gates.workloads":    "Workloads that were healthy before a node's drain must be healthy after it.",
+	"gates.kopsValidate": "The validation of kops rolling-update, for those who want it, with any driver. It looks at what the rotation touches alone.",
+	"journal":            "Where the rotation's own records go: they make it resumable.",
+	"lock":               "One rotation of a cluster at a time, by a Lease in the cluster.",
+	"report":             "Where the results go.",
 }
 
 // table is in the order of the example file.
@@ -250,6 +251,11 @@ var table = []Key{
 		Doc: "Checks the health of workloads after each drain."},
 	{Path: "gates.workloads.timeout", Flag: "workloads-timeout", Topic: TopicGates, Kind: Duration, Default: 10 * time.Minute, Min: int64(time.Second), Max: maxWait,
 		Doc: "Time within which workloads must be healthy again."},
+
+	{Path: "gates.kopsValidate.enabled", Flag: "kops-validate", Topic: TopicGates, Kind: Bool, Default: false,
+		Doc: "Checks between two nodes what kops checks: nodes of the group and of the control plane are Ready, the control plane's pods and all system-critical pods on these nodes are too."},
+	{Path: "gates.kopsValidate.timeout", Flag: "kops-validate-timeout", Topic: TopicGates, Kind: Duration, Default: 15 * time.Minute, Min: int64(time.Second), Max: maxWait,
+		Doc: "Time within which the check must pass before the rotation is halted."},
 
 	{Path: "journal.store", Flag: "journal-store", Topic: TopicOutput, Kind: Text, Default: plan.StoreCluster,
 		Enum: []string{string(plan.StoreCluster), string(plan.StoreFolder)},

@@ -98,6 +98,9 @@ func (e *Engine) admit(g *group) (starved bool) {
 		if left < g.base-g.Unavailable {
 			return busy == 0
 		}
+		if !e.validates(g) {
+			return false
+		}
 		if why, late := e.mayLose(m); why != "" {
 			g.heldBack = why
 			return late && busy == 0

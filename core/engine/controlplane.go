@@ -82,13 +82,23 @@ func (e *Engine) learnControlPlane(g *group) {
 	}
 }
 
-// mayLose tells whether the control plane can spare the member's node now, and
-// if not, why. late: it is not whole, and has nothing under way that would make
-// it so.
+// mayLose tells whether a drain of the member's node may begin, as far as the
+// control plane is concerned, and if not, why. late: it is not whole, and has
+// nothing under way that would make it so.
 func (e *Engine) mayLose(m *member) (why string, late bool) {
 	if !m.g.guarded() {
 		return "", false
 	}
+	if why, late := e.spares(m); why != "" {
+		return why, late
+	}
+	return e.apiReady()
+}
+
+// spares tells whether all nodes of the control plane but the member's are there
+// and whole, and if not, why. It is asked again before the instance is ended: a
+// drain takes minutes, in which another may have failed.
+func (e *Engine) spares(m *member) (why string, late bool) {
 	for _, g := range e.groups {
 		if !g.guarded() || g.phase == groupWaiting || g.phase == groupFinished {
 			continue // nobody works on these: what they lack is missed below
@@ -114,7 +124,7 @@ func (e *Engine) mayLose(m *member) (why string, late bool) {
 	if missing := wanted - 1 - others; missing > 0 {
 		return fmt.Sprintf("the control plane is not whole: %d of its %d nodes are missing", missing, wanted), true
 	}
-	return e.apiReady()
+	return "", false
 }
 
 // apiReady asks the API server whether it is ready, anew for each node.

@@ -402,7 +402,7 @@ func (e *Engine) endDrains(g *group) {
 			// One that a person opened meanwhile, before our cordon was ever seen, is
 			// not empty for long.
 			closed := m.n == nil || m.n.Unschedulable && !cordonedAhead(m.n)
-			if e.empty(m) && e.after(m.drain.began, cordonSettles) && closed {
+			if e.empty(m) && e.after(m.drain.began, cordonSettles) && closed && e.mayEnd(g, m) {
 				e.drained(g, m)
 			} else if e.after(m.drain.deadline, 0) {
 				e.deadline(g, m)
@@ -410,6 +410,16 @@ func (e *Engine) endDrains(g *group) {
 		}
 		e.checkVerification(g, m)
 	}
+}
+
+// mayEnd tells whether the instance of an empty node may be ended: of the control
+// plane, only while all others are whole.
+func (e *Engine) mayEnd(g *group, m *member) bool {
+	if !g.guarded() || !m.drain.emptied.IsZero() {
+		return true
+	}
+	g.heldBack, _ = e.spares(m)
+	return g.heldBack == ""
 }
 
 // empty tells whether no pod that a drain moves is left on the node.
@@ -518,6 +528,9 @@ func (e *Engine) deadline(g *group, m *member) {
 		return
 	}
 	why := e.lingering(m)
+	if g.heldBack != "" && e.empty(m) {
+		why = g.heldBack
+	}
 	if len(d.blocked) > 0 {
 		why = e.blockedText(m)
 	}

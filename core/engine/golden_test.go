@@ -444,6 +444,7 @@ func (s *script) set(o optionMap, cfg *engine.Config) {
 		"despite":         func(v string) { dr.DeletePodsDespiteBudgets = v == "yes" },
 		"grace":           func(v string) { dr.GracePeriod = duration(v) },
 		"joinTimeout":     func(v string) { ga.NodeReady.Timeout = duration(v) },
+		"kopsValidate":    func(v string) { ga.KopsValidate = plan.KopsValidateGate{Enabled: true, Timeout: duration(v)} },
 		"workloadTimeout": func(v string) { ga.Workloads.Timeout = duration(v) },
 		"nodes":           func(v string) { s.spec.Select.Nodes = strings.Split(v, ",") },
 		"roles":           func(v string) { s.spec.Select.Roles = strings.Split(v, ",") },

@@ -51,6 +51,7 @@ type group struct {
 	lastProgress time.Time
 	daemonSets   []model.WorkloadKey // expected on every node of the group
 	components   []string            // static pods that are
+	invalidSince time.Time           // since when kops' validation fails; zero: it does not
 	heldBack     string              // why the control plane cannot spare its next node
 	// replaced and fallen are what is asked of members that were dropped: how many
 	// old ones, and which replacements that had been no good. firstThrough: one of
@@ -170,7 +171,7 @@ func (e *Engine) stepGroup(g *group) {
 			e.stepGroup(g)
 		}
 	case groupRestoring:
-		if !e.restore(g) || !e.verified(g) || e.stop != nil {
+		if !e.restore(g) || !e.verified(g) || e.stop != nil || !e.validates(g) {
 			return
 		}
 		g.phase = groupFinished

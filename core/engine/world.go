@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rotatord/rotator/core/drain"
 	"github.com/rotatord/rotator/core/model"
 )
 
@@ -19,6 +20,7 @@ type world struct {
 	nodes     map[string]*model.Node
 	nodeOf    map[string]string // provider id -> node name
 	pods      map[model.PodKey]*model.Pod
+	critical  map[model.PodKey]*model.Pod // of pods, those of a system-critical priority
 	podsOn    map[string]map[model.PodKey]*model.Pod
 	workloads map[model.WorkloadKey]model.Workload
 	budgets   map[string]map[string]*budget // by namespace and name
@@ -76,6 +78,7 @@ func newWorld() *world {
 		nodes:     make(map[string]*model.Node),
 		nodeOf:    make(map[string]string),
 		pods:      make(map[model.PodKey]*model.Pod),
+		critical:  make(map[model.PodKey]*model.Pod),
 		podsOn:    make(map[string]map[model.PodKey]*model.Pod),
 		workloads: make(map[model.WorkloadKey]model.Workload),
 		budgets:   make(map[string]map[string]*budget),
@@ -125,6 +128,9 @@ func (w *world) apply(in *Input) {
 			w.dropPod(old)
 		}
 		w.pods[p.PodKey] = &p
+		if p.Priority >= drain.SystemCritical {
+			w.critical[p.PodKey] = &p
+		}
 		w.seeBound(&p)
 		if p.Node != "" {
 			on := w.podsOn[p.Node]
@@ -181,6 +187,7 @@ func (w *world) seeBound(p *model.Pod) {
 
 func (w *world) dropPod(p *model.Pod) {
 	delete(w.pods, p.PodKey)
+	delete(w.critical, p.PodKey)
 	delete(w.podsOn[p.Node], p.PodKey)
 	w.podsVersion[p.Node]++
 	if len(w.podsOn[p.Node]) == 0 {

@@ -104,7 +104,7 @@ func (s *sharer) node(n *corev1.Node) *model.Node {
 		out.Taints = append(out.Taints, model.Taint{Key: s.text(t.Key), Value: s.text(t.Value), Effect: s.text(string(t.Effect))})
 	}
 	for k, v := range n.Annotations {
-		if strings.HasPrefix(k, model.Prefix) {
+		if strings.HasPrefix(k, model.Prefix) || k == model.AnnotationKopsNeedsUpdate {
 			if out.Annotations == nil {
 				out.Annotations = map[string]string{}
 			}

@@ -13,7 +13,8 @@ type Node struct {
 	Unschedulable bool // spec.unschedulable: cordoned
 	Taints        []Taint
 	Labels        map[string]string // shared with the cache: never changed
-	// Annotations holds only those under rotator's own prefix.
+	// Annotations holds only those under rotator's own prefix, and kops' wish for
+	// the node's replacement.
 	Annotations map[string]string
 	CreatedAt   time.Time
 	// ReadySince is when the node last became Ready; zero: it is not, or unknown.

@@ -20,6 +20,9 @@ const (
 	// node. Its value is what the autoscaler's own annotation was before; Absent:
 	// there was none.
 	AnnotationShielded = Prefix + "shielded"
+	// AnnotationReplace asks for the node's replacement, whatever its value: for
+	// people, and for controllers that found something wrong with the node.
+	AnnotationReplace = Prefix + "replace"
 	// AnnotationExcluded says that rotator put LabelExcludeFromLoadBalancers on
 	// the node, and not a person ("true").
 	AnnotationExcluded = Prefix + "excluded-from-load-balancers"
@@ -35,6 +38,9 @@ const (
 
 // Names of others that a rotation reads or sets.
 const (
+	// AnnotationKopsNeedsUpdate asks for the node's replacement, whatever its value
+	// (k8s.io/kops/pkg/cloudinstances); AnnotationReplace is our own for the same.
+	AnnotationKopsNeedsUpdate = "kops.k8s.io/needs-update"
 	// AnnotationScaleDownDisabled, "true", keeps the cluster autoscaler from
 	// removing the node: a node with room for all its pods elsewhere looks
 	// superfluous to it, and in a rotation most do.

@@ -116,7 +116,7 @@ func (b *builder) outdated(g model.NodeGroup) ([]Node, int) {
 			continue
 		}
 		n := b.nodeOf[in.ProviderID]
-		reasons := b.reasons(g, in)
+		reasons := b.reasons(g, in, n)
 		if len(reasons) == 0 || !b.selected(in, n) {
 			current++
 			continue
@@ -140,8 +140,15 @@ func (b *builder) outdated(g model.NodeGroup) ([]Node, int) {
 	return nodes, current
 }
 
-func (b *builder) reasons(g model.NodeGroup, in model.Instance) []model.Reason {
+func (b *builder) reasons(g model.NodeGroup, in model.Instance, n *model.Node) []model.Reason {
 	reasons := slices.Clone(in.Reasons)
+	if n != nil {
+		for _, a := range []string{model.AnnotationReplace, model.AnnotationKopsNeedsUpdate} {
+			if _, asked := n.Annotations[a]; asked {
+				reasons = append(reasons, model.Reason{Code: "marked", Message: "its node has the annotation " + a})
+			}
+		}
+	}
 	if planned := b.past.Planned[g.Name]; planned != nil && !planned[in.ID] {
 		return reasons // it came up during the rotation: only the provider's reasons count
 	}

@@ -519,3 +519,16 @@ func TestControlPlaneSize(t *testing.T) {
 		})
 	}
 }
+
+// A node that carries a wish for its replacement is outdated, however new its
+// instance.
+func TestNodesMarkedForReplacement(t *testing.T) {
+	for _, a := range []string{"rotatord.github.io/replace", "kops.k8s.io/needs-update"} {
+		s := three(0)
+		s.Nodes[1].Annotations = map[string]string{a: ""}
+		p := build(t, spec(nil), s.Inventory)
+		if len(p.Groups[0].Nodes) != 1 || p.Groups[0].Nodes[0].Node != s.Nodes[1].Name || p.Groups[0].Nodes[0].Reasons[0].Code != "marked" {
+			t.Errorf("%s: planned %+v, want node %s, marked", a, p.Groups[0].Nodes, s.Nodes[1].Name)
+		}
+	}
+}

@@ -24,5 +24,8 @@ func (s Spec) Complete() error {
 	if s.Gates.Workloads.Enabled && s.Gates.Workloads.Timeout <= 0 {
 		missing = append(missing, errors.New("plan.Spec.Gates.Workloads.Timeout must be positive: begin with config.Default()"))
 	}
+	if s.Gates.KopsValidate.Enabled && s.Gates.KopsValidate.Timeout <= 0 {
+		missing = append(missing, errors.New("plan.Spec.Gates.KopsValidate.Timeout must be positive: begin with config.Default()"))
+	}
 	return errors.Join(missing...)
 }

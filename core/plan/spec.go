@@ -290,6 +290,8 @@ func (d Drain) Policy() (*drain.Policy, error) {
 type Gates struct {
 	NodeReady NodeReadyGate `yaml:"nodeReady" json:"nodeReady"`
 	Workloads WorkloadsGate `yaml:"workloads" json:"workloads"`
+	// KopsValidate is what kops checks between two instances of a rolling update.
+	KopsValidate KopsValidateGate `yaml:"kopsValidate" json:"kopsValidate"`
 }
 
 // NodeReadyGate: a replacement must be Ready and initialized.
@@ -306,6 +308,13 @@ type NodeReadyGate struct {
 type WorkloadsGate struct {
 	Enabled bool          `yaml:"enabled" json:"enabled"` // default true
 	Timeout time.Duration `yaml:"timeout" json:"timeout"` // default 10m
+}
+
+// KopsValidateGate: the nodes of the group and of the control plane, and the
+// system-critical pods on them, are as kops wants them before each further node.
+type KopsValidateGate struct {
+	Enabled bool          `yaml:"enabled" json:"enabled"` // default false
+	Timeout time.Duration `yaml:"timeout" json:"timeout"` // default 15m
 }
 
 // Store is where journals are kept.

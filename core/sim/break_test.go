@@ -19,14 +19,18 @@ type broken struct {
 	// swallowed effects are answered with success, and nothing was done.
 	swallow func(engine.Effect) bool
 	owed    []engine.Outcome
-	forces  bool // the shape's policy is force
-	blind   bool // it is not told of volumes
-	deaf    bool // nor of Deployments
+	forces  bool                // the shape's policy is force
+	blind   bool                // it is not told of volumes
+	sees    func(*engine.Input) // what it is told, changed
+	deaf    bool                // nor of Deployments
 }
 
 func (b *broken) Step(now time.Time, in engine.Input) engine.Ready {
 	in.Outcomes = append(in.Outcomes, b.owed...)
 	b.owed = nil
+	if b.sees != nil {
+		b.sees(&in)
+	}
 	if b.blind {
 		in.Attachments = nil
 	}
@@ -110,12 +114,30 @@ func TestChecksNotice(t *testing.T) {
 				}
 			})}
 		}},
-		{"the control plane goes all at once", ControlPlane, nil, func() *broken {
-			return &broken{change: one(func(e *engine.Effect) {
-				if e.Patch != nil && e.Patch.AddTaint != nil {
-					e.Patch = cordoned(e.Patch)
-				}
-			})}
+		{"the control plane loses two at once", ControlPlane, nil, func() *broken {
+			machines := map[string][]string{} // by group
+			return &broken{
+				sees: func(in *engine.Input) {
+					if in.Snapshot == nil {
+						return
+					}
+					clear(machines)
+					for _, i := range in.Snapshot.Instances {
+						machines[i.GroupID] = append(machines[i.GroupID], i.ID)
+					}
+				},
+				change: each(func(e engine.Effect) []engine.Effect {
+					out := []engine.Effect{e}
+					for _, id := range machines[e.GroupID] {
+						if e.Verb == engine.VerbTerminate && id != e.InstanceID {
+							another := e
+							another.ID, another.InstanceID = e.ID+"-too", id
+							return append(out, another)
+						}
+					}
+					return out
+				}),
+			}
 		}},
 		{"surge is added twice", Capacity, nil, func() *broken {
 			return &broken{change: one(func(e *engine.Effect) {

@@ -54,8 +54,8 @@ const (
 	// Single: the one replica of a Deployment that is to be moved without downtime
 	// does not go before another is Ready, and no extra replica is left.
 	Single Invariant = "single"
-	// ControlPlane: none of its nodes goes while another is on its way or is not
-	// Ready.
+	// ControlPlane: none of its nodes is ended while another is on its way or is
+	// not Ready.
 	ControlPlane Invariant = "control-plane"
 	// Ordered: pods of an ordered StatefulSet leave one at a time.
 	Ordered Invariant = "ordered"
@@ -245,6 +245,9 @@ func (c *checker) effect(e engine.Effect) {
 		if !again {
 			c.isEmpty(e)
 			c.isDetached(e)
+			if in := c.w.instances[e.InstanceID]; in != nil && in.node != nil {
+				c.sparesControlPlane(in.node.Name)
+			}
 		}
 	case engine.VerbPatchNode:
 		p := e.Patch
@@ -318,7 +321,6 @@ func (c *checker) takes(name string) {
 		return
 	}
 	c.leaving[name] = true
-	c.sparesControlPlane(name)
 	if !usable(n) || c.bad[name] {
 		return // costs nothing
 	}
@@ -338,8 +340,8 @@ func (c *checker) takes(name string) {
 	c.hold(Unavailable, count >= least || g.unsure, "the drain of %s leaves group %s with %d usable nodes of %d", name, group, count, least)
 }
 
-// sparesControlPlane judges by the view: while a node of the control plane goes,
-// all others are there.
+// sparesControlPlane judges by the view: when a node of the control plane is
+// ended, all others are there.
 func (c *checker) sparesControlPlane(name string) {
 	role := func(node string) model.Role {
 		if g := c.w.group(c.instance[c.nodes[node].ProviderID].group); g != nil {
@@ -352,7 +354,7 @@ func (c *checker) sparesControlPlane(name string) {
 	}
 	for other, n := range c.nodes {
 		if other != name && role(other) == model.RoleControlPlane {
-			c.hold(ControlPlane, n.Ready && !c.leaving[other], "%s of the control plane goes while %s does, or is not Ready", name, other)
+			c.hold(ControlPlane, n.Ready && !c.leaving[other], "%s of the control plane is ended while %s goes, or is not Ready", name, other)
 		}
 	}
 }

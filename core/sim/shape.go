@@ -114,8 +114,9 @@ func RandomShape(seed uint64) *Shape {
 		size := 1 + d.n(pick(&d, 3, 6, 12))
 		g := GroupShape{Name: fmt.Sprintf("g%d", i), Role: model.RoleNode, Size: size, Old: 1 + d.n(size), Zones: []string{"a", "b", "c"}[:1+d.n(3)],
 			Room: 20, Traits: surges(100), Suspended: d.chance(0.2)}
-		if d.chance(0.15) {
+		if d.chance(0.15) && i > 0 { // pods need somewhere to go: the control plane never surges
 			g.Role = model.RoleControlPlane
+			room -= g.Room
 		}
 		g.Traits.Prepare = d.chance(0.85)
 		room, nodes = room+g.Room*size, nodes+size
@@ -131,6 +132,9 @@ func RandomShape(seed uint64) *Shape {
 		size := 1 + bastion.n(3)
 		s.Groups = append(s.Groups, GroupShape{Name: "bastions", Role: model.RoleBastion, Size: size, Old: 1 + bastion.n(size),
 			Zones: []string{"a", "b"}, Traits: surges(100)})
+	}
+	if validate := newDice(seed, "validate"); validate.chance(0.15) {
+		s.Spec.Gates.KopsValidate = plan.KopsValidateGate{Enabled: true, Timeout: 15 * time.Minute}
 	}
 	st := &s.Spec.Strategy
 	sched := newDice(seed, "scheduling")
@@ -198,7 +202,7 @@ func RandomShape(seed uint64) *Shape {
 		s.Workloads = append(s.Workloads, WorkloadShape{Kind: "DaemonSet", Name: "agent", Start: 5 * time.Second, Stop: time.Second})
 	}
 	if slices.ContainsFunc(s.Groups, func(g GroupShape) bool { return g.Role == model.RoleControlPlane }) {
-		for _, c := range []string{"kube-apiserver", "etcd"} {
+		for _, c := range []string{"kube-apiserver", "kube-controller-manager", "kube-scheduler", "etcd"} {
 			s.Workloads = append(s.Workloads, WorkloadShape{Kind: "DaemonSet", Name: c, Static: true, Start: 20 * time.Second, Stop: time.Second})
 		}
 	}
@@ -313,6 +317,9 @@ func (s *Shape) build(seed uint64, in *injector, now time.Time) *World {
 		wl := &workload{index: len(w.workloads), app: ws.Name, zone: ws.Zone, request: ws.Request, priority: ws.Priority, start: ws.Start, stop: ws.Stop, broken: ws.Broken, volumes: ws.Volumes, static: ws.Static, lost: -time.Hour,
 			hold: ws.Hold, toleratesCordon: ws.ToleratesCordon, skipped: ws.Skipped,
 			Workload: model.Workload{WorkloadKey: model.WorkloadKey{Kind: ws.Kind, Namespace: "default", Name: ws.Name}, UID: "workload-" + ws.Name, Desired: ws.Pods, Ordered: ws.Ordered}}
+		if ws.Static {
+			wl.Namespace = "kube-system"
+		}
 		w.workloads = append(w.workloads, wl)
 		if ws.Deployment {
 			w.addDeployment(wl)
