@@ -61,7 +61,7 @@ func newStream(nodes, podsEach, workloads int) *stream {
 	for i := range workloads {
 		app := fmt.Sprintf("app-%d", i)
 		n := nodes * podsEach / workloads
-		bud := model.Budget{BudgetKey: model.BudgetKey{Namespace: "default", Name: app}, Observed: true, Expected: n, CurrentHealthy: n,
+		bud := model.Budget{Selector: app, BudgetKey: model.BudgetKey{Namespace: "default", Name: app}, Observed: true, Expected: n, CurrentHealthy: n,
 			DesiredHealthy: n - n/5, Allowed: n / 5, Matches: func(l map[string]string) bool { return l["app"] == app }}
 		s.budget[app] = &bud
 		s.in.Budgets = append(s.in.Budgets, bud)

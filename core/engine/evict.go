@@ -65,6 +65,7 @@ type podState struct {
 	// status is another than the one that refused it.
 	notUntil  time.Time
 	refusedAt uint64
+	spent     string // the budget, by name, one of whose disruptions was asked for last
 	failures  int
 	refusal   string    // the last one, for a person
 	since     time.Time // when it was first blocked; zero: it is not
@@ -279,7 +280,7 @@ func (e *Engine) evictPod(l *leaving, c drain.Candidate) bool {
 			return ok
 		}
 		if spends {
-			b.asked[p.UID] = time.Time{}
+			b.asked[p.UID], s.spent = time.Time{}, b.Name
 		}
 	case m.drain.forced && s.failures > 0:
 		// No budget protects it, and evicting it keeps failing for another reason.
@@ -338,8 +339,8 @@ func (e *Engine) evicted(o Outcome) {
 	}
 	if o.Err == nil || o.Err.Code == ErrNotFound || o.Err.Code == ErrConflict {
 		s.accepted, s.since = true, time.Time{}
-		// The pod may be gone already: its budgets are found by what was asked.
-		for _, b := range e.w.budgets[o.Pod.Namespace] {
+		// The pod may be gone already: its budget is found by what was asked.
+		if b := e.w.budgets[o.Pod.Namespace][s.spent]; b != nil {
 			if _, ok := b.asked[o.Pod.UID]; ok {
 				b.asked[o.Pod.UID] = e.now
 				if o.Err == nil {
@@ -358,7 +359,7 @@ func (e *Engine) evicted(o Outcome) {
 		}
 		return
 	}
-	for _, b := range e.w.budgets[o.Pod.Namespace] {
+	if b := e.w.budgets[o.Pod.Namespace][s.spent]; b != nil {
 		delete(b.asked, o.Pod.UID)
 	}
 	if p != nil && e.former[p.Owner].UID == o.Pod.UID {

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -34,6 +35,7 @@ type world struct {
 	// podsVersion counts the changes of the pods on a node; budgetsVersion those of
 	// which budgets there are.
 	podsVersion    map[string]uint64
+	covered        map[model.WorkloadKey]coverage
 	budgetsVersion uint64
 	// workloadsVersion counts the inputs that changed workloads, from 1.
 	workloadsVersion uint64
@@ -88,7 +90,7 @@ func newWorld() *world {
 		autoscalers: make(map[model.AutoscalerKey]model.WorkloadKey),
 		surged:      make(map[model.WorkloadKey]bool),
 
-		unbound: make(map[model.PodKey]time.Time), podsVersion: make(map[string]uint64), budgetsVersion: 1, workloadsVersion: 1,
+		unbound: make(map[model.PodKey]time.Time), podsVersion: make(map[string]uint64), covered: make(map[model.WorkloadKey]coverage), budgetsVersion: 1, workloadsVersion: 1,
 	}
 }
 
@@ -108,6 +110,7 @@ func (w *world) apply(in *Input) {
 		w.workloadsVersion++
 	}
 	for _, k := range in.WorkloadsGone {
+		delete(w.covered, k)
 		delete(w.workloads, k)
 	}
 	for _, k := range in.BudgetsGone {
@@ -203,30 +206,42 @@ func (w *world) setBudget(b model.Budget) {
 		in = make(map[string]*budget)
 		w.budgets[b.Namespace] = in
 	}
-	asked := make(map[string]time.Time)
-	var version uint64
-	beat := &rhythm{}
-	if in[b.Name] == nil {
+	old := in[b.Name]
+	if old == nil {
 		w.budgetsVersion++
-	}
-	if old := in[b.Name]; old != nil {
-		version = old.version + 1
-		beat = old.rhythm
-		if took := beat.opened(w.now, b.Allowed-old.Allowed); took > 0 {
+		old = &budget{asked: make(map[string]time.Time), rhythm: &rhythm{}}
+		in[b.Name] = old
+	} else {
+		if b.Selector == "" || b.Selector != old.Selector {
+			w.budgetsVersion++
+		}
+		old.version++
+		if took := old.rhythm.opened(w.now, b.Allowed-old.Allowed); took > 0 {
 			w.rhythm.learn(took)
 		}
-		for uid, at := range old.asked {
-			if at.IsZero() {
-				asked[uid] = at
-			}
-		}
+		maps.DeleteFunc(old.asked, func(_ string, at time.Time) bool { return !at.IsZero() })
 	}
-	beat.closed = b.Allowed <= 0 && len(asked)+len(beat.out) == 0
-	in[b.Name] = &budget{Budget: b, asked: asked, version: version, rhythm: beat}
+	old.Budget = b
+	old.rhythm.closed = b.Allowed <= 0 && len(old.asked)+len(old.rhythm.out) == 0
 }
 
-// budgetsOf returns the budgets that select the pod, by name.
+// coverage is what the budgets of a namespace make of the pods of one owner,
+// which have the same labels, nearly always.
+type coverage struct {
+	version uint64
+	labels  map[string]string
+	by      []*budget
+}
+
+// budgetsOf returns the budgets that select the pod, by name. The caller must
+// not change the list.
 func (w *world) budgetsOf(p *model.Pod) []*budget {
+	if len(w.budgets[p.Namespace]) == 0 {
+		return nil
+	}
+	if c, ok := w.covered[p.Owner]; ok && c.version == w.budgetsVersion && p.Owner.Namespace == p.Namespace && maps.Equal(c.labels, p.Labels) {
+		return c.by
+	}
 	var out []*budget
 	for _, b := range w.budgets[p.Namespace] {
 		if b.Matches(p.Labels) {
@@ -234,6 +249,9 @@ func (w *world) budgetsOf(p *model.Pod) []*budget {
 		}
 	}
 	slices.SortFunc(out, func(a, b *budget) int { return strings.Compare(a.Name, b.Name) })
+	if p.Owner.Name != "" {
+		w.covered[p.Owner] = coverage{w.budgetsVersion, p.Labels, out}
+	}
 	return out
 }
 

@@ -312,6 +312,7 @@ func (s *sharer) budget(b *policyv1.PodDisruptionBudget) *budget {
 		Budget: model.Budget{
 			BudgetKey:            model.BudgetKey{Namespace: s.text(b.Namespace), Name: b.Name},
 			UID:                  string(b.UID),
+			Selector:             text,
 			Matches:              func(set map[string]string) bool { return selector.Matches(labels.Set(set)) },
 			Allowed:              int(st.DisruptionsAllowed),
 			CurrentHealthy:       int(st.CurrentHealthy),

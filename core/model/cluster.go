@@ -140,6 +140,9 @@ type Budget struct {
 	// Matches tells whether the budget selects a pod with these labels, in the
 	// budget's own namespace. It is pure and safe for concurrent use.
 	Matches func(labels map[string]string) bool
+	// Selector stands for Matches where values are compared: budgets of one text
+	// select the same pods. Empty: not known.
+	Selector string
 	// Allowed, CurrentHealthy, DesiredHealthy and Expected are the status'
 	// disruptionsAllowed, currentHealthy, desiredHealthy and expectedPods.
 	Allowed        int

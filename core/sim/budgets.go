@@ -195,6 +195,7 @@ func (w *World) life(ref engine.PodRef) (*pod, *engine.Error) {
 func (w *World) addBudget(name string, b budget, apps ...string) *budget {
 	b.BudgetKey = model.BudgetKey{Namespace: "default", Name: name}
 	b.UID, b.apps, b.disrupted = "budget-"+name, apps, make(map[string]time.Duration)
+	b.Selector = strings.Join(apps, ",")
 	b.Matches = func(labels map[string]string) bool { return slices.Contains(apps, labels["app"]) }
 	for _, wl := range w.workloads {
 		if slices.Contains(apps, wl.app) {

@@ -34,12 +34,12 @@ func Family() []Case {
 	return []Case{
 		{"plain-100", "no budgets at all", true, family(100).pods(1000, 20, "").shape},
 		{"plain-2000", "no budgets, surge 5%", true, family(2000).surge("5%").pods(20000, 100, "").shape},
-		{"many-small", "100 services of 6 pods, of which one may be down", true, family(300).each(100, 6, "1").pods(1200, 20, "").shape},
-		{"few-huge", "4 services of 1,000 pods, of which 5% may be down", true, family(400).each(4, 1000, "5%").shape},
+		{"many-small", "100 services of 6 pods, of which one may be down", true, family(300).surge("5%").each(100, 6, "1").pods(1200, 20, "").shape},
+		{"few-huge", "4 services of 1,000 pods, of which 5% may be down", true, family(400).surge("5%").each(4, 1000, "5%").shape},
 		{"one-each", "a service with a pod on each node, of which 10% may be down", true, family(200).each(1, 200, "10%").pods(1000, 20, "").shape},
 		{"one-chain", "50 pods of one service, one at a time: nothing else matters", false, family(100).each(1, 50, "1").pods(500, 10, "").shape},
-		{"hot-nodes", "a service with one pod on each of 30 of 200 nodes, one at a time", true, family(200).each(1, 30, "1").pods(1000, 20, "").shape},
-		{"zonal", "60 services that live in one zone each, 5 pods, of which one may be down", true, family(300).zonal(60, 5, "1").pods(1200, 20, "").shape},
+		{"hot-nodes", "a service with one pod on each of 60 of 200 nodes, one at a time", true, family(200).surge("5%").each(1, 60, "1").pods(1000, 20, "").shape},
+		{"zonal", "60 services that live in one zone each, 5 pods, of which one may be down", true, family(300).surge("5%").zonal(60, 5, "1").pods(1200, 20, "").shape},
 		{"stateful", "80 StatefulSets of 5 pods, of which one may be down", true, family(200).stateful(80, 5, "1").pods(600, 20, "").shape},
 		{"unavailable", "no surge: 10% of the nodes may be missing", true, family(200).unavailable("10%").each(20, 20, "25%").pods(600, 20, "").shape},
 		{"groups", "8 groups of 60 nodes, 4 at a time, and services over all of them", true, family(60).groups(8, 4).each(60, 20, "10%").pods(3000, 20, "").shape},
@@ -53,7 +53,7 @@ type builder struct{ shape *Shape }
 
 var familyZones = []string{"a", "b", "c"}
 
-// family begins with one group of outdated nodes, a tenth of which may be surge.
+// family begins with one group of outdated nodes and a surge of a tenth.
 func family(nodes int) *builder {
 	s := &Shape{Spec: Spec(), Pace: familyPace}
 	s.Spec.Strategy.MaxSurge, s.Spec.Strategy.Attract = "10%", plan.AttractCordon
