@@ -160,23 +160,19 @@ func (c *podCase) drain(flags ...string) (Result, []Event) {
 	return res, readEvents(c.tb, r.Dir+"/report/events.jsonl")
 }
 
-// end deletes the case's workloads and then its pods. The namespace may take its
-// time.
+// end deletes the case's workloads, whose pods Kubernetes then collects. The
+// namespace may take its time.
 func (c *podCase) end() {
 	c.tb.Helper()
-	ctx, at, all := context.Background(), metav1.DeleteOptions{}, metav1.ListOptions{}
+	ctx, all := context.Background(), metav1.ListOptions{}
+	at := metav1.DeleteOptions{PropagationPolicy: new(metav1.DeletePropagationBackground)}
 	c.must(c.kube.AppsV1().Deployments(c.namespace).DeleteCollection(ctx, at, all))
-	c.must(c.kube.AppsV1().ReplicaSets(c.namespace).DeleteCollection(ctx, at, all))
 	c.must(c.kube.AppsV1().StatefulSets(c.namespace).DeleteCollection(ctx, at, all))
 	c.must(c.kube.AppsV1().DaemonSets(c.namespace).DeleteCollection(ctx, at, all))
 	c.must(c.kube.BatchV1().Jobs(c.namespace).DeleteCollection(ctx, at, all))
-	now := metav1.DeleteOptions{GracePeriodSeconds: new(int64)}
-	c.await("the pods to go", func() bool { // a controller may make one more
+	c.await("the pods to go", func() bool {
 		list, err := c.kube.CoreV1().Pods(c.namespace).List(ctx, all)
 		c.must(err)
-		if len(list.Items) > 0 {
-			c.must(c.kube.CoreV1().Pods(c.namespace).DeleteCollection(ctx, now, all))
-		}
 		return len(list.Items) == 0
 	})
 	c.must(c.kube.CoreV1().Namespaces().Delete(ctx, c.namespace, at))

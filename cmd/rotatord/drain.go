@@ -1,8 +1,11 @@
 package main
 
 import (
+	"errors"
+
 	"github.com/spf13/cobra"
 
+	"github.com/rotatord/rotator/core"
 	"github.com/rotatord/rotator/core/config"
 )
 
@@ -41,5 +44,11 @@ func (a *app) drain(cmd *cobra.Command, node string, terminate bool) error {
 		return err
 	}
 	r, err := a.backend.Drain(cmd.Context(), s.request, node, terminate)
+	if refused, ok := errors.AsType[*core.RefusedError](err); ok {
+		// The error names one of the reasons only.
+		if werr := writePlan(a.stderr, refused.Plan, nil, false); werr != nil {
+			return werr
+		}
+	}
 	return a.finish(s, r, err, asJSON)
 }
