@@ -33,7 +33,7 @@ func BenchmarkLargest(b *testing.B) {
 		})
 	}
 	for b.Loop() {
-		v := Check(Question{Nodes: c.nodes, Pods: c.pods, Leaves: leaves, Groups: []Group{{Nodes: names, Unavailable: 250}}})[0]
+		v := Check(Question{Nodes: refs(c.nodes), Pods: refs(c.pods), Leaves: leaves, Groups: []Group{{Nodes: names, Unavailable: 250}}})[0]
 		if v.Pods < 150_000 {
 			b.Fatalf("%+v", v)
 		}

@@ -20,9 +20,9 @@ import (
 
 // Question is what a rotation is about to do with a cluster.
 type Question struct {
-	Nodes  []model.Node
-	Pods   []model.Pod
-	Groups []Group // in the order in which they are visited
+	Nodes  []*model.Node
+	Pods   []*model.Pod // in any order
+	Groups []Group      // in the order in which they are visited
 	// Leaves tells whether a drain moves the pod. Required.
 	Leaves func(*model.Pod) bool
 	// FirstWindow looks no further than the nodes that go first: what follows
@@ -99,16 +99,15 @@ type state struct {
 func newState(q Question) *state {
 	s := &state{q: q, byBin: make(map[string]*bin, len(q.Nodes)), pods: make(map[string][]*model.Pod, len(q.Nodes)),
 		first: true, classes: map[classKey]*class{}}
-	for i := range q.Nodes {
-		b := newBin(&q.Nodes[i])
+	for _, n := range q.Nodes {
+		b := newBin(n)
 		s.bins = append(s.bins, b)
 		s.byBin[b.name] = b
 	}
 	// The order of bins is the order in which they are tried.
 	slices.SortFunc(s.bins, func(a, b *bin) int { return strings.Compare(a.name, b.name) })
 	s.terms = findTerms(q.Pods)
-	for i := range q.Pods {
-		p := &q.Pods[i]
+	for _, p := range q.Pods {
 		b := s.byBin[p.Node]
 		if b == nil || p.Finished() {
 			continue
@@ -313,3 +312,22 @@ func (s *state) zone(p *model.Pod) string {
 }
 
 func volumes(p *model.Pod) bool { return p.Traits != nil && p.Traits.Volumes }
+
+// Autoscaler names a running pod that adds nodes for pods that find no room;
+// empty: none is known.
+func Autoscaler(pods []*model.Pod) string {
+	first := ""
+	for _, p := range pods {
+		if !p.Ready {
+			continue
+		}
+		for _, key := range []string{"app.kubernetes.io/name", "app", "k8s-app"} {
+			if v := p.Labels[key]; v == "karpenter" || strings.HasSuffix(v, "cluster-autoscaler") {
+				if name := p.String(); first == "" || name < first {
+					first = name
+				}
+			}
+		}
+	}
+	return first
+}

@@ -223,7 +223,7 @@ func TestCheck(t *testing.T) {
 			if one {
 				nodes = nodes[:1] // n1 goes, the others stay
 			}
-			v := Check(Question{Nodes: c.nodes, Pods: c.pods, Leaves: leaves,
+			v := Check(Question{Nodes: refs(c.nodes), Pods: refs(c.pods), Leaves: leaves,
 				Groups: []Group{{Name: "g", Nodes: nodes, Offer: tc.offer, Surge: tc.surge, Unavailable: tc.unavailable}}})[0]
 			text := v.Unknown + "; " + v.Short
 			for _, u := range v.Named {
@@ -290,10 +290,10 @@ func random(r *rand.Rand) *cluster {
 	return c
 }
 
-func refs(pods []model.Pod) []*model.Pod {
-	var out []*model.Pod
-	for i := range pods {
-		out = append(out, &pods[i])
+func refs[T any](list []T) []*T {
+	var out []*T
+	for i := range list {
+		out = append(out, &list[i])
 	}
 	return out
 }
@@ -354,7 +354,7 @@ func TestEveryPlacementIsValid(t *testing.T) {
 		for _, i := range r.Perm(len(c.nodes))[:1+r.IntN(len(c.nodes))] {
 			names = append(names, c.nodes[i].Name)
 		}
-		s := newState(Question{Nodes: c.nodes, Pods: c.pods, Leaves: leaves})
+		s := newState(Question{Nodes: refs(c.nodes), Pods: refs(c.pods), Leaves: leaves})
 		v := s.group(Group{Nodes: names, Surge: r.IntN(3), Unavailable: 1 + r.IntN(2)})
 		moved, unplaced = moved+v.Pods, unplaced+v.Unplaced
 		if v.Certain {
@@ -434,7 +434,7 @@ func TestCertainMeansThatNoArrangementExists(t *testing.T) {
 		if len(moving) == 0 || len(moving) > 4 {
 			continue
 		}
-		v := Check(Question{Nodes: c.nodes, Pods: c.pods, Leaves: leaves, Groups: []Group{{Nodes: []string{gone}, Unavailable: 1}}})[0]
+		v := Check(Question{Nodes: refs(c.nodes), Pods: refs(c.pods), Leaves: leaves, Groups: []Group{{Nodes: []string{gone}, Unavailable: 1}}})[0]
 		if !v.Certain {
 			continue
 		}

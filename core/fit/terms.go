@@ -108,11 +108,11 @@ func compareTerm(a, b *term) int {
 
 // findTerms collects the distinct terms of all pods. Terms are equal when
 // their texts are.
-func findTerms(pods []model.Pod) *terms {
+func findTerms(pods []*model.Pod) *terms {
 	ts := &terms{}
 	seen := map[*model.PodTraits]bool{}
-	for i := range pods {
-		t := pods[i].Traits
+	for _, p := range pods {
+		t := p.Traits
 		if t == nil || len(t.Affinity)+len(t.AntiAffinity) == 0 || seen[t] {
 			continue
 		}

@@ -184,8 +184,9 @@ func toleratesCordon(t corev1.Toleration) bool {
 		return t.Key == "" || t.Key == corev1.TaintNodeUnschedulable
 	case corev1.TolerationOpEqual, "": // the taint has no value
 		return t.Key == corev1.TaintNodeUnschedulable && t.Value == ""
+	default: // Lt and Gt compare numbers, and the taint has none
+		return false
 	}
-	return false
 }
 
 // Annotations with which a pod asks not to be evicted.

@@ -93,7 +93,10 @@ func (s *sharer) makeTraits(p *corev1.Pod, requests model.Resources) *model.PodT
 	requests.Extended = s.amounts(requests.Extended)
 	t := &model.PodTraits{Requests: requests, NodeSelector: s.set(p.Spec.NodeSelector), Volumes: hasClaims(&p.Spec), HostPorts: hostPorts(&p.Spec)}
 	for _, x := range p.Spec.Tolerations {
-		t.Tolerations = append(t.Tolerations, model.Toleration{Key: s.text(x.Key), Exists: x.Operator == corev1.TolerationOpExists,
+		// Lt and Gt compare numbers: they are taken for satisfied, because a plan is
+		// refused only for what is certain.
+		exists := x.Operator != corev1.TolerationOpEqual && x.Operator != ""
+		t.Tolerations = append(t.Tolerations, model.Toleration{Key: s.text(x.Key), Exists: exists,
 			Value: s.text(x.Value), Effect: s.text(string(x.Effect))})
 	}
 	a := p.Spec.Affinity
@@ -155,12 +158,12 @@ func plus(r model.Resources, list corev1.ResourceList) model.Resources {
 	for name, q := range list {
 		switch name {
 		case corev1.ResourceCPU, corev1.ResourceMemory, corev1.ResourceEphemeralStorage, corev1.ResourcePods:
-			continue
+		default:
+			extended := map[string]int64{}
+			maps.Copy(extended, r.Extended)
+			extended[string(name)] += q.Value()
+			r.Extended = extended
 		}
-		extended := map[string]int64{}
-		maps.Copy(extended, r.Extended)
-		extended[string(name)] += q.Value()
-		r.Extended = extended
 	}
 	return r
 }

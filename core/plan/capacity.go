@@ -18,13 +18,13 @@ func (b *builder) checkCapacity() {
 	if policy == CapacityOff || len(b.plan.Refusals) > 0 {
 		return // what is refused already would be looked at under wrong premises
 	}
-	q := fit.Question{Nodes: b.inv.Nodes, Pods: b.inv.Pods, Leaves: b.leaves}
+	q := fit.Question{Nodes: pointers(b.inv.Nodes), Pods: pointers(b.inv.Pods), Leaves: b.leaves}
 	for _, g := range b.plan.Groups {
 		if len(g.Nodes) > 0 {
 			q.Groups = append(q.Groups, b.fitGroup(g))
 		}
 	}
-	autoscaler := b.autoscaler()
+	autoscaler := fit.Autoscaler(q.Pods)
 	for _, v := range fit.Check(q) {
 		f, ok := capacityFinding(v, autoscaler)
 		switch {
@@ -66,21 +66,12 @@ func (b *builder) offer(g Group) model.Resources {
 	return model.Resources{}
 }
 
-// autoscaler names a running pod that adds nodes for pods that find no room;
-// empty: none is known.
-func (b *builder) autoscaler() string {
-	for i := range b.inv.Pods {
-		p := &b.inv.Pods[i]
-		if !p.Ready {
-			continue
-		}
-		for _, key := range []string{"app.kubernetes.io/name", "app", "k8s-app"} {
-			if v := p.Labels[key]; v == "karpenter" || strings.HasSuffix(v, "cluster-autoscaler") {
-				return p.String()
-			}
-		}
+func pointers[T any](list []T) []*T {
+	out := make([]*T, len(list))
+	for i := range list {
+		out[i] = &list[i]
 	}
-	return ""
+	return out
 }
 
 // capacityFinding words a verdict. All pods that are named are named with their
