@@ -100,7 +100,7 @@ func TestPlanKnowsWhetherPodsFit(t *testing.T) {
 
 	tight := []string{"--max-surge", "0", "--max-unavailable", "1"}
 	for _, command := range []string{"plan", "run"} {
-		r.Run(t, command, tight...).MustExit(t, exitRefused, "pods-do-not-fit", "shop/cart-", "too little cpu (asks 2.2, at most", "strategy.maxSurge")
+		r.Run(t, command, tight...).MustExit(t, exitRefused, "pods-do-not-fit", "shop/cart-", "lack cpu (asks 2.2, at most", "strategy.maxSurge")
 	}
 	r.Run(t, "plan", append(tight, "--capacity-check", "warn")...).MustExit(t, exitDone, "pods-do-not-fit", "stay Pending")
 	if res := r.Run(t, "plan", append(tight, "--capacity-check", "off")...).MustExit(t, exitDone); strings.Contains(res.Text(), "pods-do-not-fit") {

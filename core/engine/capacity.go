@@ -105,6 +105,10 @@ func (e *Engine) admit(g *group) (starved bool) {
 			g.heldBack = why
 			return late && busy == 0
 		}
+		if why := e.noRoom(m); why != "" {
+			g.heldBack = why
+			return busy == 0
+		}
 		usable = left
 		busy++
 		e.startDrain(g, m)

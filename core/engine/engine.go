@@ -102,6 +102,7 @@ type Engine struct {
 	fencing  fencing
 	obs      observer
 	cp       controlPlane
+	room     room
 	stop     *stopping
 	finish   Result
 	lastTold time.Time

@@ -168,6 +168,18 @@ func (s *script) command(words []string, input []string) {
 		toy.minimum[model.BudgetKey{Namespace: "default", Name: arg(0)}] = number(arg(1))
 		toy.count()
 		s.step(engine.Input{})
+	case "offers": // every node has room for so many pods
+		toy.offers = number(arg(0))
+		for _, name := range slices.Sorted(maps.Keys(toy.nodes)) {
+			toy.changeNode(name, func(n *model.Node) { n.Allocatable.Pods = int64(toy.offers) })
+		}
+		s.step(engine.Input{})
+	case "crowd": // crowd NODE COUNT: pods of somebody else's start there
+		k := toy.addWorkload("ReplicaSet", "crowd", number(arg(1)))
+		for range number(arg(1)) {
+			toy.startPod(k, arg(0))
+		}
+		s.step(engine.Input{})
 	case "pending": // a pod that finds no node
 		toy.setPod(&model.Pod{PodKey: model.PodKey{Namespace: "default", Name: arg(0)}, UID: arg(0), Phase: "Pending",
 			Owner: toy.addWorkload("ReplicaSet", arg(0), 1)})

@@ -15,6 +15,8 @@ import (
 // done at once, and what a watch would tell is collected in deltas. Golden
 // scripts move it by hand, the seeded test from a heap of timed events.
 type toy struct {
+	offers int // pods that a node has room for; 0: not known
+
 	now       time.Time
 	groups    map[string]*toyGroup
 	order     []string // group ids
@@ -127,7 +129,8 @@ func (t *toy) join(id string) {
 	if t.groups[in.GroupID].Role == model.RoleBastion {
 		return // never a node
 	}
-	t.setNode(&model.Node{Name: nodeName(id), UID: "uid-" + nodeName(id), ProviderID: in.ProviderID, Zone: in.Zone, Ready: true, CreatedAt: t.now})
+	t.setNode(&model.Node{Name: nodeName(id), UID: "uid-" + nodeName(id), ProviderID: in.ProviderID, Zone: in.Zone, Ready: true, CreatedAt: t.now,
+		Allocatable: model.Resources{Pods: int64(t.offers)}})
 	for _, k := range sortedWorkloads(t.workloads) {
 		if k.Kind == "DaemonSet" {
 			t.startPod(k, nodeName(id))

@@ -77,7 +77,7 @@ func TestCheck(t *testing.T) {
 			for _, n := range []string{"n1", "n2", "n3"} {
 				c.pod("web-"+n, n, 3000)
 			}
-		}, unavailable: 1, unplaced: 1, certain: true, want: "2 too little cpu (asks 3, at most 1 free)"},
+		}, unavailable: 1, unplaced: 1, certain: true, want: "2 lack cpu (asks 3, at most 1 free)"},
 		{name: "the same, with one extra node", make: func(c *cluster) {
 			for _, n := range []string{"n1", "n2", "n3"} {
 				c.pod("web-"+n, n, 3000)
@@ -96,9 +96,9 @@ func TestCheck(t *testing.T) {
 			}
 			c.pod("big-2", "n2", 2100)
 			c.pod("big-3", "n3", 2200)
-		}, unavailable: 1, unplaced: 1, certain: false, want: "2 too little cpu"},
+		}, unavailable: 1, unplaced: 1, certain: false, want: "2 lack cpu"},
 		{name: "new nodes are smaller", make: func(c *cluster) { c.pod("web-1", "n1", 3000); c.pod("x", "n2", 2000); c.pod("y", "n3", 2000) },
-			surge: 1, offer: model.Resources{MilliCPU: 2000, Pods: 10}, unplaced: 1, certain: true, want: "3 too little cpu (asks 3, at most 2 free)"},
+			surge: 1, offer: model.Resources{MilliCPU: 2000, Pods: 10}, unplaced: 1, certain: true, want: "3 lack cpu (asks 3, at most 2 free)"},
 		{name: "too many pods", make: func(c *cluster) {
 			for _, n := range []string{"n1", "n2", "n3"} {
 				for i := range 10 {
@@ -112,7 +112,7 @@ func TestCheck(t *testing.T) {
 			for i, n := range []string{"n2", "n3"} {
 				c.pod(fmt.Sprint("other-", i), n, 3500)
 			}
-		}, surge: 1, offer: model.Resources{MilliCPU: 3500, Pods: 10}, unplaced: 1, certain: true, want: "too little cpu (asks 1, at most 0.5 free)"},
+		}, surge: 1, offer: model.Resources{MilliCPU: 3500, Pods: 10}, unplaced: 1, certain: true, want: "lack cpu (asks 1, at most 0.5 free)"},
 		{name: "what ends already needs no room", make: func(c *cluster) {
 			for _, n := range []string{"n1", "n2", "n3"} {
 				c.pod("web-"+n, n, 3000, func(p *model.Pod) { p.Terminating = n == "n1" })
@@ -193,11 +193,11 @@ func TestCheck(t *testing.T) {
 		{name: "extended resources", make: func(c *cluster) {
 			c.nodes[0].Allocatable.Extended = map[string]int64{"gpu": 1}
 			c.pod("train-1", "n1", 1, traits(func(t *model.PodTraits) { t.Requests.Extended = map[string]int64{"gpu": 1} }))
-		}, unavailable: 1, unplaced: 1, certain: true, want: "2 too little gpu (asks 1, at most 0 free)"},
+		}, unavailable: 1, unplaced: 1, certain: true, want: "2 lack gpu (asks 1, at most 0 free)"},
 		{name: "pods of which nothing is known count as pods", make: func(c *cluster) {
 			c.pod("web-1", "n1", 1, func(p *model.Pod) { p.Traits = nil })
 			c.nodes[1].Allocatable.Pods, c.nodes[2].Allocatable.Pods = 0, 0
-		}, unavailable: 1, unplaced: 1, certain: true, want: "too little pods"},
+		}, unavailable: 1, unplaced: 1, certain: true, want: "lack pods"},
 		{name: "nodes that are not Ready have no room", make: func(c *cluster) {
 			c.pod("web-1", "n1", 1)
 			c.nodes[1].Ready, c.nodes[2].Allocatable = false, model.Resources{}
@@ -210,7 +210,7 @@ func TestCheck(t *testing.T) {
 			c.pod("huge-1", "n2", 9000)
 			c.pod("huge-2", "n3", 9000)
 			c.nodes = c.nodes[:3]
-		}, unavailable: 1, unplaced: 2, certain: true, want: "too little cpu"},
+		}, unavailable: 1, unplaced: 2, certain: true, want: "lack cpu"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c := &cluster{}

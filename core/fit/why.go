@@ -14,7 +14,7 @@ import (
 const maxReasons = 4
 
 // why says for a pod what each node has against it, counted, as the scheduler
-// words it: "none of 12 nodes: 8 too little cpu (asks 2, at most 1.5 free), 4
+// words it: "none of 12 nodes: 8 lack cpu (asks 2, at most 1.5 free), 4
 // tainted dedicated".
 func (s *state) why(p *model.Pod) string {
 	c, zone, r := s.class(p), s.zone(p), requests(p)
@@ -35,7 +35,7 @@ func (s *state) why(p *model.Pod) string {
 			if name == "" {
 				continue // one like it was tried, and would fit by now
 			}
-			reason = "too little " + name
+			reason = "lack " + name
 			if had, ok := best[reason]; !ok || of(name, b.free) > of(name, had) {
 				best[reason] = b.free
 			}
@@ -50,7 +50,7 @@ func (s *state) why(p *model.Pod) string {
 	for _, reason := range reasons[:min(len(reasons), maxReasons)] {
 		text := fmt.Sprintf("%d %s", count[reason], reason)
 		if free, ok := best[reason]; ok {
-			name := strings.TrimPrefix(reason, "too little ")
+			name := strings.TrimPrefix(reason, "lack ")
 			text += fmt.Sprintf(" (asks %s, at most %s free)", amount(name, r), amount(name, positive(free)))
 		}
 		parts = append(parts, text)

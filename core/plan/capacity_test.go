@@ -17,7 +17,7 @@ func fill(s *stock) {
 }
 
 func TestCapacityCheck(t *testing.T) {
-	full := "default/web-a on node-i-1 (none of 2 nodes: 2 too little cpu (asks 3, at most 1 free))"
+	full := "default/web-a on node-i-1 (none of 2 nodes: 2 lack cpu (asks 3, at most 1 free))"
 	for _, tc := range []struct {
 		name     string
 		change   func(*stock)
