@@ -143,6 +143,7 @@ func (e *Engine) heldByRestart(mv *mover, d *model.Deployment, s *podState) bool
 		return true // somebody's rollout is under way, and would be taken for ours
 	case mv.restartedAt == "":
 		mv.restartedAt, mv.before = e.now.UTC().Format(time.RFC3339), d.RestartedAt
+		e.markRestarted(d)
 		e.tellMoving(mv, "is restarted: its new pods are Ready before the old ones end")
 		e.patchWorkload(mv, forMove, WorkloadPatch{UID: d.UID, Restart: mv.restartedAt})
 	case !mv.rolledOut(d):
@@ -151,8 +152,24 @@ func (e *Engine) heldByRestart(mv *mover, d *model.Deployment, s *podState) bool
 		e.restarted(mv)
 		return !s.restarted
 	}
-	s.restarted = true
 	return true
+}
+
+// markRestarted takes note of the pods that a restart is for. Those that it makes
+// are none of them, wherever they land.
+func (e *Engine) markRestarted(d *model.Deployment) {
+	for _, g := range e.groups {
+		for _, m := range g.census.busy {
+			if m.phase != memberDraining {
+				continue
+			}
+			for _, p := range e.w.podsOn[m.node] {
+				if e.w.deploymentOf(p) == d {
+					e.podState(p).restarted = true
+				}
+			}
+		}
+	}
 }
 
 // rolledOut tells whether the pods that our restart made have taken the place of
