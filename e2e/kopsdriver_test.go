@@ -7,7 +7,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/rotatord/rotator/drivers/sdk/conformance"
 )
@@ -33,71 +32,6 @@ func (s *Sandbox) mustBeUpToDate(t *testing.T, r *Rotatord) {
 	r.Run(t, "plan").MustExit(t, exitDone, "nothing to replace")
 }
 
-// The whole cluster, bastion and control plane included; kops then finds nothing
-// to update.
-func TestKopsDriver(t *testing.T) {
-	s := kopsCluster(t)
-	r := s.kopsRotatord(t)
-	s.CLI(t, "publish-image")
-	before := s.Verify(t)
-	s.Stats(t, true)
-	res := r.Run(t, "run").MustExit(t, exitDone, "8 node(s) replaced")
-	t.Logf("rotatord run took %s", res.Took.Round(time.Second))
-	s.mustBeUpToDate(t, r)
-	after := s.MustHaveKeptBudgets(t)
-	if len(after.Nodes) != 7 || len(after.Pods.NotReady) > 0 {
-		t.Errorf("%d nodes, want 7; pods not Ready: %v", len(after.Nodes), after.Pods.NotReady)
-	}
-	old := map[string]bool{}
-	for _, n := range before.Nodes {
-		old[n.ProviderID] = true
-	}
-	for _, n := range after.Nodes {
-		if old[n.ProviderID] {
-			t.Errorf("node %s was not replaced", n.Name)
-		}
-	}
-	st := s.Stats(t, false)
-	if st.Terminated != 8 || st.Launched != 8 {
-		t.Errorf("%d machines launched and %d terminated, want 8 of each", st.Launched, st.Terminated)
-	}
-}
-
-// What kops has rolled rotatord finds up to date.
-func TestKopsThenRotatord(t *testing.T) {
-	s := kopsCluster(t)
-	r := s.kopsRotatord(t)
-	s.CLI(t, "publish-image", "--group", "nodes-1.kops.example.com")
-	r.Run(t, "plan").MustExit(t, exitDone, "replace 2 of 8 nodes", "launched from nodes-1.kops.example.com:", "kops' default")
-	s.kops(t, append([]string{"rolling-update", "cluster", "--yes"}, kopsIntervals...)...)
-	s.mustBeUpToDate(t, r)
-	s.MustHaveKeptBudgets(t)
-}
-
-// A rotation that was killed half way, with an instance detached, is finished by
-// kops; and afterwards rotatord puts back what the dead run left, and no more.
-func TestKopsFinishesAfterRotatordKilled(t *testing.T) {
-	s := kopsCluster(t)
-	r := s.kopsRotatord(t)
-	s.CLI(t, "publish-image", "--group", "nodes-2.kops.example.com")
-	p := r.Start(t, "run")
-	p.Await("node-drained")
-	p.Signal(syscall.SIGKILL)
-	p.Wait()
-	s.kops(t, append([]string{"rolling-update", "cluster", "--yes"}, kopsIntervals...)...)
-	r.Run(t, "run").MustExit(t, exitDone)
-	s.mustBeUpToDate(t, r)
-	after := s.MustHaveKeptBudgets(t)
-	if len(after.Nodes) != 7 {
-		t.Errorf("%d nodes, want 7", len(after.Nodes))
-	}
-	for _, n := range after.Nodes {
-		if n.Unschedulable {
-			t.Errorf("node %s is left cordoned", n.Name)
-		}
-	}
-}
-
 // A rotation that was killed is finished by the same command, and nothing that
 // it detached is left behind.
 func TestKopsDriverRotatordKilled(t *testing.T) {
@@ -105,6 +39,7 @@ func TestKopsDriverRotatordKilled(t *testing.T) {
 	r := s.kopsRotatord(t)
 	s.CLI(t, "publish-image", "--group", "nodes-1.kops.example.com")
 	s.Stats(t, true)
+	r.Run(t, "plan").MustExit(t, exitDone, "replace 2 of 8 nodes", "launched from nodes-1.kops.example.com:", "the group's own: kops' default")
 	p := r.Start(t, "run")
 	p.Await("replacement-ready")
 	p.Signal(syscall.SIGKILL)

@@ -44,7 +44,7 @@ func call[T any](ctx context.Context, c *callers, what string, f func() (T, erro
 	done := make(chan answer, 1) // so that a call that was left behind can end
 	left := false                // guarded by c.mu
 	go func() {
-		v, err := f()
+		v, err := guard(f)
 		done <- answer{v, err}
 		c.mu.Lock()
 		defer c.mu.Unlock()
@@ -67,6 +67,18 @@ func call[T any](ctx context.Context, c *callers, what string, f func() (T, erro
 	left = true
 	c.stray++
 	return zero, sdk.Errorf(codes.DeadlineExceeded, "%s: the kops library did not answer in time: %v", what, context.Cause(ctx))
+}
+
+// guard turns a panic into an error: kops' clients of the state store panic on
+// objects of a kind that they do not expect, and a driver that dies of what is
+// in a file would die of it again.
+func guard[T any](f func() (T, error)) (v T, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = sdk.Errorf(codes.Internal, "the kops library panicked: %v", p)
+		}
+	}()
+	return f()
 }
 
 // QuietLibrary keeps the library's log off stderr, where the host expects JSON

@@ -96,12 +96,14 @@ func (s *store) load(ctx context.Context, name string) (*spec, error) {
 		if version, err := out.base.Join(registry.PathKopsVersionUpdated).ReadFile(ctx); err == nil {
 			out.version = strings.TrimSpace(string(version))
 		}
-		cluster, err := s.client.GetCluster(ctx, name)
+		cluster, err := guard(func() (*kopsapi.Cluster, error) { return s.client.GetCluster(ctx, name) })
 		if err != nil {
 			return nil, s.undecodable(name, data, out.version, err)
 		}
 		out.cluster = cluster
-		list, err := s.client.InstanceGroupsFor(cluster).List(ctx, metav1.ListOptions{})
+		list, err := guard(func() (*kopsapi.InstanceGroupList, error) {
+			return s.client.InstanceGroupsFor(cluster).List(ctx, metav1.ListOptions{})
+		})
 		if err != nil {
 			return nil, s.undecodable(name, data, out.version, err)
 		}
