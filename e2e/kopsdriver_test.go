@@ -3,7 +3,10 @@
 package e2e
 
 import (
+	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -84,6 +87,28 @@ func TestKopsBadInput(t *testing.T) {
 				t.Errorf("exit code %d, want %d\n%s", res.Code, tc.code, res.Text())
 			}
 		})
+	}
+}
+
+// The guide says where each flag of `kops rolling-update cluster` is here.
+func TestKopsFlagsAreMapped(t *testing.T) {
+	guide, err := os.ReadFile("../docs/from-kops.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	help, err := exec.Command(executable("kops"), "rolling-update", "cluster", "--help").CombinedOutput()
+	if err != nil {
+		t.Fatalf("kops: %v; `make kops-command` builds it\n%s", err, help)
+	}
+	own, _, _ := strings.Cut(string(help), "Global Flags:")
+	flags := regexp.MustCompile(`(?m)^ +(?:-\w, |    )--([a-z-]+)`).FindAllStringSubmatch(own, -1)
+	if len(flags) < 18 {
+		t.Fatalf("the help of kops names %d flags only:\n%s", len(flags), own)
+	}
+	for _, f := range flags {
+		if f[1] != "help" && !strings.Contains(string(guide), "`--"+f[1]) {
+			t.Errorf("docs/from-kops.md does not say where --%s is", f[1])
+		}
 	}
 }
 

@@ -61,7 +61,7 @@ func (b *builder) checkGroup(g model.NodeGroup) {
 			b.warn(f)
 		}
 	}
-	if !g.Traits.TerminateKeep || g.Traits.Refill != model.RefillGroup {
+	if !g.Traits.TerminateKeep || g.Traits.Refill != model.RefillGroup || g.Traits.KeepsNodeName {
 		b.refuse(Finding{Code: "cannot-replace", Object: g.Name,
 			Message: fmt.Sprintf("the driver offers no way to replace instances of group %s that this version can use", g.Name),
 			Fix:     "leave the group out with select.excludeGroups"})
