@@ -3,121 +3,23 @@
 package e2e
 
 import (
-	"os"
+	"context"
 	"os/exec"
-	"path/filepath"
 	"slices"
-	"strings"
-	"syscall"
 	"testing"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
 )
-
-// allRoles selects everything that `kops rolling-update cluster` rolls. The lock
-// is in the API server whose machines go: it must outlive the end of one.
-var allRoles = []string{"--role", "bastion", "--role", "control-plane", "--role", "node", "--lock-duration", "2m"}
-
-// rotatordKops returns the command set up for a cluster of kops.
-func (s *Sandbox) rotatordKops(tb testing.TB) *Rotatord {
-	tb.Helper()
-	r := s.rotatord(tb)
-	r.Base = []string{"--cluster", s.Name, "--driver", "kops", "--driver-path", executable("rotatord-driver-kops"),
-		"--journal-dir", filepath.Join(r.Dir, "journal"), "--report-dir", filepath.Join(r.Dir, "report")}
-	return r
-}
-
-// earlier keeps a verdict for `sandbox verify --replaced-since`, and begins a
-// new judgement.
-func (s *Sandbox) earlier(tb testing.TB) (path string) {
-	tb.Helper()
-	s.MustSettle(tb)
-	s.CLI(tb, "verify", "--reset")
-	path = filepath.Join(tb.TempDir(), "earlier.json")
-	if err := os.WriteFile(path, s.CLI(tb, "verify", "--output", "json"), 0o600); err != nil {
-		tb.Fatal(err)
-	}
-	return path
-}
-
-// kopsMustBeDone fails the test unless kops finds nothing to do.
-func (s *Sandbox) kopsMustBeDone(tb testing.TB) {
-	tb.Helper()
-	if out := s.kops(tb, "rolling-update", "cluster"); !strings.Contains(out, "No rolling-update required") {
-		tb.Errorf("kops still finds something to do:\n%s", out)
-	}
-}
-
-// rotatordMustBeDone fails the test unless rotatord finds nothing to do.
-func (s *Sandbox) rotatordMustBeDone(tb testing.TB) {
-	tb.Helper()
-	s.rotatordKops(tb).Run(tb, "run", allRoles...).MustExit(tb, exitDone, "nothing to do")
-}
-
-// The whole cluster, control plane included; then kops finds nothing to do.
-func TestKopsClusterRotated(t *testing.T) {
-	s := kopsCluster(t)
-	earlier := s.earlier(t)
-	s.CLI(t, "publish-image")
-	s.Stats(t, true)
-	res := s.rotatordKops(t).Run(t, "run", allRoles...).MustExit(t, exitDone)
-	t.Logf("rotatord run --driver kops took %s", res.Took.Round(time.Second))
-	s.kopsMustBeDone(t)
-	if _, err := s.cli(t.Context(), "verify", "--replaced-since", earlier, "--cluster", s.Name); err != nil {
-		t.Error(err)
-	}
-	if st := s.Stats(t, false); st.Terminated != 8 || st.Launched != 8 {
-		t.Errorf("%d machines launched and %d terminated, want 8 of each", st.Launched, st.Terminated)
-	}
-	s.rotatordMustBeDone(t)
-}
 
 const kopsWorkers = "nodes-1.kops.example.com" // an Auto Scaling group of kopsCluster
 
-// mustBeWholeAgain fails the test unless all of kopsWorkers was replaced, each
-// old instance ended once, and both tools see it so.
-func mustBeWholeAgain(t *testing.T, s *Sandbox, before State) {
-	t.Helper()
-	s.MustSettle(t)
-	s.kopsMustBeDone(t)
-	s.rotatordMustBeDone(t)
-	after := s.State(t)
-	after.MustBeTidy(t, before)
-	after.MustHaveReplaced(t, before, kopsWorkers)
-	s.MustHaveKeptBudgets(t)
-	var ended []string
-	for _, e := range s.Stats(t, false).Terminations {
-		ended = append(ended, e.Instance)
-	}
-	slices.Sort(ended)
-	if want := before.Groups[kopsWorkers].Instances; !slices.Equal(ended, want) {
-		t.Errorf("instances %v ended, want %v", ended, want)
-	}
-}
-
-// A rotation that was killed half way is finished by kops. rotatord then takes
-// back what its run had left.
-func TestKopsFinishesWhatRotatordBegan(t *testing.T) {
-	s := kopsCluster(t)
-	s.earlier(t)
-	before := s.State(t)
-	s.PublishImage(t, kopsWorkers)
-	s.Stats(t, true)
-	r := s.rotatordKops(t)
-	p := r.Start(t, "run")
-	p.Await("node-replaced")
-	p.Signal(syscall.SIGKILL)
-	p.Wait()
-	s.kops(t, append([]string{"rolling-update", "cluster", "--yes"}, kopsIntervals...)...)
-	s.kopsMustBeDone(t)
-	r.Run(t, "run").MustExit(t, exitDone)
-	mustBeWholeAgain(t, s, before)
-}
-
-// And the other way round: an instance that a killed kops had detached is
-// drained and ended by rotatord.
+// A kops that was killed half way leaves an instance detached. rotatord drains
+// and ends it, and all that was outdated, each once.
 func TestRotatordFinishesWhatKopsBegan(t *testing.T) {
 	s := kopsCluster(t)
-	s.earlier(t)
+	s.MustSettle(t)
 	before := s.State(t)
 	s.PublishImage(t, kopsWorkers)
 	s.Stats(t, true)
@@ -144,6 +46,66 @@ func TestRotatordFinishesWhatKopsBegan(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-ended
-	s.rotatordKops(t).Run(t, "run").MustExit(t, exitDone)
-	mustBeWholeAgain(t, s, before)
+	r := s.kopsRotatord(t)
+	r.Run(t, "run").MustExit(t, exitDone)
+	s.mustBeUpToDate(t, r)
+	s.MustSettle(t)
+	after := s.State(t)
+	after.MustBeTidy(t, before)
+	after.MustHaveReplaced(t, before, kopsWorkers)
+	s.MustHaveKeptBudgets(t)
+	var gone []string
+	for _, e := range s.Stats(t, false).Terminations {
+		gone = append(gone, e.Instance)
+	}
+	slices.Sort(gone)
+	if want := before.Groups[kopsWorkers].Instances; !slices.Equal(gone, want) {
+		t.Errorf("instances %v ended, want %v", gone, want)
+	}
+}
+
+// A group takes from its warm pool first, where instances of the old revision
+// wait: they are ended before the first node is replaced.
+func TestKopsWarmPool(t *testing.T) {
+	s := kopsCluster(t)
+	s.MustSettle(t)
+	cloud := s.AutoScaling()
+	if _, err := cloud.PutWarmPool(t.Context(), &autoscaling.PutWarmPoolInput{AutoScalingGroupName: aws.String(kopsWorkers), MinSize: aws.Int32(1)}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		// The test's own context has ended by now.
+		if _, err := cloud.DeleteWarmPool(context.Background(), &autoscaling.DeleteWarmPoolInput{AutoScalingGroupName: aws.String(kopsWorkers), ForceDelete: aws.Bool(true)}); err != nil {
+			t.Error(err)
+		}
+	})
+	warm := func() map[string]string { // instances that wait stopped, with their version
+		out, err := cloud.DescribeWarmPool(t.Context(), &autoscaling.DescribeWarmPoolInput{AutoScalingGroupName: aws.String(kopsWorkers)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := map[string]string{}
+		for _, i := range out.Instances {
+			if i.LifecycleState == "Warmed:Stopped" {
+				m[aws.ToString(i.InstanceId)] = aws.ToString(i.LaunchTemplate.Version)
+			}
+		}
+		return m
+	}
+	eventually(t, "an instance to wait in the warm pool", func() bool { return len(warm()) == 1 })
+	old := warm()
+	before := s.State(t)
+	s.PublishImage(t, kopsWorkers)
+	r := s.kopsRotatord(t)
+	r.Run(t, "run").MustExit(t, exitDone, "2 node(s) replaced")
+	s.mustBeUpToDate(t, r)
+	s.MustSettle(t)
+	s.State(t).MustHaveReplaced(t, before, kopsWorkers)
+	s.MustHaveKeptBudgets(t)
+	eventually(t, "the warm pool to fill again", func() bool { return len(warm()) == 1 })
+	for id, version := range warm() {
+		if was, same := old[id]; same {
+			t.Errorf("%s with version %s is still in the warm pool (version %s before)", id, version, was)
+		}
+	}
 }

@@ -107,8 +107,7 @@ func TestKopsCommand(t *testing.T) {
 	began := time.Now()
 	s.kops(t, append([]string{"rolling-update", "cluster", "--yes"}, kopsIntervals...)...)
 	t.Logf("kops rolling-update cluster --yes took %s", time.Since(began).Round(time.Second))
-	s.kopsMustBeDone(t)
-	s.rotatordMustBeDone(t)
+	s.mustBeUpToDate(t, s.kopsRotatord(t))
 	after := s.MustHaveKeptBudgets(t)
 	if len(after.Nodes) != 7 || len(after.Pods.NotReady) > 0 {
 		t.Errorf("%d nodes, want 7; pods not Ready: %v", len(after.Nodes), after.Pods.NotReady)
