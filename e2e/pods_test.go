@@ -202,7 +202,8 @@ func testFinalizer(t *testing.T, c *podCase) {
 		list, err := c.kube.CoreV1().Pods(c.namespace).List(context.Background(), metav1.ListOptions{})
 		c.must(err)
 		for _, p := range list.Items {
-			c.kube.CoreV1().Pods(c.namespace).Patch(context.Background(), p.Name, types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`), metav1.PatchOptions{}) // it may be gone
+			_, _ = c.kube.CoreV1().Pods(c.namespace).Patch(context.Background(), p.Name, types.MergePatchType,
+				[]byte(`{"metadata":{"finalizers":null}}`), metav1.PatchOptions{}) // it may be gone
 		}
 		return len(list.Items) == 0
 	})
@@ -224,8 +225,9 @@ func testDenied(t *testing.T, c *podCase) {
 		Spec: admissionv1.ValidatingAdmissionPolicyBindingSpec{PolicyName: name, ValidationActions: []admissionv1.ValidationAction{admissionv1.Deny}}}, metav1.CreateOptions{})
 	c.must(err)
 	lift := func() {
-		policies.ValidatingAdmissionPolicyBindings().Delete(context.Background(), name, metav1.DeleteOptions{}) // gone at the second call
-		policies.ValidatingAdmissionPolicies().Delete(context.Background(), name, metav1.DeleteOptions{})
+		// Both are gone at the second call.
+		_ = policies.ValidatingAdmissionPolicyBindings().Delete(context.Background(), name, metav1.DeleteOptions{})
+		_ = policies.ValidatingAdmissionPolicies().Delete(context.Background(), name, metav1.DeleteOptions{})
 	}
 	defer lift()
 	pod := c.readyOn("web", c.node)[0]
