@@ -142,7 +142,10 @@ func (e *Engine) heldByRestart(mv *mover, d *model.Deployment, s *podState) bool
 	case mv.restartedAt == "" && !d.RolledOut:
 		return true // somebody's rollout is under way, and would be taken for ours
 	case mv.restartedAt == "":
-		mv.restartedAt, mv.before = e.now.UTC().Format(time.RFC3339), d.RestartedAt
+		mv.before, mv.restartedAt = d.RestartedAt, e.now.UTC().Format(time.RFC3339)
+		if mv.restartedAt == mv.before { // twice within a second would be once
+			mv.restartedAt = e.now.UTC().Add(time.Second).Format(time.RFC3339)
+		}
 		e.markRestarted(d)
 		e.tellMoving(mv, "is restarted: its new pods are Ready before the old ones end")
 		e.patchWorkload(mv, forMove, WorkloadPatch{UID: d.UID, Restart: mv.restartedAt})

@@ -110,7 +110,13 @@ func (t *toy) progress() bool {
 		})
 		rolling := slices.ContainsFunc(live, func(p *model.Pod) bool { return d.old[p.UID] > 0 })
 		node := t.schedule(on, false)
+		ready := 0
+		for _, p := range live {
+			ready += map[bool]int{true: 1}[p.Ready]
+		}
 		switch {
+		case rolling && len(live) > d.Replicas && ready <= d.Replicas: // maxUnavailable 0
+			continue
 		case len(live) > d.Replicas:
 			p := *live[len(live)-1]
 			p.Terminating, p.Ready = true, false
