@@ -42,7 +42,7 @@ func TestKopsDriverRotatordKilled(t *testing.T) {
 	r := s.kopsRotatord(t)
 	s.CLI(t, "publish-image", "--group", "nodes-1.kops.example.com")
 	s.Stats(t, true)
-	r.Run(t, "plan").MustExit(t, exitDone, "replace 2 of 8 nodes", "launched from nodes-1.kops.example.com:", "the group's own: kops' default")
+	r.Run(t, "plan").MustExit(t, exitDone, "replace 2 of 8 nodes", "launched from nodes-1.kops.example.com:", ", wanted nodes-1.kops.example.com:", "the group's own: kops' default")
 	p := r.Start(t, "run")
 	p.Await("replacement-ready")
 	p.Signal(syscall.SIGKILL)

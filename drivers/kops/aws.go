@@ -3,6 +3,7 @@ package kops
 import (
 	"context"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -27,6 +28,8 @@ const (
 	// terminatePerCall is far below AWS's limit on TerminateInstances: a call is
 	// for all of them or none.
 	terminatePerCall = 100
+	// templatesPerCall is below AWS's limit on DescribeLaunchTemplates by id.
+	templatesPerCall = 200
 	azRebalance      = "AZRebalance"
 	// maxPages bounds a paged describe: a thousand instances a page.
 	maxPages = 100
@@ -116,18 +119,68 @@ func awsMadeOf(i *asgtypes.Instance) string {
 	return templateText(i.LaunchTemplate)
 }
 
-// awsRevision says what a group launches from, for a person.
-func awsRevision(g *asgtypes.AutoScalingGroup) string {
+// templateOf is the launch template that a group launches from; nil: none.
+func templateOf(g *asgtypes.AutoScalingGroup) *asgtypes.LaunchTemplateSpecification {
+	if g.LaunchTemplate != nil {
+		return g.LaunchTemplate
+	}
+	if p := g.MixedInstancesPolicy; p != nil && p.LaunchTemplate != nil {
+		return p.LaunchTemplate.LaunchTemplateSpecification
+	}
+	return nil
+}
+
+// moving tells whether a template's version is one that others move: kops
+// follows $Latest. None at all means $Default.
+func moving(t *asgtypes.LaunchTemplateSpecification) bool {
+	v := aws.ToString(t.Version)
+	return v == "" || v == "$Latest" || v == "$Default"
+}
+
+// awsVersions finds what $Latest and $Default mean now, of all groups' templates
+// in as few calls as there are hundreds of them. It answers by template id and
+// version as the group names it.
+func awsVersions(ctx context.Context, cloud awsup.AWSCloud, groups map[string]*cloudinstances.CloudInstanceGroup) (map[string]string, error) {
+	var ids []string
+	for _, g := range groups {
+		if asg := asgOf(g); asg != nil {
+			if t := templateOf(asg); t != nil && moving(t) && !slices.Contains(ids, aws.ToString(t.LaunchTemplateId)) {
+				ids = append(ids, aws.ToString(t.LaunchTemplateId))
+			}
+		}
+	}
+	slices.Sort(ids)
+	versions := map[string]string{}
+	for chunk := range slices.Chunk(ids, templatesPerCall) {
+		out, err := cloud.EC2().DescribeLaunchTemplates(ctx, &ec2.DescribeLaunchTemplatesInput{LaunchTemplateIds: chunk})
+		if err != nil {
+			return nil, err
+		}
+		for _, t := range out.LaunchTemplates {
+			id := aws.ToString(t.LaunchTemplateId)
+			versions[id+":$Latest"] = strconv.FormatInt(aws.ToInt64(t.LatestVersionNumber), 10)
+			versions[id+":$Default"] = strconv.FormatInt(aws.ToInt64(t.DefaultVersionNumber), 10)
+			versions[id+":"] = versions[id+":$Default"]
+		}
+	}
+	return versions, nil
+}
+
+// awsRevision says what a group launches from, for a person: a template's name
+// and the version that is meant now.
+func awsRevision(g *asgtypes.AutoScalingGroup, versions map[string]string) string {
 	if name := aws.ToString(g.LaunchConfigurationName); name != "" {
 		return name
 	}
-	if g.LaunchTemplate != nil {
-		return templateText(g.LaunchTemplate)
+	t := templateOf(g)
+	if t == nil {
+		return ""
 	}
-	if p := g.MixedInstancesPolicy; p != nil && p.LaunchTemplate != nil {
-		return templateText(p.LaunchTemplate.LaunchTemplateSpecification)
+	resolved := *t
+	if v := versions[aws.ToString(t.LaunchTemplateId)+":"+aws.ToString(t.Version)]; v != "" {
+		resolved.Version = &v
 	}
-	return ""
+	return templateText(&resolved)
 }
 
 func templateText(t *asgtypes.LaunchTemplateSpecification) string {

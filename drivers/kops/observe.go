@@ -153,8 +153,10 @@ type inventory struct {
 	cloud  fi.Cloud
 	groups map[string]*cloudinstances.CloudInstanceGroup // by the name that the cloud's code gives them
 	facts  map[string]facts                              // by instance; AWS only
-	holds  map[string]*holdRecord                        // by group
-	bad    map[string]error                              // records that cannot be understood, by group
+	// versions are what $Latest and $Default of launch templates mean; AWS only.
+	versions map[string]string
+	holds    map[string]*holdRecord // by group
+	bad      map[string]error       // records that cannot be understood, by group
 }
 
 // aws is the cloud, if it is AWS; nil: another one.
@@ -184,6 +186,9 @@ func (d *Driver) look(ctx context.Context, s *store, scope sdk.Scope, age time.D
 	if cloud := inv.aws(); cloud != nil {
 		if inv.facts, err = awsFacts(ctx, cloud, scope.Cluster); err != nil {
 			return nil, statusOf("ec2:DescribeInstances", "cluster "+scope.Cluster, err)
+		}
+		if inv.versions, err = awsVersions(ctx, cloud, inv.groups); err != nil {
+			return nil, statusOf("ec2:DescribeLaunchTemplates", "cluster "+scope.Cluster, err)
 		}
 	}
 	type records struct {
@@ -306,7 +311,7 @@ func (inv *inventory) nodeGroup(cfg Config, name string) sdk.NodeGroup {
 		n.Max = max(n.Max, n.Desired)
 	}
 	if asg := asgOf(g); asg != nil {
-		n.Revision = awsRevision(asg)
+		n.Revision = awsRevision(asg, inv.versions)
 		for _, process := range []string{"Launch", "Terminate"} {
 			if suspended(asg, process) {
 				add(sdk.SeverityError, "process-suspended", "Somebody suspended it, and so no instance can be replaced. Resume it, or leave the group out.",
