@@ -503,7 +503,7 @@ func (e *Engine) unmark(keep func(node string) bool) bool {
 		// A cordon that a person set stays: only ours carries the annotation. The two
 		// go together or not at all: this patch may land late, on a node that a later
 		// run has cordoned.
-		if m := e.memberOn(name); n.Annotations[model.AnnotationCordoned] != "" || m != nil && m.drain.cordonedByUs {
+		if m := e.memberOn(name); n.Annotations[model.AnnotationCordoned] != "" || m != nil && (m.ahead || m.drain.cordonedByUs) {
 			schedulable := false
 			p.Unschedulable = &schedulable
 			p.DropAnnotations = append(p.DropAnnotations, model.AnnotationCordoned)

@@ -114,6 +114,7 @@ func (e *Engine) cordoned(m *member) {
 	if m.phase != memberCordoning {
 		return
 	}
+	m.ahead = false // its cordon is the drain's from now on
 	m.become(memberDraining)
 	m.drain.began = e.now
 	m.drain.deadline = e.now.Add(e.cfg.Spec.Drain.Deadline)

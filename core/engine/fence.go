@@ -68,10 +68,12 @@ func (e *Engine) hasRoom(g *group) bool {
 // setFence cordons one node that waits, or takes that cordon off. What a person
 // cordoned is left as it is.
 func (e *Engine) setFence(g *group, m *member, on bool) {
-	ours := m.n.Annotations[model.AnnotationCordoned]
-	if on == m.n.Unschedulable && on == (ours != "") || on && m.n.Unschedulable || !on && ours == "" {
+	// What the node shows may be behind what we did.
+	ours := m.ahead || m.n.Annotations[model.AnnotationCordoned] != ""
+	if on && (m.n.Unschedulable || m.ahead) || !on && !ours {
 		return
 	}
+	m.ahead = on
 	p := &NodePatch{UID: m.n.UID, Unschedulable: &on}
 	if on {
 		p.SetAnnotations = map[string]string{model.AnnotationRotation: e.cfg.Rotation, model.AnnotationCordoned: model.CordonedAhead}
@@ -89,7 +91,7 @@ func (e *Engine) watchFence(g *group, m *member) {
 	case ahead && m.n.Unschedulable:
 		m.fenceSeen = true
 	case ahead && m.fenceSeen && e.patching[m.node] == 0:
-		m.fenceSeen = false
+		m.fenceSeen, m.ahead = false, false
 		e.addOp(&op{purpose: forTaint, group: g, member: m, Effect: Effect{Verb: VerbPatchNode, Node: m.node,
 			Patch: &NodePatch{UID: m.n.UID, DropAnnotations: []string{model.AnnotationCordoned}}}})
 	}

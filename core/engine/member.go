@@ -61,6 +61,7 @@ type member struct {
 	booted    bool      // new: it has been Ready
 	startedAt time.Time // of cordon, for durations
 	endedAt   time.Time // when we had it ended
+	ahead     bool      // old: we cordoned it up front, whatever the node shows as yet
 	fenceSeen bool      // old, and waits: it has shown our cordon up front
 	ending    bool      // the provider has accepted to end it
 	wasBad    bool

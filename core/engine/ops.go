@@ -397,6 +397,9 @@ func (e *Engine) dropUnsent() {
 			// earlier run, which the node says itself.
 			o.member.drain.cordonedByUs = false
 		case forTaint:
+			if o.Patch.Unschedulable != nil { // only a cordon up front is dropped
+				o.member.ahead = false
+			}
 			if n := e.w.nodes[o.Node]; n == nil || !n.Marked() {
 				delete(e.marked, o.Node)
 			}
