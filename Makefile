@@ -89,6 +89,7 @@ chaos: build sandbox ## kill, pause and cut off rotations at many more points th
 
 bench: build sandbox ## measure plan time and memory, driver start, cloud calls for each node
 	cd plugins/example && $(GO) build -ldflags '-s -w' -o $(BIN)/rotatord-driver-example ./rotatord-driver-example
+	$(GO) run ./core/sim/shapes
 	$(GO) test -run '^$$' -bench . -benchtime 10x ./core/host/
 	BIN=$(BIN) $(GO) test -tags e2e -run '^$$' -bench . -benchtime 3s -timeout $(E2E_TIMEOUT) ./e2e/
 

@@ -5,6 +5,7 @@
 //
 //	shapes                     all of the family
 //	shapes -run 'zonal|mix'    those whose name matches
+//	shapes -attract taint      with another strategy.attract than the default
 package main
 
 import (
@@ -17,12 +18,14 @@ import (
 
 	"github.com/rotatord/rotator/core/bound"
 	"github.com/rotatord/rotator/core/engine"
+	"github.com/rotatord/rotator/core/plan"
 	"github.com/rotatord/rotator/core/sim"
 )
 
 func main() {
 	run := flag.String("run", "", "only the clusters whose name matches this pattern")
 	seed := flag.Uint64("seed", 1, "where pods are when the rotation begins")
+	attract := flag.String("attract", string(plan.AttractCordon), "how old nodes are made unattractive: taint or cordon")
 	flag.Parse()
 	only, err := regexp.Compile(*run)
 	if err != nil {
@@ -34,6 +37,7 @@ func main() {
 	fmt.Println("|---|--:|--:|--:|--:|--:|---|--:|--:|--:|--:|--:|")
 	for _, c := range sim.Family() {
 		if only.MatchString(c.Name) {
+			c.Shape.Spec.Strategy.Attract = plan.Attract(*attract)
 			failed = max(failed, row(c, *seed))
 		}
 	}
