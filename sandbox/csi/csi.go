@@ -6,6 +6,7 @@ package csi
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -26,7 +27,7 @@ const Driver = "disk.csi.sandbox.rotatord.github.io"
 
 // finalizer keeps a VolumeAttachment until its volume is detached, as the
 // external-attacher's does.
-const finalizer = "external-attacher/" + "disk-csi-sandbox"
+const finalizer = "external-attacher/disk-csi-sandbox"
 
 // Delays of the simulated cloud.
 type Delays struct {
@@ -91,10 +92,10 @@ func (s *Simulator) register(ctx context.Context) error {
 		ObjectMeta: metav1.ObjectMeta{Name: Driver},
 		Spec:       storagev1.CSIDriverSpec{AttachRequired: &attach, PodInfoOnMount: &podInfo},
 	}, metav1.CreateOptions{})
-	if apierrors.IsAlreadyExists(err) || ctx.Err() != nil {
-		return nil
+	if err != nil && !apierrors.IsAlreadyExists(err) && ctx.Err() == nil {
+		return fmt.Errorf("CSIDriver %s: %w", Driver, err)
 	}
-	return err
+	return nil
 }
 
 func (s *Simulator) work(ctx context.Context) {
