@@ -4,6 +4,8 @@ package e2e
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -276,4 +278,33 @@ func testGrace(t *testing.T, c *podCase) {
 	c.ready("slow", 1)
 	res, _ := c.drain("--drain-deadline", "2s")
 	res.MustExit(t, exitDone, "the deadline of 2s has passed", "within their grace periods")
+}
+
+// rotatord status says from the journal what a running drain waits for.
+func TestDrainStatus(t *testing.T) {
+	s := pods(t)
+	c := newPodCase(t, s, "status")
+	defer c.end()
+	c.deployment("web", 2, nil)
+	c.deployment("broken", 1, func(p *corev1.PodTemplateSpec) {
+		p.Annotations = map[string]string{"sandbox.rotatord.github.io/never-ready": "true"}
+	})
+	both := &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "app", Operator: metav1.LabelSelectorOpIn, Values: []string{"web", "broken"}}}}
+	_, err := c.kube.PolicyV1().PodDisruptionBudgets(c.namespace).Create(context.Background(), &policyv1.PodDisruptionBudget{ObjectMeta: metav1.ObjectMeta{Name: "shop"},
+		Spec: policyv1.PodDisruptionBudgetSpec{Selector: both, MinAvailable: new(intstr.FromInt32(2))}}, metav1.CreateOptions{})
+	c.must(err)
+	c.ready("web", 2)
+	c.counted("shop", 2)
+	c.open()
+	r := s.rotatord(t)
+	p := r.Start(t, "drain", c.node)
+	waits := p.Await("drain-waits")
+	if waits.Code != "budget" {
+		t.Errorf("it waits for %q: %s", waits.Code, waits.Message)
+	}
+	r.Exec(t, "status", "--journal-dir", filepath.Join(r.Dir, "journal")).MustExit(t, exitDone,
+		"waits: pod "+c.namespace+"/web-", "budget "+c.namespace+"/shop: disruptionsAllowed 0, 2 of 3 healthy, 2 wanted", "not ready: broken-", "for 30s")
+	p.Signal(os.Interrupt)
+	p.Wait().MustExit(t, exitStopped)
+	s.MustHaveKeptBudgets(t)
 }
