@@ -105,6 +105,9 @@ func openCluster(ctx context.Context, o Options) (*Rotator, error) {
 		return nil, err
 	}
 	r := &Rotator{opts: o, cluster: o.Cluster}
+	if r.cluster == nil && o.Spec.CloudOnly {
+		r.cluster = noCluster{changes: make(chan engine.Input)}
+	}
 	if r.cluster == nil {
 		c, err := kube.Connect(ctx, kube.Options{Kubeconfig: o.Spec.Kube.Kubeconfig, Context: o.Spec.Kube.Context, Log: o.Log,
 			Volumes: watchesVolumes(o.Spec), Autoscalers: moves(o.Spec)})
@@ -304,6 +307,9 @@ func DrainNode(ctx context.Context, o Options, node string, terminate bool) (*en
 		}
 		defer r.Close()
 		return r.Run(ctx)
+	}
+	if o.Spec.CloudOnly {
+		return nil, errNoCluster
 	}
 	r, err := openCluster(ctx, o)
 	if err != nil {

@@ -305,7 +305,7 @@ func TestParseRefuses(t *testing.T) {
 		"a number that JSON does not know": {header + "cluster: demo\ndriver: {name: eks, config: {a: .nan}}\n", []string{
 			"f.yaml:4:33: driver.config.a: .nan is not a number that a driver can be given"}},
 		"a merge key": {header + "cluster: demo\nx: &x {a: 1}\ndriver: {name: eks, config: {<<: *x}}\n", []string{
-			"f.yaml:4:1: x: unknown key: apiVersion, kind, cluster, drain, driver, gates, journal, kubernetes, lock, report, select or strategy is allowed here",
+			"f.yaml:4:1: x: unknown key: apiVersion, kind, cloudOnly, cluster, drain, driver, gates, journal, kubernetes, lock, report, select or strategy is allowed here",
 			"f.yaml:5:30: driver.config: << as a key: only words are allowed (no merge keys)"}},
 		"no namespace for the lock": {minimal + "journal: {namespace: \"\"}\nlock: {duration: 1s}\n", []string{
 			"f.yaml:5:22: journal.namespace: is empty: the lock needs one with every store",
@@ -600,5 +600,18 @@ func TestNearest(t *testing.T) {
 		if got := Nearest(word, words); got != want {
 			t.Errorf("Nearest(%q) = %q, want %q", word, got, want)
 		}
+	}
+}
+
+// Without the cluster the journal is in a folder, unless the file says otherwise,
+// which is refused.
+func TestCloudOnlyJournal(t *testing.T) {
+	s, err := Parse("rotation.yaml", []byte("apiVersion: rotatord.github.io/v1alpha1\nkind: Rotation\ncluster: demo\ndriver: {name: kops}\ncloudOnly: true\n"))
+	if err != nil || s.Journal.Store != plan.StoreFolder {
+		t.Errorf("store %q, error %v; want folder", s.Journal.Store, err)
+	}
+	_, err = Parse("rotation.yaml", []byte("apiVersion: rotatord.github.io/v1alpha1\nkind: Rotation\ncluster: demo\ndriver: {name: kops}\ncloudOnly: true\njournal: {store: cluster}\n"))
+	if err == nil || !strings.Contains(err.Error(), "journal.store") {
+		t.Errorf("a journal in the cluster: error %v, want one that names journal.store", err)
 	}
 }

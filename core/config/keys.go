@@ -138,6 +138,9 @@ var table = []Key{
 	{Path: "kubernetes.context", Flag: "context", Topic: TopicTarget, Kind: Text, Example: "my-cluster-admin",
 		Doc: "The kubeconfig's context. Empty: its current one."},
 
+	{Path: "cloudOnly", Flag: "cloudonly", Topic: TopicTarget, Kind: Bool, Default: false,
+		Doc: "Does without the cluster's API server, for a cluster that is broken: pods are not drained, nodes are not checked, the journal is in a local folder, and the hold at the provider is the only lock."},
+
 	{Path: "select.groups", Flag: "group", Topic: TopicSelect, Kind: List, Example: "workers-*", checkFn: checkPattern,
 		Doc: "Node groups to rotate, by name or shell pattern. Empty: all that have one of the roles."},
 	{Path: "select.excludeGroups", Flag: "exclude-group", Topic: TopicSelect, Kind: List, Example: "spot-*", checkFn: checkPattern,

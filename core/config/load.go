@@ -90,7 +90,7 @@ func (d *decoder) finish(noProvider bool) (plan.Spec, error) {
 	}
 	d.spec.Driver.SHA256 = strings.ToLower(d.spec.Driver.SHA256)
 	// A folder that somebody names is meant, whatever the default is.
-	if _, said := d.places["journal.store"]; !said && d.spec.Journal.Dir != "" {
+	if _, said := d.places["journal.store"]; !said && (d.spec.Journal.Dir != "" || d.spec.CloudOnly) {
 		d.spec.Journal.Store = plan.StoreFolder
 	}
 	return *d.spec, nil

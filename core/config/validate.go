@@ -38,6 +38,9 @@ func validate(d *decoder, noProvider bool) {
 	if s.Cluster != strings.TrimSpace(s.Cluster) {
 		d.refuse("cluster", "has spaces around it: remove them")
 	}
+	if _, said := d.places["journal.store"]; said && s.CloudOnly && s.Journal.Store == plan.StoreCluster {
+		d.refuse("journal.store", "is the cluster, and cloudOnly does without it: set folder, or leave it out")
+	}
 	d.pace()
 	d.checkDrain()
 	if s.Journal.Namespace == "" && !d.bad["journal.namespace"] {

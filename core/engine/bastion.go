@@ -7,10 +7,12 @@ import (
 )
 
 // Bastions (kops) are machines of the cluster that never join it: there is
-// nothing to drain, and the provider alone says when one serves.
+// nothing to drain, and the provider alone says when one serves. Where a rotation
+// does without the API server, the same holds for all machines.
 
-// nodeless tells whether the group's machines are no nodes.
-func (g *group) nodeless() bool { return g.Role == model.RoleBastion }
+// nodeless tells whether the group's machines are no nodes, as far as can be
+// seen.
+func (g *group) nodeless() bool { return g.Role == model.RoleBastion || g.cloudOnly }
 
 // serving tells whether a machine that is no node is up, as the provider sees it.
 func (m *member) serving() bool {

@@ -89,7 +89,7 @@ func (e *Engine) mayLose(m *member) (why string, late bool) {
 	if !m.g.guarded() {
 		return "", false
 	}
-	if why, late := e.spares(m); why != "" {
+	if why, late := e.spares(m); why != "" || e.cfg.Spec.CloudOnly {
 		return why, late
 	}
 	return e.apiReady()
@@ -109,6 +109,9 @@ func (e *Engine) spares(m *member) (why string, late bool) {
 				return o.label() + " of the control plane is being replaced", false
 			}
 		}
+	}
+	if e.cfg.Spec.CloudOnly {
+		return "", false // nothing more can be known
 	}
 	others := 0
 	for _, n := range e.controlPlaneNodes() {

@@ -121,7 +121,7 @@ func New(cfg Config) *Engine {
 		e.cfg.OpPrefix = cfg.Rotation
 	}
 	for _, g := range cfg.Plan.Groups {
-		e.groups = append(e.groups, newGroup(g, cfg.Spec.Gates.NodeReady.StartupTaints))
+		e.groups = append(e.groups, newGroup(g, cfg.Spec))
 	}
 	return e
 }

@@ -341,6 +341,9 @@ func (s *script) cluster(input []string) {
 	}
 	toy.now = epoch
 	inv := toy.inventory()
+	if s.spec.CloudOnly {
+		inv = model.Inventory{Groups: inv.Groups, Instances: inv.Instances}
+	}
 	p, err := plan.Build(s.spec, inv, toy.now)
 	first := toy.snapshot()
 	if cfg.DrainOnly {
@@ -456,6 +459,7 @@ func (s *script) set(o optionMap, cfg *engine.Config) {
 		"despite":         func(v string) { dr.DeletePodsDespiteBudgets = v == "yes" },
 		"grace":           func(v string) { dr.GracePeriod = duration(v) },
 		"joinTimeout":     func(v string) { ga.NodeReady.Timeout = duration(v) },
+		"cloudOnly":       func(v string) { s.spec.CloudOnly = v == "yes" },
 		"kopsValidate":    func(v string) { ga.KopsValidate = plan.KopsValidateGate{Enabled: true, Timeout: duration(v)} },
 		"workloadTimeout": func(v string) { ga.Workloads.Timeout = duration(v) },
 		"nodes":           func(v string) { s.spec.Select.Nodes = strings.Split(v, ",") },
@@ -482,6 +486,9 @@ func (s *script) step(in engine.Input) {
 	}
 	if s.check.seq > 0 { // the first Step brings all by itself
 		d := s.toy.deltas.take()
+		if s.spec.CloudOnly {
+			d = engine.Input{}
+		}
 		d.Snapshot, d.Outcomes, d.Stop, d.Undo = in.Snapshot, in.Outcomes, in.Stop, in.Undo
 		in = d
 	}

@@ -61,13 +61,14 @@ type group struct {
 	firstThrough  bool
 	untainted     []*member // old members that may need the taint
 	startupTaints []string
+	cloudOnly     bool
 	fenced        bool // its old nodes that wait were cordoned up front
 	giveBackStuck bool
 	trouble       string // why something was left behind; for the summary
 }
 
-func newGroup(p plan.Group, startupTaints []string) *group {
-	g := &group{Group: p, startupTaints: startupTaints, base: p.Size, prepared: p.HeldBy != "", planned: make(map[string]int, len(p.Nodes))}
+func newGroup(p plan.Group, spec plan.Spec) *group {
+	g := &group{Group: p, startupTaints: spec.Gates.NodeReady.StartupTaints, cloudOnly: spec.CloudOnly, base: p.Size, prepared: p.HeldBy != "", planned: make(map[string]int, len(p.Nodes))}
 	for i, n := range p.Nodes {
 		g.planned[n.Instance] = i
 	}

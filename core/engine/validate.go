@@ -15,7 +15,7 @@ import (
 // nothing. Nodes that go, old ones that are broken, and replacements that have
 // not come up are left out: it is the rotation that puts an end to these.
 func (e *Engine) invalid(g *group) string {
-	if !e.cfg.Spec.Gates.KopsValidate.Enabled || e.cfg.DrainOnly {
+	if !e.cfg.Spec.Gates.KopsValidate.Enabled || e.cfg.DrainOnly || e.cfg.Spec.CloudOnly {
 		return ""
 	}
 	nodes := e.controlPlaneNodes()

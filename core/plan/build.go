@@ -34,14 +34,20 @@ func Resume(spec Spec, inv model.Inventory, now time.Time, past Memory) (*Plan, 
 	if err := b.checkNodesSelected(groups); err != nil {
 		return nil, err
 	}
-	b.checkIdentity(groups)
+	if spec.CloudOnly {
+		b.noteCloudOnly()
+	} else {
+		b.checkIdentity(groups)
+	}
 	for _, g := range groups {
 		b.group(g)
 	}
 	b.overall()
 	b.checkHolds()
 	b.checkPods()
-	b.checkCapacity()
+	if !spec.CloudOnly {
+		b.checkCapacity()
+	}
 	b.estimateTime()
 	b.noteKarpenter()
 	b.checkAsks()
@@ -101,6 +107,7 @@ func (b *builder) group(g model.NodeGroup) {
 	if len(old) > 0 {
 		b.checkGroup(g)
 		b.checkControlPlane(g)
+		b.checkHold(g)
 		b.size(&pg, g)
 		b.checkShrink(pg)
 	}

@@ -533,3 +533,30 @@ func TestNodesMarkedForReplacement(t *testing.T) {
 		}
 	}
 }
+
+// Without the API server nobody can tell whether the instances are nodes of the
+// right cluster: the plan says so, and wants a hold at the provider instead.
+func TestCloudOnly(t *testing.T) {
+	s := three(3)
+	s.Nodes, s.Pods, s.Budgets = nil, nil, nil
+	cloudOnly := spec(func(s *plan.Spec) { s.CloudOnly = true })
+	codes := func(list []plan.Finding) (out []string) {
+		for _, f := range list {
+			out = append(out, f.Code)
+		}
+		return out
+	}
+	p := build(t, cloudOnly, s.Inventory)
+	if len(p.Refusals) > 0 || !slices.Contains(codes(p.Warnings), "cloud-only") {
+		t.Errorf("refusals %v, warnings %v; want none and cloud-only", codes(p.Refusals), codes(p.Warnings))
+	}
+	for i := range s.Groups {
+		s.Groups[i].Traits.Prepare = false
+	}
+	if p := build(t, cloudOnly, s.Inventory); !slices.Contains(codes(p.Refusals), "cannot-hold") {
+		t.Errorf("a group that cannot be held: refusals %v, want cannot-hold", codes(p.Refusals))
+	}
+	if p := build(t, spec(nil), s.Inventory); !slices.Contains(codes(p.Refusals), "other-cluster") {
+		t.Errorf("with the API server: refusals %v, want other-cluster", codes(p.Refusals))
+	}
+}

@@ -27,5 +27,8 @@ func (s Spec) Complete() error {
 	if s.Gates.KopsValidate.Enabled && s.Gates.KopsValidate.Timeout <= 0 {
 		missing = append(missing, errors.New("plan.Spec.Gates.KopsValidate.Timeout must be positive: begin with config.Default()"))
 	}
+	if s.CloudOnly && s.Journal.Store != StoreFolder {
+		missing = append(missing, errors.New("plan.Spec.Journal.Store must be a folder with CloudOnly: there is no cluster to keep it in"))
+	}
 	return errors.Join(missing...)
 }

@@ -77,6 +77,22 @@ func (b *builder) checkShrink(g Group) {
 	}
 }
 
+// noteCloudOnly says what a rotation without the API server does not do.
+func (b *builder) noteCloudOnly() {
+	b.warn(Finding{Code: "cloud-only", Object: b.spec.Cluster,
+		Message: fmt.Sprintf("cluster %s is rotated without its API server: pods are not drained, nodes and workloads are not looked at, and nothing tells whether the instances are those of the cluster that you mean", b.spec.Cluster),
+		Fix:     "leave cloudOnly (--cloudonly) out unless the API server cannot be reached; the groups' hold at the provider is the only lock"})
+}
+
+// checkHold refuses a group that cannot be held where nothing else locks.
+func (b *builder) checkHold(g model.NodeGroup) {
+	if b.spec.CloudOnly && !g.Traits.Prepare {
+		b.refuse(Finding{Code: "cannot-hold", Object: g.Name,
+			Message: fmt.Sprintf("the driver cannot mark group %s as held by a rotation, and without the API server there is no other lock", g.Name),
+			Fix:     "rotate this group with the API server reachable"})
+	}
+}
+
 // controlPlaneLock is the shortest lock for a rotation of the machines that the
 // API server runs on: HTTP/2 needs up to 45 s to notice a connection that is
 // dead, and the lock must outlive that more than once.
@@ -92,6 +108,9 @@ func (b *builder) checkControlPlane(g model.NodeGroup) {
 		b.refuse(Finding{Code: "single-control-plane", Object: g.Name,
 			Message: fmt.Sprintf("group %s is the whole control plane, with one machine: the API is away until its replacement is up", g.Name),
 			Fix:     "set strategy.allowSingleControlPlane (--allow-single-control-plane) if etcd's data is on a volume that the replacement takes over"})
+	}
+	if b.spec.CloudOnly {
+		return // neither the lock nor the journal is in the cluster
 	}
 	if b.spec.Lock.Duration < controlPlaneLock {
 		b.refuse(Finding{Code: "lock-too-short", Object: g.Name,

@@ -10,16 +10,20 @@ import (
 // It is a plain value; package config reads it from files, variables and flags.
 type Spec struct {
 	// Cluster is the cluster's name at the provider. Required.
-	Cluster  string   `yaml:"cluster" json:"cluster"`
-	Driver   Driver   `yaml:"driver" json:"driver"`
-	Select   Select   `yaml:"select" json:"select"`
-	Strategy Strategy `yaml:"strategy" json:"strategy"`
-	Drain    Drain    `yaml:"drain" json:"drain"`
-	Gates    Gates    `yaml:"gates" json:"gates"`
-	Journal  Journal  `yaml:"journal" json:"journal"`
-	Lock     Lock     `yaml:"lock" json:"lock"`
-	Report   Report   `yaml:"report" json:"report"`
-	Kube     Kube     `yaml:"kubernetes" json:"kubernetes"`
+	Cluster string `yaml:"cluster" json:"cluster"`
+	// CloudOnly does without the cluster's API server, as in a cluster that is
+	// broken: nodes are not looked at and pods not drained, the journal is in a
+	// folder, and there is no lock but the groups' own hold at the provider.
+	CloudOnly bool     `yaml:"cloudOnly" json:"cloudOnly"`
+	Driver    Driver   `yaml:"driver" json:"driver"`
+	Select    Select   `yaml:"select" json:"select"`
+	Strategy  Strategy `yaml:"strategy" json:"strategy"`
+	Drain     Drain    `yaml:"drain" json:"drain"`
+	Gates     Gates    `yaml:"gates" json:"gates"`
+	Journal   Journal  `yaml:"journal" json:"journal"`
+	Lock      Lock     `yaml:"lock" json:"lock"`
+	Report    Report   `yaml:"report" json:"report"`
+	Kube      Kube     `yaml:"kubernetes" json:"kubernetes"`
 }
 
 // Driver names the driver and carries its configuration.
