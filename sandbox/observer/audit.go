@@ -107,7 +107,7 @@ func (r *auditReader) add(e auditEvent) {
 			})
 		}
 	case "nodes/":
-		if code >= 200 && code < 300 {
+		if changes := e.Verb != "get" && e.Verb != "list" && e.Verb != "watch"; changes && code >= 200 && code < 300 {
 			r.changes[user]++
 		}
 	}

@@ -44,6 +44,7 @@ func TestAuditReader(t *testing.T) {
 	write(line("sandbox-kubelet", "delete", "pods", "", "a", 200))
 	write(line("rotator-admin", "patch", "nodes", "", "n", 200))
 	write(line("rotator-admin", "patch", "nodes", "", "n", 409))
+	write(line("rotator-admin", "get", "nodes", "", "n", 200)) // changes nothing
 	half := line("rotator-admin", "create", "pods", "eviction", "e", 201)
 	write(half[:40]) // the API server is in the middle of a line
 	if err := r.read(); err != nil {
