@@ -91,6 +91,7 @@ bench: build sandbox ## measure plan time and memory, driver start, cloud calls 
 	cd plugins/example && $(GO) build -ldflags '-s -w' -o $(BIN)/rotatord-driver-example ./rotatord-driver-example
 	$(GO) run ./core/sim/shapes
 	$(GO) test -run '^$$' -bench . -benchtime 10x ./core/host/
+	$(GO) test -run '^$$' -bench Resume1000 -benchtime 5x ./core/engine/
 	BIN=$(BIN) $(GO) test -tags e2e -run '^$$' -bench . -benchtime 3s -timeout $(E2E_TIMEOUT) ./e2e/
 
 bench-kops: build sandbox kops-command ## roll the same cluster with kops and with rotatord, and compare (half an hour)

@@ -19,11 +19,11 @@ import (
 // benchDelays are those of the clusters of 30 and 100 nodes.
 var benchDelays = []string{"--zones", "3", "--seed", "1", "--boot-delay", "2s", "--pod-start-delay", "500ms", "--pod-stop-delay", "200ms"}
 
-// thirty is the same cluster as hundred, and smaller.
-var thirty = lazily("bench30", "eu-central-1", append(benchDelays, "--nodes", "30", "--groups", "1", "--pods", "300")...)
+// thirtyNodes is the same cluster as hundred, and smaller.
+var thirtyNodes = lazily("bench30", "eu-central-1", append(benchDelays, "--nodes", "30", "--groups", "1", "--pods", "300")...)
 
 // BenchmarkRotation30 is BenchmarkRotation on 30 nodes.
-func BenchmarkRotation30(b *testing.B) { benchmarkRotation(b, thirty(b), "10%") }
+func BenchmarkRotation30(b *testing.B) { benchmarkRotation(b, thirtyNodes(b), "10%") }
 
 // BenchmarkSideBySide rotates the cluster on which other tools were measured: 12
 // nodes with 8 pods each, nearly all under budgets that allow one at a time, 20 s

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/rotatord/rotator/core/engine"
+	"github.com/rotatord/rotator/core/event"
 	"github.com/rotatord/rotator/core/model"
 	"github.com/rotatord/rotator/core/plan"
 )
@@ -33,6 +34,51 @@ func BenchmarkStop1000(b *testing.B) {
 	}
 }
 
+// BenchmarkResume1000 is the way from the journal and the inventory of a rotation
+// that was killed in the midst to the first thing that the next run does. The
+// goal is two seconds, in which a run also lists the cluster (make bench measures
+// `rotatord plan` for that).
+func BenchmarkResume1000(b *testing.B) {
+	s := newStream(1000, 10, 100)
+	s.killAt = epoch.Add(10 * time.Minute)
+	s.run(b)
+	inv := model.Inventory{}
+	snap := s.snapshot()
+	inv.Groups, inv.Instances = snap.Groups, snap.Instances
+	inv.Groups[0].HeldBy = "r1"
+	old := 0
+	for _, in := range snap.Instances {
+		if len(in.Reasons) > 0 {
+			old++
+		}
+		inv.Nodes = append(inv.Nodes, s.node(in))
+	}
+	if old == 0 || old == len(snap.Instances) {
+		b.Fatalf("%d of %d instances are old: this is not the midst", old, len(snap.Instances))
+	}
+	for _, p := range s.pods {
+		inv.Pods = append(inv.Pods, *p)
+	}
+	for app, bud := range s.budget {
+		inv.Budgets = append(inv.Budgets, *bud)
+		inv.Workloads = append(inv.Workloads, model.Workload{WorkloadKey: model.WorkloadKey{Kind: "ReplicaSet", Namespace: "default", Name: app},
+			Desired: bud.Expected, Ready: bud.CurrentHealthy})
+	}
+	for b.Loop() {
+		b.ReportMetric(float64(len(s.past)), "records")
+		m := engine.Restore(s.past)
+		p, err := plan.Resume(s.spec, inv, s.now, m.Memory)
+		if err != nil || len(p.Refusals) > 0 {
+			b.Fatal(err, p.Refusals)
+		}
+		e := engine.New(engine.Config{Rotation: "r1", Plan: p, Spec: s.spec, Memory: m, OpPrefix: "again"})
+		r := e.Step(s.now, engine.Input{Snapshot: snap, Nodes: inv.Nodes, Pods: inv.Pods, Workloads: inv.Workloads, Budgets: inv.Budgets})
+		if len(r.Effects) == 0 {
+			b.Fatal("the first Step does nothing")
+		}
+	}
+}
+
 // stream is a world as lean as can be: answers come in the next tick, pods
 // move in five seconds, instances boot in a minute.
 type stream struct {
@@ -48,6 +94,9 @@ type stream struct {
 	podSeq int
 	budget map[string]*model.Budget
 	stopAt time.Time
+	killAt time.Time
+	spec   plan.Spec
+	past   []event.Event // what a journal would hold
 	steps  int
 	inside time.Duration
 }
@@ -83,7 +132,7 @@ func newStream(nodes, podsEach, workloads int) *stream {
 	if err != nil || len(p.Refusals) > 0 {
 		panic(fmt.Sprint(err, p.Refusals))
 	}
-	s.in.Snapshot = snap
+	s.in.Snapshot, s.spec = snap, spec
 	s.eng = engine.New(engine.Config{Rotation: "r1", Plan: p, Spec: spec})
 	return s
 }
@@ -200,6 +249,9 @@ func (s *stream) run(b *testing.B) {
 		for _, f := range due {
 			f()
 		}
+		if !s.killAt.IsZero() && !s.now.Before(s.killAt) {
+			return
+		}
 		if !s.stopAt.IsZero() && s.now.Equal(s.stopAt) {
 			s.in.Stop = true
 		}
@@ -211,6 +263,9 @@ func (s *stream) run(b *testing.B) {
 			s.inside += time.Since(began)
 			s.steps++
 			wake = r.WakeAt
+			if !s.killAt.IsZero() {
+				s.past = append(s.past, slices.DeleteFunc(slices.Clone(r.Records), func(ev event.Event) bool { return !ev.Kind.Durable() })...)
+			}
 			for _, e := range r.Effects {
 				s.do(e)
 			}
