@@ -21,7 +21,7 @@ func TestQuorum(t *testing.T) {
 			p := &parts{silent: map[string]bool{}}
 			provider := &kopsProvider{}
 			q := newQuorum(p, 3, provider.controlPlane)
-			s := newFaults(p, q, p)
+			s := newFaults(p, q, p, p)
 			defer s.close()
 			h := q.hooks(aws.Hooks{Running: func(aws.Machine) {}, Stopping: func(aws.Machine) {}})
 			open := func(want bool) {
