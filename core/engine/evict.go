@@ -487,11 +487,11 @@ func (e *Engine) checkVerification(g *group, m *member) {
 		return // none has changed since
 	}
 	m.verify.seen = e.w.workloadsVersion
-	v := gate.Workloads(m.verify.touched, e.healthy, func(k model.WorkloadKey) (model.Workload, bool) {
+	now := func(k model.WorkloadKey) (model.Workload, bool) {
 		w, ok := e.w.workloads[k]
 		return w, ok
-	})
-	if v.OK {
+	}
+	if gate.Recovered(m.verify.touched, e.healthy, now) {
 		m.verify.open = false
 		m.recount()
 		g.lastProgress = e.now
@@ -502,7 +502,7 @@ func (e *Engine) checkVerification(g *group, m *member) {
 	}
 	m.verify.open = false
 	m.recount()
-	msg := fmt.Sprintf("after the drain of %s, not healthy within %s: %s", m.label(), timeout, v.Evidence)
+	msg := fmt.Sprintf("after the drain of %s, not healthy within %s: %s", m.label(), timeout, gate.Workloads(m.verify.touched, e.healthy, now).Evidence)
 	e.record(event.Event{Kind: event.GateFailed, Group: g.Name, Node: m.node, Code: "workloads", Message: msg})
 	e.halt(g, StatusGateFailed, "workloads", msg)
 }

@@ -356,7 +356,8 @@ func (e *Engine) joinMember(g *group, m *member) {
 		}
 	case memberBooting, memberBad:
 		// What was there before counts as it is: the plan may leave outdated nodes.
-		if m.ours && m.inst.Outdated() || !e.initialized(g, m).OK {
+		up := g.nodeless() || m.n != nil && m.n.Ready // asked in every Step: no words about it
+		if !up || m.ours && m.inst.Outdated() || !e.initialized(g, m).OK {
 			return
 		}
 		m.wasBad, m.flapped = false, false

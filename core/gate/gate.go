@@ -57,6 +57,14 @@ func NodeReady(n *model.Node, pods []*model.Pod, daemonSets []model.WorkloadKey,
 	return Verdict{OK: true}
 }
 
+// Recovered tells whether Workloads would pass, without words about it.
+func Recovered(touched []model.WorkloadKey, before map[model.WorkloadKey]bool, now func(model.WorkloadKey) (model.Workload, bool)) bool {
+	return !slices.ContainsFunc(touched, func(k model.WorkloadKey) bool {
+		w, ok := now(k)
+		return ok && before[k] && !w.Healthy()
+	})
+}
+
 // Workloads checks that what was healthy before is healthy now. before holds
 // the workloads that were healthy when the rotation began; now looks one up as
 // it is. A workload that is gone was deleted by somebody: that is not ours to
