@@ -54,6 +54,9 @@ func (e *Engine) admit(g *group) (starved bool) {
 		return false // new nodes may be no good: nothing more goes until that is known
 	}
 	g.heldBack = ""
+	if g.early {
+		return false
+	}
 	limit := max(g.Surge, min(g.surge, len(g.Nodes))) + g.Unavailable
 	waits := e.cfg.Spec.Strategy.Waits
 	if waits.BetweenDrains > 0 {

@@ -52,6 +52,7 @@ type group struct {
 	daemonSets   []model.WorkloadKey // expected on every node of the group
 	components   []string            // static pods that are
 	invalidSince time.Time           // since when kops' validation fails; zero: it does not
+	early        bool                // it has begun while others end: it drains nothing yet
 	heldBack     string              // why the control plane cannot spare its next node
 	// replaced and fallen are what is asked of members that were dropped: how many
 	// old ones, and which replacements that had been no good. firstThrough: one of
@@ -80,9 +81,7 @@ func (e *Engine) stepGroups() {
 	for _, g := range e.groups {
 		if g.phase != groupFinished {
 			unfinished = true
-			if g.phase != groupWaiting {
-				active++
-			}
+			active += bit(g.takesPlace())
 		}
 	}
 	if !unfinished {
@@ -90,6 +89,7 @@ func (e *Engine) stepGroups() {
 		return
 	}
 	atOnce := max(e.cfg.Spec.Strategy.GroupsAtOnce, 1)
+	begun := 0
 	for i, g := range e.groups {
 		if g.phase == groupWaiting {
 			// A role waits for the roles before it: the control plane goes first.
@@ -100,17 +100,37 @@ func (e *Engine) stepGroups() {
 			active++
 			e.startGroup(g)
 		}
+		g.early = begun >= atOnce
+		took := g.takesPlace()
 		e.stepGroup(g)
 		if e.stop != nil {
 			return
 		}
-		if g.phase == groupFinished {
+		begun += bit(g.phase != groupFinished)
+		if took && !g.takesPlace() {
 			active--
 		}
 	}
 	if e.phase == phaseRunning && !slices.ContainsFunc(e.groups, func(g *group) bool { return g.phase != groupFinished }) {
 		e.conclude()
 	}
+}
+
+// takesPlace tells whether the group counts as one that is rotated. Once it only
+// waits for instances to end and for pods to be healthy the next may boot its
+// surge, and drains nothing before this one has finished. The control plane's
+// groups have no surge to boot.
+func (g *group) takesPlace() bool {
+	old := &g.census.old
+	switch g.phase {
+	case groupWaiting, groupFinished:
+		return false
+	case groupActive:
+		return g.guarded() || !g.begun() || g.surging ||
+			old[memberWaiting]+old[memberCordoning]+old[memberDraining]+old[memberQuarantined] > 0
+	case groupGivingBack, groupRestoring:
+	}
+	return g.guarded() || g.phase == groupGivingBack
 }
 
 func (e *Engine) startGroup(g *group) {

@@ -90,7 +90,9 @@ type Strategy struct {
 	Order Order `yaml:"order" json:"order"`
 	// OrderNodes, by node name or instance id, go before the others, in this order.
 	OrderNodes []string `yaml:"orderNodes" json:"orderNodes"`
-	// GroupsAtOnce is how many groups are rotated in parallel. Default 1.
+	// GroupsAtOnce is how many groups are rotated in parallel. While the last
+	// instances of one end, the next may boot its surge, and drains nothing yet.
+	// Default 1.
 	GroupsAtOnce int `yaml:"groupsAtOnce" json:"groupsAtOnce"`
 	// Attract says how old nodes are made unattractive, so that a pod moves once.
 	// Default cordon.
