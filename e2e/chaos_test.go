@@ -472,7 +472,7 @@ func TestAPIServerRestarts(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c := newTrial(t)
-			w := c.watch(c.r.Start(t, "run"))
+			w := c.watch(c.r.Start(t, "run", calm...))
 			for _, p := range tc.at {
 				w.mustReach(p)
 				c.s.Fault(t, tc.fault[0], tc.fault[1:]...)

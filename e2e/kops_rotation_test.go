@@ -4,8 +4,11 @@ package e2e
 
 import (
 	"context"
+	"maps"
 	"os/exec"
 	"slices"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -14,6 +17,71 @@ import (
 )
 
 const kopsWorkers = "nodes-1.kops.example.com" // an Auto Scaling group of kopsCluster
+
+// The whole cluster, control plane included: each machine once, one of the
+// control plane at a time, and kops finds nothing left to do.
+func TestKopsClusterRotated(t *testing.T) {
+	s := kopsCluster(t)
+	s.MustSettle(t)
+	before := s.State(t)
+	s.CLI(t, "publish-image")
+	s.Stats(t, true)
+	r := s.kopsRotatord(t)
+	r.Run(t, "run").MustExit(t, exitDone, "8 node(s) replaced")
+	events := r.Events(t, "node-draining", "replacement-ready")
+	s.mustBeUpToDate(t, r)
+	s.MustSettle(t)
+	after := s.State(t)
+	after.MustBeTidy(t, before)
+	after.MustHaveReplaced(t, before, slices.DeleteFunc(slices.Sorted(maps.Keys(before.Groups)), func(g string) bool {
+		return !strings.HasSuffix(g, ".kops.example.com")
+	})...)
+	s.MustHaveKeptBudgets(t)
+	if st := s.Stats(t, false); st.Terminated != 8 || st.Launched != 8 {
+		t.Errorf("%d machines launched and %d terminated, want 8 of each", st.Launched, st.Terminated)
+	}
+	drains, away := 0, ""
+	for _, e := range events {
+		switch group := e.Group; {
+		case !strings.HasPrefix(group, "control-plane"):
+		case e.Kind == "replacement-ready" && group == away:
+			away = ""
+		case e.Kind == "node-draining":
+			if away != "" {
+				t.Errorf("group %s goes while group %s has no replacement yet", group, away)
+			}
+			drains, away = drains+1, group
+		}
+	}
+	if drains != 3 {
+		t.Errorf("%d machines of the control plane were drained, want 3", drains)
+	}
+}
+
+// A rotation that was killed half way is finished by kops.
+func TestKopsFinishesWhatRotatordBegan(t *testing.T) {
+	s := kopsCluster(t)
+	s.MustSettle(t)
+	before := s.State(t)
+	s.PublishImage(t, kopsWorkers)
+	r := s.kopsRotatord(t)
+	p := r.Start(t, "run")
+	p.Await("node-drained")
+	p.Signal(syscall.SIGKILL)
+	p.Wait()
+	s.kops(t, append([]string{"rolling-update", "cluster", "--yes"}, kopsIntervals...)...)
+	if out := s.kops(t, "rolling-update", "cluster"); !strings.Contains(out, "No rolling-update required") {
+		t.Errorf("kops still finds something to do:\n%s", out)
+	}
+	// What a killed rotation holds is put back by the next run.
+	r.Run(t, "run").MustExit(t, exitDone)
+	s.mustBeUpToDate(t, r)
+	s.MustSettle(t)
+	after := s.State(t)
+	after.MustBeTidy(t, before)
+	after.MustHaveReplaced(t, before, kopsWorkers)
+	s.MustHaveKeptBudgets(t)
+}
 
 // A kops that was killed half way leaves an instance detached. rotatord drains
 // and ends it, and all that was outdated, each once.
