@@ -202,7 +202,7 @@ var table = []Key{
 	{Path: "strategy.waits.betweenBatches", Flag: "wait-between-batches", Topic: TopicStrategy, Kind: Duration, Min: 0, Max: maxWait, Default: time.Duration(0),
 		Doc: "Pause between two waves, in mode batch."},
 	{Path: "strategy.waits.betweenDrains", Flag: "wait-between-drains", Topic: TopicStrategy, Kind: Duration, Min: 0, Max: maxWait, Default: time.Duration(0),
-		Doc: "Pause between the end of a drain and the start of the next one in a group, whose drains then go one at a time."},
+		Doc: "Pause between the end of a drain and the start of the next one in a group, whose drains then go one at a time. With cloudOnly, also after each machine of the control plane."},
 	{Path: "strategy.waits.betweenEvictions", Flag: "wait-between-evictions", Topic: TopicStrategy, Kind: Duration, Min: 0, Max: maxWait, Default: time.Duration(0),
 		Doc: "Pause between two evictions on a node."},
 

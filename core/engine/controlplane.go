@@ -20,6 +20,7 @@ type controlPlane struct {
 	// them was about to go, and is to run.
 	components []string
 	learned    bool
+	cameUp     time.Time // when its last replacement was in service; zero: none yet
 
 	asking   bool // a question to the API server is on its way
 	readyAt  time.Time
@@ -89,10 +90,17 @@ func (e *Engine) mayLose(m *member) (why string, late bool) {
 	if !m.g.guarded() {
 		return "", false
 	}
-	if why, late := e.spares(m); why != "" || e.cfg.Spec.CloudOnly {
+	if why, late := e.spares(m); why != "" {
 		return why, late
 	}
-	return e.apiReady()
+	if !e.cfg.Spec.CloudOnly {
+		return e.apiReady()
+	}
+	// Nothing tells when etcd has its member back: time has to do.
+	if pause := e.cfg.Spec.Strategy.Waits.BetweenDrains; !e.cp.cameUp.IsZero() && !e.after(e.cp.cameUp, pause) {
+		return fmt.Sprintf("the pause of %s after a machine of the control plane came up", pause), false
+	}
+	return "", false
 }
 
 // spares tells whether all nodes of the control plane but the member's are there

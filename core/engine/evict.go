@@ -82,6 +82,9 @@ func (e *Engine) startDrain(g *group, m *member) {
 			m.become(memberDrainedOnly)
 			return
 		}
+		if g.cloudOnly {
+			g.lastDrainEnd = e.now // there is no other end that a pause could follow
+		}
 		e.terminate(g, m)
 		return
 	}

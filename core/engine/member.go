@@ -365,6 +365,9 @@ func (e *Engine) joinMember(g *group, m *member) {
 		g.lastProgress = e.now
 		if m.ours && !m.booted { // one that comes back is no replacement more
 			m.booted = true
+			if g.guarded() {
+				e.cp.cameUp = e.now
+			}
 			g.longestBoot = max(g.longestBoot, e.now.Sub(m.launched()))
 			g.slowestBoot = max(g.slowestBoot, e.now.Sub(m.firstSeen))
 			e.record(event.Event{Kind: event.ReplacementReady, Group: g.Name, Instance: m.inst.ID, Node: m.node,

@@ -556,6 +556,20 @@ func TestCloudOnly(t *testing.T) {
 	if p := build(t, cloudOnly, s.Inventory); !slices.Contains(codes(p.Refusals), "cannot-hold") {
 		t.Errorf("a group that cannot be held: refusals %v, want cannot-hold", codes(p.Refusals))
 	}
+	for i := range s.Groups {
+		s.Groups[i].Traits.Prepare, s.Groups[i].Role = true, model.RoleControlPlane
+	}
+	masters := spec(func(s *plan.Spec) { s.CloudOnly, s.Select.Roles = true, []string{"control-plane"} })
+	if p := build(t, masters, s.Inventory); !slices.Equal(codes(p.Refusals), []string{"no-pause"}) {
+		t.Errorf("a control plane without a pause: refusals %v, want no-pause", codes(p.Refusals))
+	}
+	masters.Strategy.Waits.BetweenDrains = time.Minute
+	if p := build(t, masters, s.Inventory); len(p.Refusals) > 0 {
+		t.Errorf("a control plane with a pause: refusals %v, want none", codes(p.Refusals))
+	}
+	for i := range s.Groups {
+		s.Groups[i].Role = model.RoleNode
+	}
 	if p := build(t, spec(nil), s.Inventory); !slices.Contains(codes(p.Refusals), "other-cluster") {
 		t.Errorf("with the API server: refusals %v, want other-cluster", codes(p.Refusals))
 	}

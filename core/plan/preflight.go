@@ -110,6 +110,11 @@ func (b *builder) checkControlPlane(g model.NodeGroup) {
 			Fix:     "set strategy.allowSingleControlPlane (--allow-single-control-plane) if etcd's data is on a volume that the replacement takes over"})
 	}
 	if b.spec.CloudOnly {
+		if b.spec.Strategy.Waits.BetweenDrains == 0 && b.controlPlaneSize() > 1 {
+			b.refuse(Finding{Code: "no-pause", Object: g.Name,
+				Message: fmt.Sprintf("group %s runs etcd, and without the API server nothing tells when a replacement has joined it: the next machine would go at once", g.Name),
+				Fix:     "set strategy.waits.betweenDrains (--wait-between-drains) to what a machine of the control plane needs to boot and to join, such as 5m"})
+		}
 		return // neither the lock nor the journal is in the cluster
 	}
 	if b.spec.Lock.Duration < controlPlaneLock {
