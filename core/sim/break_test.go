@@ -283,6 +283,14 @@ func TestChecksNotice(t *testing.T) {
 			return &broken{swallow: func(e engine.Effect) bool { return e.Verb == engine.VerbPatchWorkload && e.WorkloadPatch.GiveBack }}
 		}},
 		{"volumes are not waited for", Volumes, nil, func() *broken { return &broken{blind: true} }},
+		{"no StatefulSet looks ordered", Ordered, nil, func() *broken {
+			return &broken{sees: func(in *engine.Input) {
+				in.Workloads = slices.Clone(in.Workloads)
+				for i := range in.Workloads {
+					in.Workloads[i].Ordered = false
+				}
+			}}
+		}},
 		{"a number is left out", Orderly, nil, func() *broken {
 			return &broken{change: func(_ time.Time, r *engine.Ready) {
 				if len(r.Records) > 2 {

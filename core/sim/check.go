@@ -185,6 +185,7 @@ func (c *checker) see(in engine.Input) {
 		c.nodes[n.Name] = n
 	}
 	for _, o := range in.Outcomes {
+		c.stayed(o)
 		if g := c.resizes[o.ID]; g != "" {
 			c.changing[g]--
 			c.doubtful[g] = 2
@@ -308,10 +309,20 @@ func (c *checker) leaves(e engine.Effect) {
 	}
 	if f := p.workload.left; f != nil && f.UID != p.UID {
 		now := c.w.pods[f.PodKey]
-		back := now != nil && (now.UID != f.UID || !now.Terminating) // or it was never evicted after all
+		back := now != nil && now.UID != f.UID
 		c.hold(Ordered, back || c.w.now-p.workload.lost < 2*time.Minute, "pod %s is to leave, and %s has not come back", p.PodKey, f.PodKey)
 	}
 	p.workload.left = p
+}
+
+// stayed takes note that an eviction failed: its pod has not left.
+func (c *checker) stayed(o engine.Outcome) {
+	if o.Verb != engine.VerbEvict || o.Err == nil {
+		return
+	}
+	if p := c.w.pods[o.Pod.PodKey]; p != nil && p.UID == o.Pod.UID && !p.Terminating && p.workload.left == p {
+		p.workload.left = nil
+	}
 }
 
 // takes judges by the view: the node is about to be taken from its group.
