@@ -73,6 +73,7 @@ func (s *Sandbox) kopsGroups(tb testing.TB) map[string]kopsGroup {
 // knows what needs an update, and rolls all of it.
 func TestKopsCommand(t *testing.T) {
 	s := kopsCluster(t)
+	s.MustSettle(t) // kops validates what it finds: a pod that has just begun fails it
 	out := s.kops(t, "validate", "cluster")
 	if !strings.Contains(out, "Your cluster "+s.Name+" is ready") {
 		t.Errorf("kops validate:\n%s", out)
