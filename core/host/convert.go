@@ -42,6 +42,12 @@ var (
 		proto.InstanceState_INSTANCE_STATE_DETACHED:    model.InstanceDetached,
 		proto.InstanceState_INSTANCE_STATE_STANDBY:     model.InstanceStandby,
 	}
+	rollStates = map[proto.RollState]model.RollState{
+		proto.RollState_ROLL_STATE_RUNNING:   model.RollRunning,
+		proto.RollState_ROLL_STATE_SUCCEEDED: model.RollSucceeded,
+		proto.RollState_ROLL_STATE_FAILED:    model.RollFailed,
+		proto.RollState_ROLL_STATE_CANCELLED: model.RollCancelled,
+	}
 	severities = map[proto.Severity]model.Severity{
 		proto.Severity_SEVERITY_INFO:    model.SeverityInfo,
 		proto.Severity_SEVERITY_WARNING: model.SeverityWarning,
@@ -60,6 +66,7 @@ var (
 		proto.Verb_VERB_ROLL:      "roll",
 		proto.Verb_VERB_STAGE:     "stage",
 		proto.Verb_VERB_CANCEL:    "cancel",
+		proto.Verb_VERB_ACCESS:    "access",
 	}
 )
 
@@ -198,7 +205,32 @@ func groupFromProto(g *proto.NodeGroup, verbs []string) (model.NodeGroup, error)
 	if d := g.GetDefaults(); d != nil {
 		out.Defaults = model.Defaults{MaxSurge: d.GetMaxSurge(), MaxUnavailable: d.GetMaxUnavailable(), Disabled: d.GetDisabled(), Source: d.GetSource()}
 	}
+	if out.Roll, err = rollFromProto(g.GetRoll()); err != nil {
+		return out, err
+	}
 	out.Diagnostics, err = diagnosticsFromProto(g.GetDiagnostics())
+	return out, err
+}
+
+func rollFromProto(r *proto.RollStatus) (model.Roll, error) {
+	if r == nil {
+		return model.Roll{}, nil
+	}
+	out := model.Roll{ID: r.GetId(), Op: r.GetOpId(), Phase: r.GetPhase()}
+	if out.ID == "" {
+		return out, errors.New("its roll has no id")
+	}
+	var err error
+	if out.State, err = known("roll state", rollStates, r.GetState()); err != nil {
+		return out, err
+	}
+	if r.GetSince() != nil {
+		out.Since = r.GetSince().AsTime()
+	}
+	if r.GetEnded() != nil {
+		out.Ended = r.GetEnded().AsTime()
+	}
+	out.Diagnostics, err = diagnosticsFromProto(r.GetDiagnostics())
 	return out, err
 }
 

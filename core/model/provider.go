@@ -33,7 +33,35 @@ type NodeGroup struct {
 	// Diagnostics about the group. One of severity error means that the group
 	// cannot be rotated now.
 	Diagnostics []Diagnostic
+	// Roll is the roll of the group by its provider that is in flight, whoever began
+	// it, or the latest that the provider remembers; the zero value: none.
+	Roll Roll
 }
+
+// Roll is the replacement of a whole group by its provider.
+type Roll struct {
+	ID string // the provider's own
+	// Op is the id of our operation that began it; empty: unknown, or somebody
+	// else's.
+	Op           string
+	State        RollState
+	Phase        string // for a person
+	Since, Ended time.Time
+	// Diagnostics say what holds it up, or why it failed.
+	Diagnostics []Diagnostic
+}
+
+// RollState is where a roll stands.
+type RollState string
+
+// The states of a roll. The zero value: there is none.
+const (
+	RollNone      RollState = ""
+	RollRunning   RollState = "running"
+	RollSucceeded RollState = "succeeded"
+	RollFailed    RollState = "failed"
+	RollCancelled RollState = "cancelled"
+)
 
 // Refill says who replaces an instance that was terminated with KeepCapacity.
 type Refill string

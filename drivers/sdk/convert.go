@@ -209,6 +209,9 @@ func groupToProto(g NodeGroup) (*proto.NodeGroup, error) {
 		}
 		out.Defaults = &proto.Defaults{MaxSurge: d.MaxSurge, MaxUnavailable: d.MaxUnavailable, Disabled: d.Disabled, Source: d.Source}
 	}
+	if out.Roll, err = rollToProto(g.Roll); err != nil {
+		return nil, err
+	}
 	out.Diagnostics, err = diagnosticsToProto(g.Diagnostics)
 	return out, err
 }

@@ -80,14 +80,27 @@ type Reimager interface {
 	Reimage(ctx context.Context, r InstanceRequest) (*Operation, error)
 }
 
-// Roller lets the provider roll a whole group while the core watches.
+// Roller lets the provider replace all instances of a group by the group's
+// desired revision, while the core watches NodeGroup.Roll of Observe. A group
+// that somebody else is rolling to the same revision is attached to
+// (OperationRunning, with a warning of code roll-foreign); to another revision,
+// that is a failure with RetryLater.
 type Roller interface {
 	Roll(ctx context.Context, r RollRequest) (*Operation, error)
 }
 
-// Stager makes a new image or release a group's desired revision.
+// Stager makes an image or release a group's desired revision, and replaces
+// nothing. Releases changes nothing: it compares the groups in scope that can be
+// staged (the trait Stage) with a release, in batched and paged describes.
 type Stager interface {
-	Stage(ctx context.Context, r StageRequest) (*Operation, error)
+	Releases(ctx context.Context, s Scope, release string) (*Releases, error)
+	Stage(ctx context.Context, r StageRequest) (*StageResult, error)
+}
+
+// Accessor answers how the cluster's API server is reached, with the driver's
+// own credentials. It changes nothing, and writes nothing of its answer to a log.
+type Accessor interface {
+	Access(ctx context.Context, cluster string) (*Access, error)
 }
 
 // Canceller stops work in flight.

@@ -154,25 +154,15 @@ func (s *server) Reimage(ctx context.Context, r *proto.ReimageRequest) (*proto.R
 	return &proto.ReimageResponse{Operation: op}, err
 }
 
-func (s *server) Roll(ctx context.Context, r *proto.RollRequest) (*proto.RollResponse, error) {
-	op, err := operate[Roller](s, "Roll", r, func(d Roller, op Op) (*Operation, error) {
-		return d.Roll(ctx, RollRequest{Op: op, GroupID: r.GetGroupId(), MaxUnavailable: int(r.GetMaxUnavailable()), Force: r.GetForce()})
-	})
-	return &proto.RollResponse{Operation: op}, err
-}
-
-func (s *server) Stage(ctx context.Context, r *proto.StageRequest) (*proto.StageResponse, error) {
-	op, err := operate[Stager](s, "Stage", r, func(d Stager, op Op) (*Operation, error) {
-		return d.Stage(ctx, StageRequest{Op: op, GroupID: r.GetGroupId(), Release: r.GetRelease()})
-	})
-	return &proto.StageResponse{Operation: op}, err
-}
-
 func (s *server) Cancel(ctx context.Context, r *proto.CancelRequest) (*proto.CancelResponse, error) {
 	op, err := operate[Canceller](s, "Cancel", r, func(d Canceller, op Op) (*Operation, error) {
 		return d.Cancel(ctx, CancelRequest{Op: op, GroupID: r.GetGroupId(), TargetID: r.GetTargetId()})
 	})
 	return &proto.CancelResponse{Operation: op}, err
+}
+
+func notOffered(d Driver, method string) error {
+	return Errorf(codes.Unimplemented, "%s is not offered by driver %s", method, d.Info().Name)
 }
 
 // ready refuses work before Configure has succeeded.
@@ -196,7 +186,7 @@ type changing interface {
 func begin[V any](s *server, method string, r changing) (V, Op, error) {
 	d, ok := s.d.(V)
 	if !ok {
-		return d, Op{}, Errorf(codes.Unimplemented, "%s is not offered by driver %s", method, s.d.Info().Name)
+		return d, Op{}, notOffered(s.d, method)
 	}
 	if err := s.ready(); err != nil {
 		return d, Op{}, err

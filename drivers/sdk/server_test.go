@@ -51,6 +51,8 @@ type full struct {
 	requests []any
 	op       *sdk.Operation
 	result   *sdk.TerminateResult
+	releases *sdk.Releases
+	access   *sdk.Access
 }
 
 func (d *full) take(r any) (*sdk.Operation, error) {
@@ -80,8 +82,22 @@ func (d *full) Unquiesce(_ context.Context, r sdk.InstanceRequest) (*sdk.Operati
 func (d *full) Reimage(_ context.Context, r sdk.InstanceRequest) (*sdk.Operation, error) {
 	return d.take(r)
 }
-func (d *full) Roll(_ context.Context, r sdk.RollRequest) (*sdk.Operation, error)   { return d.take(r) }
-func (d *full) Stage(_ context.Context, r sdk.StageRequest) (*sdk.Operation, error) { return d.take(r) }
+func (d *full) Roll(_ context.Context, r sdk.RollRequest) (*sdk.Operation, error) { return d.take(r) }
+func (d *full) Stage(_ context.Context, r sdk.StageRequest) (*sdk.StageResult, error) {
+	op, err := d.take(r)
+	if op == nil {
+		return nil, err
+	}
+	return &sdk.StageResult{Operation: *op, Previous: sdk.Release{ID: "ami-1"}, Staged: sdk.Release{ID: "ami-2", Name: "two"}}, err
+}
+func (d *full) Releases(_ context.Context, s sdk.Scope, release string) (*sdk.Releases, error) {
+	d.requests = append(d.requests, s, release)
+	return d.releases, d.err
+}
+func (d *full) Access(_ context.Context, cluster string) (*sdk.Access, error) {
+	d.requests = append(d.requests, cluster)
+	return d.access, d.err
+}
 func (d *full) Cancel(_ context.Context, r sdk.CancelRequest) (*sdk.Operation, error) {
 	return d.take(r)
 }
@@ -162,8 +178,8 @@ var calls = []struct {
 		_, err := c.Roll(ctx, &proto.RollRequest{Op: op, GroupId: g, MaxUnavailable: 3, Force: true})
 		return err
 	}},
-	{"Stage", sdk.StageRequest{Op: op, GroupID: "g", Release: "latest"}, func(ctx context.Context, c proto.DriverClient, op *proto.Op, g string) error {
-		_, err := c.Stage(ctx, &proto.StageRequest{Op: op, GroupId: g, Release: "latest"})
+	{"Stage", sdk.StageRequest{Op: op, GroupID: "g", Release: "latest", AllowDowngrade: true}, func(ctx context.Context, c proto.DriverClient, op *proto.Op, g string) error {
+		_, err := c.Stage(ctx, &proto.StageRequest{Op: op, GroupId: g, Release: "latest", AllowDowngrade: true})
 		return err
 	}},
 	{"Cancel", sdk.CancelRequest{Op: op, GroupID: "g", TargetID: "o-0"}, func(ctx context.Context, c proto.DriverClient, op *proto.Op, g string) error {

@@ -42,6 +42,9 @@ type NodeGroup struct {
 	Defaults Defaults
 	// Diagnostics about the group; an error means that it cannot be rotated now.
 	Diagnostics []Diagnostic
+	// Roll is the roll of the group by its provider that is in flight, whoever began
+	// it, or the latest that the provider remembers; nil: none.
+	Roll *RollStatus
 }
 
 // Role is what the machines of a group do.
@@ -284,21 +287,6 @@ type InstanceRequest struct {
 	Op
 	GroupID    string
 	InstanceID string
-}
-
-// RollRequest asks the provider to roll a whole group itself.
-type RollRequest struct {
-	Op
-	GroupID        string
-	MaxUnavailable int
-	Force          bool
-}
-
-// StageRequest makes a new image or release the group's desired revision.
-type StageRequest struct {
-	Op
-	GroupID string
-	Release string // latest, an image id, ssm:PARAMETER, a version
 }
 
 // CancelRequest cancels an operation in flight.

@@ -18,6 +18,7 @@ func verbs(d Driver) []proto.Verb {
 	add(implements[Roller](d), proto.Verb_VERB_ROLL)
 	add(implements[Stager](d), proto.Verb_VERB_STAGE)
 	add(implements[Canceller](d), proto.Verb_VERB_CANCEL)
+	add(implements[Accessor](d), proto.Verb_VERB_ACCESS)
 	return list
 }
 

@@ -9,7 +9,19 @@ type aCall struct {
 	call func(s *subject, op *proto.Op, group, instance string) error
 }
 
-// callsOf lists the calls of each verb.
+// readsOf lists the calls of each verb that change nothing; of the cluster.
+var readsOf = map[proto.Verb]func(s *subject, cluster string) error{
+	proto.Verb_VERB_STAGE: func(s *subject, cluster string) error {
+		_, err := s.driver.Releases(s.Context(), &proto.ReleasesRequest{Scope: &proto.Scope{Cluster: cluster}, Release: "latest"})
+		return err
+	},
+	proto.Verb_VERB_ACCESS: func(s *subject, cluster string) error {
+		_, err := s.driver.Access(s.Context(), &proto.AccessRequest{Cluster: cluster})
+		return err
+	},
+}
+
+// callsOf lists the changing calls of each verb.
 var callsOf = map[proto.Verb][]aCall{
 	proto.Verb_VERB_PREPARE: {
 		{"Prepare", func(s *subject, op *proto.Op, group, _ string) error {

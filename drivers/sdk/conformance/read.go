@@ -92,6 +92,9 @@ func testNotConfigured(s *subject) {
 		for _, c := range callsOf[v] {
 			s.refused(c.name+" before Configure", c.call(s, s.op("rot-a"), "g", "i"), codes.FailedPrecondition)
 		}
+		if read := readsOf[v]; read != nil {
+			s.refused("the read of "+v.String()+" before Configure", read(s, s.c.Cluster), codes.FailedPrecondition)
+		}
 	}
 }
 
@@ -188,6 +191,13 @@ func testUnimplemented(s *subject) {
 		}
 		for _, c := range calls {
 			s.refused(c.name, c.call(s, s.op("rot-a"), "g", "i"), codes.Unimplemented)
+		}
+	}
+	for v, read := range readsOf {
+		if slices.Contains(verbs, v) {
+			s.refused("the read of "+v.String()+" without a cluster", read(s, ""), codes.InvalidArgument)
+		} else {
+			s.refused("the read of "+v.String(), read(s, s.c.Cluster), codes.Unimplemented)
 		}
 	}
 }

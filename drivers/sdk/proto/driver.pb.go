@@ -87,8 +87,9 @@ const (
 	Verb_VERB_QUIESCE     Verb = 4 // Quiesce and Unquiesce
 	Verb_VERB_REIMAGE     Verb = 5
 	Verb_VERB_ROLL        Verb = 6
-	Verb_VERB_STAGE       Verb = 7
+	Verb_VERB_STAGE       Verb = 7 // Releases and Stage
 	Verb_VERB_CANCEL      Verb = 8
+	Verb_VERB_ACCESS      Verb = 9
 )
 
 // Enum value maps for Verb.
@@ -103,6 +104,7 @@ var (
 		6: "VERB_ROLL",
 		7: "VERB_STAGE",
 		8: "VERB_CANCEL",
+		9: "VERB_ACCESS",
 	}
 	Verb_value = map[string]int32{
 		"VERB_UNSPECIFIED": 0,
@@ -114,6 +116,7 @@ var (
 		"VERB_ROLL":        6,
 		"VERB_STAGE":       7,
 		"VERB_CANCEL":      8,
+		"VERB_ACCESS":      9,
 	}
 )
 
@@ -142,6 +145,61 @@ func (x Verb) Number() protoreflect.EnumNumber {
 // Deprecated: Use Verb.Descriptor instead.
 func (Verb) EnumDescriptor() ([]byte, []int) {
 	return file_driver_proto_rawDescGZIP(), []int{0}
+}
+
+type RollState int32
+
+const (
+	RollState_ROLL_STATE_UNSPECIFIED RollState = 0 // refused
+	RollState_ROLL_STATE_RUNNING     RollState = 1
+	RollState_ROLL_STATE_SUCCEEDED   RollState = 2
+	RollState_ROLL_STATE_FAILED      RollState = 3
+	RollState_ROLL_STATE_CANCELLED   RollState = 4
+)
+
+// Enum value maps for RollState.
+var (
+	RollState_name = map[int32]string{
+		0: "ROLL_STATE_UNSPECIFIED",
+		1: "ROLL_STATE_RUNNING",
+		2: "ROLL_STATE_SUCCEEDED",
+		3: "ROLL_STATE_FAILED",
+		4: "ROLL_STATE_CANCELLED",
+	}
+	RollState_value = map[string]int32{
+		"ROLL_STATE_UNSPECIFIED": 0,
+		"ROLL_STATE_RUNNING":     1,
+		"ROLL_STATE_SUCCEEDED":   2,
+		"ROLL_STATE_FAILED":      3,
+		"ROLL_STATE_CANCELLED":   4,
+	}
+)
+
+func (x RollState) Enum() *RollState {
+	p := new(RollState)
+	*p = x
+	return p
+}
+
+func (x RollState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (RollState) Descriptor() protoreflect.EnumDescriptor {
+	return file_driver_proto_enumTypes[1].Descriptor()
+}
+
+func (RollState) Type() protoreflect.EnumType {
+	return &file_driver_proto_enumTypes[1]
+}
+
+func (x RollState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use RollState.Descriptor instead.
+func (RollState) EnumDescriptor() ([]byte, []int) {
+	return file_driver_proto_rawDescGZIP(), []int{1}
 }
 
 type Role int32
@@ -183,11 +241,11 @@ func (x Role) String() string {
 }
 
 func (Role) Descriptor() protoreflect.EnumDescriptor {
-	return file_driver_proto_enumTypes[1].Descriptor()
+	return file_driver_proto_enumTypes[2].Descriptor()
 }
 
 func (Role) Type() protoreflect.EnumType {
-	return &file_driver_proto_enumTypes[1]
+	return &file_driver_proto_enumTypes[2]
 }
 
 func (x Role) Number() protoreflect.EnumNumber {
@@ -196,7 +254,7 @@ func (x Role) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Role.Descriptor instead.
 func (Role) EnumDescriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{1}
+	return file_driver_proto_rawDescGZIP(), []int{2}
 }
 
 // Refill says who replaces an instance that was terminated with CAPACITY_KEEP.
@@ -237,11 +295,11 @@ func (x Refill) String() string {
 }
 
 func (Refill) Descriptor() protoreflect.EnumDescriptor {
-	return file_driver_proto_enumTypes[2].Descriptor()
+	return file_driver_proto_enumTypes[3].Descriptor()
 }
 
 func (Refill) Type() protoreflect.EnumType {
-	return &file_driver_proto_enumTypes[2]
+	return &file_driver_proto_enumTypes[3]
 }
 
 func (x Refill) Number() protoreflect.EnumNumber {
@@ -250,7 +308,7 @@ func (x Refill) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Refill.Descriptor instead.
 func (Refill) EnumDescriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{2}
+	return file_driver_proto_rawDescGZIP(), []int{3}
 }
 
 // Drains says who drains the nodes of a group.
@@ -287,11 +345,11 @@ func (x Drains) String() string {
 }
 
 func (Drains) Descriptor() protoreflect.EnumDescriptor {
-	return file_driver_proto_enumTypes[3].Descriptor()
+	return file_driver_proto_enumTypes[4].Descriptor()
 }
 
 func (Drains) Type() protoreflect.EnumType {
-	return &file_driver_proto_enumTypes[3]
+	return &file_driver_proto_enumTypes[4]
 }
 
 func (x Drains) Number() protoreflect.EnumNumber {
@@ -300,7 +358,7 @@ func (x Drains) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Drains.Descriptor instead.
 func (Drains) EnumDescriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{3}
+	return file_driver_proto_rawDescGZIP(), []int{4}
 }
 
 type InstanceState int32
@@ -345,11 +403,11 @@ func (x InstanceState) String() string {
 }
 
 func (InstanceState) Descriptor() protoreflect.EnumDescriptor {
-	return file_driver_proto_enumTypes[4].Descriptor()
+	return file_driver_proto_enumTypes[5].Descriptor()
 }
 
 func (InstanceState) Type() protoreflect.EnumType {
-	return &file_driver_proto_enumTypes[4]
+	return &file_driver_proto_enumTypes[5]
 }
 
 func (x InstanceState) Number() protoreflect.EnumNumber {
@@ -358,7 +416,7 @@ func (x InstanceState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use InstanceState.Descriptor instead.
 func (InstanceState) EnumDescriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{4}
+	return file_driver_proto_rawDescGZIP(), []int{5}
 }
 
 type Severity int32
@@ -397,11 +455,11 @@ func (x Severity) String() string {
 }
 
 func (Severity) Descriptor() protoreflect.EnumDescriptor {
-	return file_driver_proto_enumTypes[5].Descriptor()
+	return file_driver_proto_enumTypes[6].Descriptor()
 }
 
 func (Severity) Type() protoreflect.EnumType {
-	return &file_driver_proto_enumTypes[5]
+	return &file_driver_proto_enumTypes[6]
 }
 
 func (x Severity) Number() protoreflect.EnumNumber {
@@ -410,7 +468,7 @@ func (x Severity) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Severity.Descriptor instead.
 func (Severity) EnumDescriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{5}
+	return file_driver_proto_rawDescGZIP(), []int{6}
 }
 
 // Retry tells what a caller may do after a failure.
@@ -444,11 +502,11 @@ func (x Retry) String() string {
 }
 
 func (Retry) Descriptor() protoreflect.EnumDescriptor {
-	return file_driver_proto_enumTypes[6].Descriptor()
+	return file_driver_proto_enumTypes[7].Descriptor()
 }
 
 func (Retry) Type() protoreflect.EnumType {
-	return &file_driver_proto_enumTypes[6]
+	return &file_driver_proto_enumTypes[7]
 }
 
 func (x Retry) Number() protoreflect.EnumNumber {
@@ -457,7 +515,7 @@ func (x Retry) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Retry.Descriptor instead.
 func (Retry) EnumDescriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{6}
+	return file_driver_proto_rawDescGZIP(), []int{7}
 }
 
 type OperationState int32
@@ -496,11 +554,11 @@ func (x OperationState) String() string {
 }
 
 func (OperationState) Descriptor() protoreflect.EnumDescriptor {
-	return file_driver_proto_enumTypes[7].Descriptor()
+	return file_driver_proto_enumTypes[8].Descriptor()
 }
 
 func (OperationState) Type() protoreflect.EnumType {
-	return &file_driver_proto_enumTypes[7]
+	return &file_driver_proto_enumTypes[8]
 }
 
 func (x OperationState) Number() protoreflect.EnumNumber {
@@ -509,7 +567,7 @@ func (x OperationState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use OperationState.Descriptor instead.
 func (OperationState) EnumDescriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{7}
+	return file_driver_proto_rawDescGZIP(), []int{8}
 }
 
 // Capacity says what happens to a group's size when an instance is terminated.
@@ -546,11 +604,11 @@ func (x Capacity) String() string {
 }
 
 func (Capacity) Descriptor() protoreflect.EnumDescriptor {
-	return file_driver_proto_enumTypes[8].Descriptor()
+	return file_driver_proto_enumTypes[9].Descriptor()
 }
 
 func (Capacity) Type() protoreflect.EnumType {
-	return &file_driver_proto_enumTypes[8]
+	return &file_driver_proto_enumTypes[9]
 }
 
 func (x Capacity) Number() protoreflect.EnumNumber {
@@ -559,7 +617,63 @@ func (x Capacity) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Capacity.Descriptor instead.
 func (Capacity) EnumDescriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{8}
+	return file_driver_proto_rawDescGZIP(), []int{9}
+}
+
+// ReleaseOrder says where the target stands, seen from the current release.
+type ReleaseOrder int32
+
+const (
+	ReleaseOrder_RELEASE_ORDER_UNSPECIFIED ReleaseOrder = 0 // there is no target
+	ReleaseOrder_RELEASE_ORDER_SAME        ReleaseOrder = 1
+	ReleaseOrder_RELEASE_ORDER_NEWER       ReleaseOrder = 2
+	ReleaseOrder_RELEASE_ORDER_OLDER       ReleaseOrder = 3 // a downgrade
+	ReleaseOrder_RELEASE_ORDER_UNKNOWN     ReleaseOrder = 4 // they cannot be compared
+)
+
+// Enum value maps for ReleaseOrder.
+var (
+	ReleaseOrder_name = map[int32]string{
+		0: "RELEASE_ORDER_UNSPECIFIED",
+		1: "RELEASE_ORDER_SAME",
+		2: "RELEASE_ORDER_NEWER",
+		3: "RELEASE_ORDER_OLDER",
+		4: "RELEASE_ORDER_UNKNOWN",
+	}
+	ReleaseOrder_value = map[string]int32{
+		"RELEASE_ORDER_UNSPECIFIED": 0,
+		"RELEASE_ORDER_SAME":        1,
+		"RELEASE_ORDER_NEWER":       2,
+		"RELEASE_ORDER_OLDER":       3,
+		"RELEASE_ORDER_UNKNOWN":     4,
+	}
+)
+
+func (x ReleaseOrder) Enum() *ReleaseOrder {
+	p := new(ReleaseOrder)
+	*p = x
+	return p
+}
+
+func (x ReleaseOrder) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ReleaseOrder) Descriptor() protoreflect.EnumDescriptor {
+	return file_driver_proto_enumTypes[10].Descriptor()
+}
+
+func (ReleaseOrder) Type() protoreflect.EnumType {
+	return &file_driver_proto_enumTypes[10]
+}
+
+func (x ReleaseOrder) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ReleaseOrder.Descriptor instead.
+func (ReleaseOrder) EnumDescriptor() ([]byte, []int) {
+	return file_driver_proto_rawDescGZIP(), []int{10}
 }
 
 type InfoRequest struct {
@@ -1106,7 +1220,10 @@ type NodeGroup struct {
 	// About the group. One of severity ERROR: it cannot be rotated now.
 	Diagnostics []*Diagnostic `protobuf:"bytes,11,rep,name=diagnostics,proto3" json:"diagnostics,omitempty"`
 	// Settings of the group's own that hold where the rotation file says nothing.
-	Defaults      *Defaults `protobuf:"bytes,12,opt,name=defaults,proto3" json:"defaults,omitempty"` // missing: none
+	Defaults *Defaults `protobuf:"bytes,12,opt,name=defaults,proto3" json:"defaults,omitempty"` // missing: none
+	// The roll of the group by its provider that is in flight, whoever began it;
+	// otherwise the latest that the provider remembers. Missing: none.
+	Roll          *RollStatus `protobuf:"bytes,13,opt,name=roll,proto3" json:"roll,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1225,6 +1342,109 @@ func (x *NodeGroup) GetDefaults() *Defaults {
 	return nil
 }
 
+func (x *NodeGroup) GetRoll() *RollStatus {
+	if x != nil {
+		return x.Roll
+	}
+	return nil
+}
+
+// RollStatus is where a roll of a group by its provider stands.
+type RollStatus struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"` // the provider's own. Required
+	// Of the Roll that began it, where the provider or the driver's record tells;
+	// empty: unknown, or somebody else's.
+	OpId  string                 `protobuf:"bytes,2,opt,name=op_id,json=opId,proto3" json:"op_id,omitempty"`
+	State RollState              `protobuf:"varint,3,opt,name=state,proto3,enum=rotator.driver.v1.RollState" json:"state,omitempty"`
+	Phase string                 `protobuf:"bytes,4,opt,name=phase,proto3" json:"phase,omitempty"` // for a person
+	Since *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=since,proto3" json:"since,omitempty"` // missing: unknown
+	Ended *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=ended,proto3" json:"ended,omitempty"` // missing: it has not, or unknown
+	// What holds it up, or why it failed: which pod, which budget, where known.
+	Diagnostics   []*Diagnostic `protobuf:"bytes,7,rep,name=diagnostics,proto3" json:"diagnostics,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RollStatus) Reset() {
+	*x = RollStatus{}
+	mi := &file_driver_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RollStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RollStatus) ProtoMessage() {}
+
+func (x *RollStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_driver_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RollStatus.ProtoReflect.Descriptor instead.
+func (*RollStatus) Descriptor() ([]byte, []int) {
+	return file_driver_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *RollStatus) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *RollStatus) GetOpId() string {
+	if x != nil {
+		return x.OpId
+	}
+	return ""
+}
+
+func (x *RollStatus) GetState() RollState {
+	if x != nil {
+		return x.State
+	}
+	return RollState_ROLL_STATE_UNSPECIFIED
+}
+
+func (x *RollStatus) GetPhase() string {
+	if x != nil {
+		return x.Phase
+	}
+	return ""
+}
+
+func (x *RollStatus) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *RollStatus) GetEnded() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Ended
+	}
+	return nil
+}
+
+func (x *RollStatus) GetDiagnostics() []*Diagnostic {
+	if x != nil {
+		return x.Diagnostics
+	}
+	return nil
+}
+
 // Defaults are how a group wants to be rotated, as its provider's own tool
 // would: the host uses them for what the rotation file leaves unsaid.
 type Defaults struct {
@@ -1242,7 +1462,7 @@ type Defaults struct {
 
 func (x *Defaults) Reset() {
 	*x = Defaults{}
-	mi := &file_driver_proto_msgTypes[10]
+	mi := &file_driver_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1254,7 +1474,7 @@ func (x *Defaults) String() string {
 func (*Defaults) ProtoMessage() {}
 
 func (x *Defaults) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[10]
+	mi := &file_driver_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1267,7 +1487,7 @@ func (x *Defaults) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Defaults.ProtoReflect.Descriptor instead.
 func (*Defaults) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{10}
+	return file_driver_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Defaults) GetMaxSurge() string {
@@ -1326,7 +1546,7 @@ type Traits struct {
 
 func (x *Traits) Reset() {
 	*x = Traits{}
-	mi := &file_driver_proto_msgTypes[11]
+	mi := &file_driver_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1338,7 +1558,7 @@ func (x *Traits) String() string {
 func (*Traits) ProtoMessage() {}
 
 func (x *Traits) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[11]
+	mi := &file_driver_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1351,7 +1571,7 @@ func (x *Traits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Traits.ProtoReflect.Descriptor instead.
 func (*Traits) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{11}
+	return file_driver_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Traits) GetTerminateKeep() bool {
@@ -1474,7 +1694,7 @@ type Instance struct {
 
 func (x *Instance) Reset() {
 	*x = Instance{}
-	mi := &file_driver_proto_msgTypes[12]
+	mi := &file_driver_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1486,7 +1706,7 @@ func (x *Instance) String() string {
 func (*Instance) ProtoMessage() {}
 
 func (x *Instance) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[12]
+	mi := &file_driver_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1499,7 +1719,7 @@ func (x *Instance) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Instance.ProtoReflect.Descriptor instead.
 func (*Instance) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{12}
+	return file_driver_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Instance) GetId() string {
@@ -1576,7 +1796,7 @@ type Reason struct {
 
 func (x *Reason) Reset() {
 	*x = Reason{}
-	mi := &file_driver_proto_msgTypes[13]
+	mi := &file_driver_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1588,7 +1808,7 @@ func (x *Reason) String() string {
 func (*Reason) ProtoMessage() {}
 
 func (x *Reason) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[13]
+	mi := &file_driver_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1601,7 +1821,7 @@ func (x *Reason) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reason.ProtoReflect.Descriptor instead.
 func (*Reason) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{13}
+	return file_driver_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Reason) GetCode() string {
@@ -1630,7 +1850,7 @@ type Work struct {
 
 func (x *Work) Reset() {
 	*x = Work{}
-	mi := &file_driver_proto_msgTypes[14]
+	mi := &file_driver_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1642,7 +1862,7 @@ func (x *Work) String() string {
 func (*Work) ProtoMessage() {}
 
 func (x *Work) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[14]
+	mi := &file_driver_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1655,7 +1875,7 @@ func (x *Work) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Work.ProtoReflect.Descriptor instead.
 func (*Work) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{14}
+	return file_driver_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Work) GetVerb() string {
@@ -1694,7 +1914,7 @@ type Diagnostic struct {
 
 func (x *Diagnostic) Reset() {
 	*x = Diagnostic{}
-	mi := &file_driver_proto_msgTypes[15]
+	mi := &file_driver_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1706,7 +1926,7 @@ func (x *Diagnostic) String() string {
 func (*Diagnostic) ProtoMessage() {}
 
 func (x *Diagnostic) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[15]
+	mi := &file_driver_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1719,7 +1939,7 @@ func (x *Diagnostic) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Diagnostic.ProtoReflect.Descriptor instead.
 func (*Diagnostic) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{15}
+	return file_driver_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Diagnostic) GetSeverity() Severity {
@@ -1779,7 +1999,7 @@ type Op struct {
 
 func (x *Op) Reset() {
 	*x = Op{}
-	mi := &file_driver_proto_msgTypes[16]
+	mi := &file_driver_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1791,7 +2011,7 @@ func (x *Op) String() string {
 func (*Op) ProtoMessage() {}
 
 func (x *Op) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[16]
+	mi := &file_driver_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1804,7 +2024,7 @@ func (x *Op) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Op.ProtoReflect.Descriptor instead.
 func (*Op) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{16}
+	return file_driver_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Op) GetId() string {
@@ -1842,7 +2062,7 @@ type Operation struct {
 
 func (x *Operation) Reset() {
 	*x = Operation{}
-	mi := &file_driver_proto_msgTypes[17]
+	mi := &file_driver_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1854,7 +2074,7 @@ func (x *Operation) String() string {
 func (*Operation) ProtoMessage() {}
 
 func (x *Operation) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[17]
+	mi := &file_driver_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1867,7 +2087,7 @@ func (x *Operation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Operation.ProtoReflect.Descriptor instead.
 func (*Operation) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{17}
+	return file_driver_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Operation) GetState() OperationState {
@@ -1901,7 +2121,7 @@ type PrepareRequest struct {
 
 func (x *PrepareRequest) Reset() {
 	*x = PrepareRequest{}
-	mi := &file_driver_proto_msgTypes[18]
+	mi := &file_driver_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1913,7 +2133,7 @@ func (x *PrepareRequest) String() string {
 func (*PrepareRequest) ProtoMessage() {}
 
 func (x *PrepareRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[18]
+	mi := &file_driver_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1926,7 +2146,7 @@ func (x *PrepareRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrepareRequest.ProtoReflect.Descriptor instead.
 func (*PrepareRequest) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{18}
+	return file_driver_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *PrepareRequest) GetOp() *Op {
@@ -1952,7 +2172,7 @@ type PrepareResponse struct {
 
 func (x *PrepareResponse) Reset() {
 	*x = PrepareResponse{}
-	mi := &file_driver_proto_msgTypes[19]
+	mi := &file_driver_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1964,7 +2184,7 @@ func (x *PrepareResponse) String() string {
 func (*PrepareResponse) ProtoMessage() {}
 
 func (x *PrepareResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[19]
+	mi := &file_driver_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1977,7 +2197,7 @@ func (x *PrepareResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrepareResponse.ProtoReflect.Descriptor instead.
 func (*PrepareResponse) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{19}
+	return file_driver_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *PrepareResponse) GetOperation() *Operation {
@@ -1997,7 +2217,7 @@ type RestoreRequest struct {
 
 func (x *RestoreRequest) Reset() {
 	*x = RestoreRequest{}
-	mi := &file_driver_proto_msgTypes[20]
+	mi := &file_driver_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2009,7 +2229,7 @@ func (x *RestoreRequest) String() string {
 func (*RestoreRequest) ProtoMessage() {}
 
 func (x *RestoreRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[20]
+	mi := &file_driver_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2022,7 +2242,7 @@ func (x *RestoreRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreRequest.ProtoReflect.Descriptor instead.
 func (*RestoreRequest) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{20}
+	return file_driver_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *RestoreRequest) GetOp() *Op {
@@ -2048,7 +2268,7 @@ type RestoreResponse struct {
 
 func (x *RestoreResponse) Reset() {
 	*x = RestoreResponse{}
-	mi := &file_driver_proto_msgTypes[21]
+	mi := &file_driver_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2060,7 +2280,7 @@ func (x *RestoreResponse) String() string {
 func (*RestoreResponse) ProtoMessage() {}
 
 func (x *RestoreResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[21]
+	mi := &file_driver_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2073,7 +2293,7 @@ func (x *RestoreResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreResponse.ProtoReflect.Descriptor instead.
 func (*RestoreResponse) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{21}
+	return file_driver_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *RestoreResponse) GetOperation() *Operation {
@@ -2097,7 +2317,7 @@ type SetSurgeRequest struct {
 
 func (x *SetSurgeRequest) Reset() {
 	*x = SetSurgeRequest{}
-	mi := &file_driver_proto_msgTypes[22]
+	mi := &file_driver_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2109,7 +2329,7 @@ func (x *SetSurgeRequest) String() string {
 func (*SetSurgeRequest) ProtoMessage() {}
 
 func (x *SetSurgeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[22]
+	mi := &file_driver_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2122,7 +2342,7 @@ func (x *SetSurgeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetSurgeRequest.ProtoReflect.Descriptor instead.
 func (*SetSurgeRequest) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{22}
+	return file_driver_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *SetSurgeRequest) GetOp() *Op {
@@ -2162,7 +2382,7 @@ type SetSurgeResponse struct {
 
 func (x *SetSurgeResponse) Reset() {
 	*x = SetSurgeResponse{}
-	mi := &file_driver_proto_msgTypes[23]
+	mi := &file_driver_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2174,7 +2394,7 @@ func (x *SetSurgeResponse) String() string {
 func (*SetSurgeResponse) ProtoMessage() {}
 
 func (x *SetSurgeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[23]
+	mi := &file_driver_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2187,7 +2407,7 @@ func (x *SetSurgeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetSurgeResponse.ProtoReflect.Descriptor instead.
 func (*SetSurgeResponse) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{23}
+	return file_driver_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *SetSurgeResponse) GetOperation() *Operation {
@@ -2213,7 +2433,7 @@ type TerminateRequest struct {
 
 func (x *TerminateRequest) Reset() {
 	*x = TerminateRequest{}
-	mi := &file_driver_proto_msgTypes[24]
+	mi := &file_driver_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2225,7 +2445,7 @@ func (x *TerminateRequest) String() string {
 func (*TerminateRequest) ProtoMessage() {}
 
 func (x *TerminateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[24]
+	mi := &file_driver_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2238,7 +2458,7 @@ func (x *TerminateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TerminateRequest.ProtoReflect.Descriptor instead.
 func (*TerminateRequest) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{24}
+	return file_driver_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *TerminateRequest) GetOp() *Op {
@@ -2288,7 +2508,7 @@ type TerminateResponse struct {
 
 func (x *TerminateResponse) Reset() {
 	*x = TerminateResponse{}
-	mi := &file_driver_proto_msgTypes[25]
+	mi := &file_driver_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2300,7 +2520,7 @@ func (x *TerminateResponse) String() string {
 func (*TerminateResponse) ProtoMessage() {}
 
 func (x *TerminateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[25]
+	mi := &file_driver_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2313,7 +2533,7 @@ func (x *TerminateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TerminateResponse.ProtoReflect.Descriptor instead.
 func (*TerminateResponse) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{25}
+	return file_driver_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *TerminateResponse) GetInstance() *Operation {
@@ -2341,7 +2561,7 @@ type QuiesceRequest struct {
 
 func (x *QuiesceRequest) Reset() {
 	*x = QuiesceRequest{}
-	mi := &file_driver_proto_msgTypes[26]
+	mi := &file_driver_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2353,7 +2573,7 @@ func (x *QuiesceRequest) String() string {
 func (*QuiesceRequest) ProtoMessage() {}
 
 func (x *QuiesceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[26]
+	mi := &file_driver_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2366,7 +2586,7 @@ func (x *QuiesceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QuiesceRequest.ProtoReflect.Descriptor instead.
 func (*QuiesceRequest) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{26}
+	return file_driver_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *QuiesceRequest) GetOp() *Op {
@@ -2399,7 +2619,7 @@ type QuiesceResponse struct {
 
 func (x *QuiesceResponse) Reset() {
 	*x = QuiesceResponse{}
-	mi := &file_driver_proto_msgTypes[27]
+	mi := &file_driver_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2411,7 +2631,7 @@ func (x *QuiesceResponse) String() string {
 func (*QuiesceResponse) ProtoMessage() {}
 
 func (x *QuiesceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[27]
+	mi := &file_driver_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2424,7 +2644,7 @@ func (x *QuiesceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QuiesceResponse.ProtoReflect.Descriptor instead.
 func (*QuiesceResponse) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{27}
+	return file_driver_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *QuiesceResponse) GetOperation() *Operation {
@@ -2445,7 +2665,7 @@ type UnquiesceRequest struct {
 
 func (x *UnquiesceRequest) Reset() {
 	*x = UnquiesceRequest{}
-	mi := &file_driver_proto_msgTypes[28]
+	mi := &file_driver_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2457,7 +2677,7 @@ func (x *UnquiesceRequest) String() string {
 func (*UnquiesceRequest) ProtoMessage() {}
 
 func (x *UnquiesceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[28]
+	mi := &file_driver_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2470,7 +2690,7 @@ func (x *UnquiesceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnquiesceRequest.ProtoReflect.Descriptor instead.
 func (*UnquiesceRequest) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{28}
+	return file_driver_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *UnquiesceRequest) GetOp() *Op {
@@ -2503,7 +2723,7 @@ type UnquiesceResponse struct {
 
 func (x *UnquiesceResponse) Reset() {
 	*x = UnquiesceResponse{}
-	mi := &file_driver_proto_msgTypes[29]
+	mi := &file_driver_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2515,7 +2735,7 @@ func (x *UnquiesceResponse) String() string {
 func (*UnquiesceResponse) ProtoMessage() {}
 
 func (x *UnquiesceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[29]
+	mi := &file_driver_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2528,7 +2748,7 @@ func (x *UnquiesceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnquiesceResponse.ProtoReflect.Descriptor instead.
 func (*UnquiesceResponse) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{29}
+	return file_driver_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *UnquiesceResponse) GetOperation() *Operation {
@@ -2549,7 +2769,7 @@ type ReimageRequest struct {
 
 func (x *ReimageRequest) Reset() {
 	*x = ReimageRequest{}
-	mi := &file_driver_proto_msgTypes[30]
+	mi := &file_driver_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2561,7 +2781,7 @@ func (x *ReimageRequest) String() string {
 func (*ReimageRequest) ProtoMessage() {}
 
 func (x *ReimageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[30]
+	mi := &file_driver_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2574,7 +2794,7 @@ func (x *ReimageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReimageRequest.ProtoReflect.Descriptor instead.
 func (*ReimageRequest) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{30}
+	return file_driver_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ReimageRequest) GetOp() *Op {
@@ -2607,7 +2827,7 @@ type ReimageResponse struct {
 
 func (x *ReimageResponse) Reset() {
 	*x = ReimageResponse{}
-	mi := &file_driver_proto_msgTypes[31]
+	mi := &file_driver_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2619,7 +2839,7 @@ func (x *ReimageResponse) String() string {
 func (*ReimageResponse) ProtoMessage() {}
 
 func (x *ReimageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[31]
+	mi := &file_driver_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2632,7 +2852,7 @@ func (x *ReimageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReimageResponse.ProtoReflect.Descriptor instead.
 func (*ReimageResponse) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{31}
+	return file_driver_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ReimageResponse) GetOperation() *Operation {
@@ -2646,7 +2866,7 @@ type RollRequest struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
 	Op             *Op                    `protobuf:"bytes,1,opt,name=op,proto3" json:"op,omitempty"`
 	GroupId        string                 `protobuf:"bytes,2,opt,name=group_id,json=groupId,proto3" json:"group_id,omitempty"`
-	MaxUnavailable int32                  `protobuf:"varint,3,opt,name=max_unavailable,json=maxUnavailable,proto3" json:"max_unavailable,omitempty"` // instances; 0: the provider's own setting
+	MaxUnavailable int32                  `protobuf:"varint,3,opt,name=max_unavailable,json=maxUnavailable,proto3" json:"max_unavailable,omitempty"` // instances; 0: the group's own setting
 	Force          bool                   `protobuf:"varint,4,opt,name=force,proto3" json:"force,omitempty"`                                         // past PodDisruptionBudgets, where the provider can
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
@@ -2654,7 +2874,7 @@ type RollRequest struct {
 
 func (x *RollRequest) Reset() {
 	*x = RollRequest{}
-	mi := &file_driver_proto_msgTypes[32]
+	mi := &file_driver_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2666,7 +2886,7 @@ func (x *RollRequest) String() string {
 func (*RollRequest) ProtoMessage() {}
 
 func (x *RollRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[32]
+	mi := &file_driver_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2679,7 +2899,7 @@ func (x *RollRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RollRequest.ProtoReflect.Descriptor instead.
 func (*RollRequest) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{32}
+	return file_driver_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *RollRequest) GetOp() *Op {
@@ -2719,7 +2939,7 @@ type RollResponse struct {
 
 func (x *RollResponse) Reset() {
 	*x = RollResponse{}
-	mi := &file_driver_proto_msgTypes[33]
+	mi := &file_driver_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2731,7 +2951,7 @@ func (x *RollResponse) String() string {
 func (*RollResponse) ProtoMessage() {}
 
 func (x *RollResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[33]
+	mi := &file_driver_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2744,7 +2964,7 @@ func (x *RollResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RollResponse.ProtoReflect.Descriptor instead.
 func (*RollResponse) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{33}
+	return file_driver_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *RollResponse) GetOperation() *Operation {
@@ -2754,18 +2974,295 @@ func (x *RollResponse) GetOperation() *Operation {
 	return nil
 }
 
-type StageRequest struct {
+// Release is an image, or a release of one, as a person knows it.
+type Release struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Op            *Op                    `protobuf:"bytes,1,opt,name=op,proto3" json:"op,omitempty"`
-	GroupId       string                 `protobuf:"bytes,2,opt,name=group_id,json=groupId,proto3" json:"group_id,omitempty"`
-	Release       string                 `protobuf:"bytes,3,opt,name=release,proto3" json:"release,omitempty"` // latest, an image id, ssm:PARAMETER, a version. Required
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`                 // what Stage takes. Required
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`             // empty: it has none but its id
+	Created       *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=created,proto3" json:"created,omitempty"`       // missing: unknown
+	Notes         string                 `protobuf:"bytes,4,opt,name=notes,proto3" json:"notes,omitempty"`           // URL of its release notes; empty: unknown
+	Kubernetes    string                 `protobuf:"bytes,5,opt,name=kubernetes,proto3" json:"kubernetes,omitempty"` // version of its kubelet, as 1.37; empty: unknown
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
+func (x *Release) Reset() {
+	*x = Release{}
+	mi := &file_driver_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Release) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Release) ProtoMessage() {}
+
+func (x *Release) ProtoReflect() protoreflect.Message {
+	mi := &file_driver_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Release.ProtoReflect.Descriptor instead.
+func (*Release) Descriptor() ([]byte, []int) {
+	return file_driver_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *Release) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Release) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Release) GetCreated() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Created
+	}
+	return nil
+}
+
+func (x *Release) GetNotes() string {
+	if x != nil {
+		return x.Notes
+	}
+	return ""
+}
+
+func (x *Release) GetKubernetes() string {
+	if x != nil {
+		return x.Kubernetes
+	}
+	return ""
+}
+
+type ReleasesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Scope *Scope                 `protobuf:"bytes,1,opt,name=scope,proto3" json:"scope,omitempty"` // required
+	// As in StageRequest.
+	Release       string `protobuf:"bytes,2,opt,name=release,proto3" json:"release,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReleasesRequest) Reset() {
+	*x = ReleasesRequest{}
+	mi := &file_driver_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReleasesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReleasesRequest) ProtoMessage() {}
+
+func (x *ReleasesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_driver_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReleasesRequest.ProtoReflect.Descriptor instead.
+func (*ReleasesRequest) Descriptor() ([]byte, []int) {
+	return file_driver_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *ReleasesRequest) GetScope() *Scope {
+	if x != nil {
+		return x.Scope
+	}
+	return nil
+}
+
+func (x *ReleasesRequest) GetRelease() string {
+	if x != nil {
+		return x.Release
+	}
+	return ""
+}
+
+type ReleasesResponse struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Groups []*GroupRelease        `protobuf:"bytes,1,rep,name=groups,proto3" json:"groups,omitempty"`
+	// About the scope.
+	Diagnostics   []*Diagnostic `protobuf:"bytes,2,rep,name=diagnostics,proto3" json:"diagnostics,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReleasesResponse) Reset() {
+	*x = ReleasesResponse{}
+	mi := &file_driver_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReleasesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReleasesResponse) ProtoMessage() {}
+
+func (x *ReleasesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_driver_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReleasesResponse.ProtoReflect.Descriptor instead.
+func (*ReleasesResponse) Descriptor() ([]byte, []int) {
+	return file_driver_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *ReleasesResponse) GetGroups() []*GroupRelease {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
+func (x *ReleasesResponse) GetDiagnostics() []*Diagnostic {
+	if x != nil {
+		return x.Diagnostics
+	}
+	return nil
+}
+
+// GroupRelease compares one group with a release.
+type GroupRelease struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	GroupId   string                 `protobuf:"bytes,1,opt,name=group_id,json=groupId,proto3" json:"group_id,omitempty"`       // required
+	GroupName string                 `protobuf:"bytes,2,opt,name=group_name,json=groupName,proto3" json:"group_name,omitempty"` // required
+	Current   *Release               `protobuf:"bytes,3,opt,name=current,proto3" json:"current,omitempty"`                      // the group's desired revision. Required
+	// What the release means for this group: one name may mean an image for each
+	// architecture. Missing: it cannot be had for it, and a diagnostic of severity
+	// ERROR says why.
+	Target *Release     `protobuf:"bytes,4,opt,name=target,proto3" json:"target,omitempty"`
+	Order  ReleaseOrder `protobuf:"varint,5,opt,name=order,proto3,enum=rotator.driver.v1.ReleaseOrder" json:"order,omitempty"`
+	// One of severity ERROR: Stage would refuse it (another architecture, another
+	// version of Kubernetes, no right to).
+	Diagnostics   []*Diagnostic `protobuf:"bytes,6,rep,name=diagnostics,proto3" json:"diagnostics,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GroupRelease) Reset() {
+	*x = GroupRelease{}
+	mi := &file_driver_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GroupRelease) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GroupRelease) ProtoMessage() {}
+
+func (x *GroupRelease) ProtoReflect() protoreflect.Message {
+	mi := &file_driver_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GroupRelease.ProtoReflect.Descriptor instead.
+func (*GroupRelease) Descriptor() ([]byte, []int) {
+	return file_driver_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *GroupRelease) GetGroupId() string {
+	if x != nil {
+		return x.GroupId
+	}
+	return ""
+}
+
+func (x *GroupRelease) GetGroupName() string {
+	if x != nil {
+		return x.GroupName
+	}
+	return ""
+}
+
+func (x *GroupRelease) GetCurrent() *Release {
+	if x != nil {
+		return x.Current
+	}
+	return nil
+}
+
+func (x *GroupRelease) GetTarget() *Release {
+	if x != nil {
+		return x.Target
+	}
+	return nil
+}
+
+func (x *GroupRelease) GetOrder() ReleaseOrder {
+	if x != nil {
+		return x.Order
+	}
+	return ReleaseOrder_RELEASE_ORDER_UNSPECIFIED
+}
+
+func (x *GroupRelease) GetDiagnostics() []*Diagnostic {
+	if x != nil {
+		return x.Diagnostics
+	}
+	return nil
+}
+
+type StageRequest struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Op      *Op                    `protobuf:"bytes,1,opt,name=op,proto3" json:"op,omitempty"`
+	GroupId string                 `protobuf:"bytes,2,opt,name=group_id,json=groupId,proto3" json:"group_id,omitempty"`
+	// "latest", an image id, "ssm:PARAMETER", or a version or name as the provider
+	// spells it. Required.
+	Release string `protobuf:"bytes,3,opt,name=release,proto3" json:"release,omitempty"`
+	// A release older than the group's is a failure without this.
+	AllowDowngrade bool `protobuf:"varint,4,opt,name=allow_downgrade,json=allowDowngrade,proto3" json:"allow_downgrade,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
 func (x *StageRequest) Reset() {
 	*x = StageRequest{}
-	mi := &file_driver_proto_msgTypes[34]
+	mi := &file_driver_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2777,7 +3274,7 @@ func (x *StageRequest) String() string {
 func (*StageRequest) ProtoMessage() {}
 
 func (x *StageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[34]
+	mi := &file_driver_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2790,7 +3287,7 @@ func (x *StageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StageRequest.ProtoReflect.Descriptor instead.
 func (*StageRequest) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{34}
+	return file_driver_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *StageRequest) GetOp() *Op {
@@ -2814,16 +3311,28 @@ func (x *StageRequest) GetRelease() string {
 	return ""
 }
 
+func (x *StageRequest) GetAllowDowngrade() bool {
+	if x != nil {
+		return x.AllowDowngrade
+	}
+	return false
+}
+
 type StageResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Operation     *Operation             `protobuf:"bytes,1,opt,name=operation,proto3" json:"operation,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Operation *Operation             `protobuf:"bytes,1,opt,name=operation,proto3" json:"operation,omitempty"`
+	// What the group's desired revision was before this call changed it, and what
+	// it is now. Both are required unless the operation has failed; they are the
+	// same where nothing was to change.
+	Previous      *Release `protobuf:"bytes,2,opt,name=previous,proto3" json:"previous,omitempty"`
+	Staged        *Release `protobuf:"bytes,3,opt,name=staged,proto3" json:"staged,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StageResponse) Reset() {
 	*x = StageResponse{}
-	mi := &file_driver_proto_msgTypes[35]
+	mi := &file_driver_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2835,7 +3344,7 @@ func (x *StageResponse) String() string {
 func (*StageResponse) ProtoMessage() {}
 
 func (x *StageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[35]
+	mi := &file_driver_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2848,12 +3357,163 @@ func (x *StageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StageResponse.ProtoReflect.Descriptor instead.
 func (*StageResponse) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{35}
+	return file_driver_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *StageResponse) GetOperation() *Operation {
 	if x != nil {
 		return x.Operation
+	}
+	return nil
+}
+
+func (x *StageResponse) GetPrevious() *Release {
+	if x != nil {
+		return x.Previous
+	}
+	return nil
+}
+
+func (x *StageResponse) GetStaged() *Release {
+	if x != nil {
+		return x.Staged
+	}
+	return nil
+}
+
+type AccessRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Cluster       string                 `protobuf:"bytes,1,opt,name=cluster,proto3" json:"cluster,omitempty"` // its name at the provider. Required
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AccessRequest) Reset() {
+	*x = AccessRequest{}
+	mi := &file_driver_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AccessRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AccessRequest) ProtoMessage() {}
+
+func (x *AccessRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_driver_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AccessRequest.ProtoReflect.Descriptor instead.
+func (*AccessRequest) Descriptor() ([]byte, []int) {
+	return file_driver_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *AccessRequest) GetCluster() string {
+	if x != nil {
+		return x.Cluster
+	}
+	return ""
+}
+
+type AccessResponse struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Endpoint   string                 `protobuf:"bytes,1,opt,name=endpoint,proto3" json:"endpoint,omitempty"`                       // URL of the API server. Required
+	Ca         []byte                 `protobuf:"bytes,2,opt,name=ca,proto3" json:"ca,omitempty"`                                   // PEM; empty: the system's roots
+	ServerName string                 `protobuf:"bytes,3,opt,name=server_name,json=serverName,proto3" json:"server_name,omitempty"` // in its certificate; empty: the endpoint's host
+	// A bearer token, or a client certificate with its key in PEM.
+	Token             string                 `protobuf:"bytes,4,opt,name=token,proto3" json:"token,omitempty"`
+	ClientCertificate []byte                 `protobuf:"bytes,5,opt,name=client_certificate,json=clientCertificate,proto3" json:"client_certificate,omitempty"`
+	ClientKey         []byte                 `protobuf:"bytes,6,opt,name=client_key,json=clientKey,proto3" json:"client_key,omitempty"`
+	ExpiresAt         *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"` // of the credentials; missing: never
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *AccessResponse) Reset() {
+	*x = AccessResponse{}
+	mi := &file_driver_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AccessResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AccessResponse) ProtoMessage() {}
+
+func (x *AccessResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_driver_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AccessResponse.ProtoReflect.Descriptor instead.
+func (*AccessResponse) Descriptor() ([]byte, []int) {
+	return file_driver_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *AccessResponse) GetEndpoint() string {
+	if x != nil {
+		return x.Endpoint
+	}
+	return ""
+}
+
+func (x *AccessResponse) GetCa() []byte {
+	if x != nil {
+		return x.Ca
+	}
+	return nil
+}
+
+func (x *AccessResponse) GetServerName() string {
+	if x != nil {
+		return x.ServerName
+	}
+	return ""
+}
+
+func (x *AccessResponse) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
+func (x *AccessResponse) GetClientCertificate() []byte {
+	if x != nil {
+		return x.ClientCertificate
+	}
+	return nil
+}
+
+func (x *AccessResponse) GetClientKey() []byte {
+	if x != nil {
+		return x.ClientKey
+	}
+	return nil
+}
+
+func (x *AccessResponse) GetExpiresAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpiresAt
 	}
 	return nil
 }
@@ -2869,7 +3529,7 @@ type CancelRequest struct {
 
 func (x *CancelRequest) Reset() {
 	*x = CancelRequest{}
-	mi := &file_driver_proto_msgTypes[36]
+	mi := &file_driver_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2881,7 +3541,7 @@ func (x *CancelRequest) String() string {
 func (*CancelRequest) ProtoMessage() {}
 
 func (x *CancelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[36]
+	mi := &file_driver_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2894,7 +3554,7 @@ func (x *CancelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelRequest.ProtoReflect.Descriptor instead.
 func (*CancelRequest) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{36}
+	return file_driver_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *CancelRequest) GetOp() *Op {
@@ -2927,7 +3587,7 @@ type CancelResponse struct {
 
 func (x *CancelResponse) Reset() {
 	*x = CancelResponse{}
-	mi := &file_driver_proto_msgTypes[37]
+	mi := &file_driver_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2939,7 +3599,7 @@ func (x *CancelResponse) String() string {
 func (*CancelResponse) ProtoMessage() {}
 
 func (x *CancelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[37]
+	mi := &file_driver_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2952,7 +3612,7 @@ func (x *CancelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelResponse.ProtoReflect.Descriptor instead.
 func (*CancelResponse) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{37}
+	return file_driver_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *CancelResponse) GetOperation() *Operation {
@@ -2996,7 +3656,7 @@ const file_driver_proto_rawDesc = "" +
 	"\x06groups\x18\x01 \x01(\x05R\x06groups\x12\x1c\n" +
 	"\tinstances\x18\x02 \x01(\x05R\tinstances\x12;\n" +
 	"\vobserved_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"observedAt\"\x92\x03\n" +
+	"observedAt\"\xc5\x03\n" +
 	"\tNodeGroup\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12+\n" +
@@ -3010,7 +3670,17 @@ const file_driver_proto_rawDesc = "" +
 	"\aheld_by\x18\n" +
 	" \x01(\tR\x06heldBy\x12?\n" +
 	"\vdiagnostics\x18\v \x03(\v2\x1d.rotator.driver.v1.DiagnosticR\vdiagnostics\x127\n" +
-	"\bdefaults\x18\f \x01(\v2\x1b.rotator.driver.v1.DefaultsR\bdefaults\"\x84\x01\n" +
+	"\bdefaults\x18\f \x01(\v2\x1b.rotator.driver.v1.DefaultsR\bdefaults\x121\n" +
+	"\x04roll\x18\r \x01(\v2\x1d.rotator.driver.v1.RollStatusR\x04roll\"\xa0\x02\n" +
+	"\n" +
+	"RollStatus\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x13\n" +
+	"\x05op_id\x18\x02 \x01(\tR\x04opId\x122\n" +
+	"\x05state\x18\x03 \x01(\x0e2\x1c.rotator.driver.v1.RollStateR\x05state\x12\x14\n" +
+	"\x05phase\x18\x04 \x01(\tR\x05phase\x120\n" +
+	"\x05since\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x120\n" +
+	"\x05ended\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x05ended\x12?\n" +
+	"\vdiagnostics\x18\a \x03(\v2\x1d.rotator.driver.v1.DiagnosticR\vdiagnostics\"\x84\x01\n" +
 	"\bDefaults\x12\x1b\n" +
 	"\tmax_surge\x18\x01 \x01(\tR\bmaxSurge\x12'\n" +
 	"\x0fmax_unavailable\x18\x02 \x01(\tR\x0emaxUnavailable\x12\x1a\n" +
@@ -3122,19 +3792,57 @@ const file_driver_proto_rawDesc = "" +
 	"\x0fmax_unavailable\x18\x03 \x01(\x05R\x0emaxUnavailable\x12\x14\n" +
 	"\x05force\x18\x04 \x01(\bR\x05force\"J\n" +
 	"\fRollResponse\x12:\n" +
-	"\toperation\x18\x01 \x01(\v2\x1c.rotator.driver.v1.OperationR\toperation\"j\n" +
+	"\toperation\x18\x01 \x01(\v2\x1c.rotator.driver.v1.OperationR\toperation\"\x99\x01\n" +
+	"\aRelease\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x124\n" +
+	"\acreated\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\acreated\x12\x14\n" +
+	"\x05notes\x18\x04 \x01(\tR\x05notes\x12\x1e\n" +
+	"\n" +
+	"kubernetes\x18\x05 \x01(\tR\n" +
+	"kubernetes\"[\n" +
+	"\x0fReleasesRequest\x12.\n" +
+	"\x05scope\x18\x01 \x01(\v2\x18.rotator.driver.v1.ScopeR\x05scope\x12\x18\n" +
+	"\arelease\x18\x02 \x01(\tR\arelease\"\x8c\x01\n" +
+	"\x10ReleasesResponse\x127\n" +
+	"\x06groups\x18\x01 \x03(\v2\x1f.rotator.driver.v1.GroupReleaseR\x06groups\x12?\n" +
+	"\vdiagnostics\x18\x02 \x03(\v2\x1d.rotator.driver.v1.DiagnosticR\vdiagnostics\"\xaa\x02\n" +
+	"\fGroupRelease\x12\x19\n" +
+	"\bgroup_id\x18\x01 \x01(\tR\agroupId\x12\x1d\n" +
+	"\n" +
+	"group_name\x18\x02 \x01(\tR\tgroupName\x124\n" +
+	"\acurrent\x18\x03 \x01(\v2\x1a.rotator.driver.v1.ReleaseR\acurrent\x122\n" +
+	"\x06target\x18\x04 \x01(\v2\x1a.rotator.driver.v1.ReleaseR\x06target\x125\n" +
+	"\x05order\x18\x05 \x01(\x0e2\x1f.rotator.driver.v1.ReleaseOrderR\x05order\x12?\n" +
+	"\vdiagnostics\x18\x06 \x03(\v2\x1d.rotator.driver.v1.DiagnosticR\vdiagnostics\"\x93\x01\n" +
 	"\fStageRequest\x12%\n" +
 	"\x02op\x18\x01 \x01(\v2\x15.rotator.driver.v1.OpR\x02op\x12\x19\n" +
 	"\bgroup_id\x18\x02 \x01(\tR\agroupId\x12\x18\n" +
-	"\arelease\x18\x03 \x01(\tR\arelease\"K\n" +
+	"\arelease\x18\x03 \x01(\tR\arelease\x12'\n" +
+	"\x0fallow_downgrade\x18\x04 \x01(\bR\x0eallowDowngrade\"\xb7\x01\n" +
 	"\rStageResponse\x12:\n" +
-	"\toperation\x18\x01 \x01(\v2\x1c.rotator.driver.v1.OperationR\toperation\"n\n" +
+	"\toperation\x18\x01 \x01(\v2\x1c.rotator.driver.v1.OperationR\toperation\x126\n" +
+	"\bprevious\x18\x02 \x01(\v2\x1a.rotator.driver.v1.ReleaseR\bprevious\x122\n" +
+	"\x06staged\x18\x03 \x01(\v2\x1a.rotator.driver.v1.ReleaseR\x06staged\")\n" +
+	"\rAccessRequest\x12\x18\n" +
+	"\acluster\x18\x01 \x01(\tR\acluster\"\xfc\x01\n" +
+	"\x0eAccessResponse\x12\x1a\n" +
+	"\bendpoint\x18\x01 \x01(\tR\bendpoint\x12\x0e\n" +
+	"\x02ca\x18\x02 \x01(\fR\x02ca\x12\x1f\n" +
+	"\vserver_name\x18\x03 \x01(\tR\n" +
+	"serverName\x12\x14\n" +
+	"\x05token\x18\x04 \x01(\tR\x05token\x12-\n" +
+	"\x12client_certificate\x18\x05 \x01(\fR\x11clientCertificate\x12\x1d\n" +
+	"\n" +
+	"client_key\x18\x06 \x01(\fR\tclientKey\x129\n" +
+	"\n" +
+	"expires_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\"n\n" +
 	"\rCancelRequest\x12%\n" +
 	"\x02op\x18\x01 \x01(\v2\x15.rotator.driver.v1.OpR\x02op\x12\x19\n" +
 	"\bgroup_id\x18\x02 \x01(\tR\agroupId\x12\x1b\n" +
 	"\ttarget_id\x18\x03 \x01(\tR\btargetId\"L\n" +
 	"\x0eCancelResponse\x12:\n" +
-	"\toperation\x18\x01 \x01(\v2\x1c.rotator.driver.v1.OperationR\toperation*\xaa\x01\n" +
+	"\toperation\x18\x01 \x01(\v2\x1c.rotator.driver.v1.OperationR\toperation*\xbb\x01\n" +
 	"\x04Verb\x12\x14\n" +
 	"\x10VERB_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fVERB_PREPARE\x10\x01\x12\x12\n" +
@@ -3145,7 +3853,14 @@ const file_driver_proto_rawDesc = "" +
 	"\tVERB_ROLL\x10\x06\x12\x0e\n" +
 	"\n" +
 	"VERB_STAGE\x10\a\x12\x0f\n" +
-	"\vVERB_CANCEL\x10\b*j\n" +
+	"\vVERB_CANCEL\x10\b\x12\x0f\n" +
+	"\vVERB_ACCESS\x10\t*\x8a\x01\n" +
+	"\tRollState\x12\x1a\n" +
+	"\x16ROLL_STATE_UNSPECIFIED\x10\x00\x12\x16\n" +
+	"\x12ROLL_STATE_RUNNING\x10\x01\x12\x18\n" +
+	"\x14ROLL_STATE_SUCCEEDED\x10\x02\x12\x15\n" +
+	"\x11ROLL_STATE_FAILED\x10\x03\x12\x18\n" +
+	"\x14ROLL_STATE_CANCELLED\x10\x04*j\n" +
 	"\x04Role\x12\x14\n" +
 	"\x10ROLE_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fROLE_BASTION\x10\x01\x12\x16\n" +
@@ -3184,7 +3899,13 @@ const file_driver_proto_rawDesc = "" +
 	"\bCapacity\x12\x18\n" +
 	"\x14CAPACITY_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rCAPACITY_KEEP\x10\x01\x12\x13\n" +
-	"\x0fCAPACITY_SHRINK\x10\x022\xae\b\n" +
+	"\x0fCAPACITY_SHRINK\x10\x02*\x92\x01\n" +
+	"\fReleaseOrder\x12\x1d\n" +
+	"\x19RELEASE_ORDER_UNSPECIFIED\x10\x00\x12\x16\n" +
+	"\x12RELEASE_ORDER_SAME\x10\x01\x12\x17\n" +
+	"\x13RELEASE_ORDER_NEWER\x10\x02\x12\x17\n" +
+	"\x13RELEASE_ORDER_OLDER\x10\x03\x12\x19\n" +
+	"\x15RELEASE_ORDER_UNKNOWN\x10\x042\xd2\t\n" +
 	"\x06Driver\x12G\n" +
 	"\x04Info\x12\x1e.rotator.driver.v1.InfoRequest\x1a\x1f.rotator.driver.v1.InfoResponse\x12V\n" +
 	"\tConfigure\x12#.rotator.driver.v1.ConfigureRequest\x1a$.rotator.driver.v1.ConfigureResponse\x12R\n" +
@@ -3196,8 +3917,10 @@ const file_driver_proto_rawDesc = "" +
 	"\aQuiesce\x12!.rotator.driver.v1.QuiesceRequest\x1a\".rotator.driver.v1.QuiesceResponse\x12V\n" +
 	"\tUnquiesce\x12#.rotator.driver.v1.UnquiesceRequest\x1a$.rotator.driver.v1.UnquiesceResponse\x12P\n" +
 	"\aReimage\x12!.rotator.driver.v1.ReimageRequest\x1a\".rotator.driver.v1.ReimageResponse\x12G\n" +
-	"\x04Roll\x12\x1e.rotator.driver.v1.RollRequest\x1a\x1f.rotator.driver.v1.RollResponse\x12J\n" +
+	"\x04Roll\x12\x1e.rotator.driver.v1.RollRequest\x1a\x1f.rotator.driver.v1.RollResponse\x12S\n" +
+	"\bReleases\x12\".rotator.driver.v1.ReleasesRequest\x1a#.rotator.driver.v1.ReleasesResponse\x12J\n" +
 	"\x05Stage\x12\x1f.rotator.driver.v1.StageRequest\x1a .rotator.driver.v1.StageResponse\x12M\n" +
+	"\x06Access\x12 .rotator.driver.v1.AccessRequest\x1a!.rotator.driver.v1.AccessResponse\x12M\n" +
 	"\x06Cancel\x12 .rotator.driver.v1.CancelRequest\x1a!.rotator.driver.v1.CancelResponseB5Z3github.com/rotatord/rotator/drivers/sdk/proto;protob\x06proto3"
 
 var (
@@ -3212,138 +3935,167 @@ func file_driver_proto_rawDescGZIP() []byte {
 	return file_driver_proto_rawDescData
 }
 
-var file_driver_proto_enumTypes = make([]protoimpl.EnumInfo, 9)
-var file_driver_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
+var file_driver_proto_enumTypes = make([]protoimpl.EnumInfo, 11)
+var file_driver_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
 var file_driver_proto_goTypes = []any{
 	(Verb)(0),                     // 0: rotator.driver.v1.Verb
-	(Role)(0),                     // 1: rotator.driver.v1.Role
-	(Refill)(0),                   // 2: rotator.driver.v1.Refill
-	(Drains)(0),                   // 3: rotator.driver.v1.Drains
-	(InstanceState)(0),            // 4: rotator.driver.v1.InstanceState
-	(Severity)(0),                 // 5: rotator.driver.v1.Severity
-	(Retry)(0),                    // 6: rotator.driver.v1.Retry
-	(OperationState)(0),           // 7: rotator.driver.v1.OperationState
-	(Capacity)(0),                 // 8: rotator.driver.v1.Capacity
-	(*InfoRequest)(nil),           // 9: rotator.driver.v1.InfoRequest
-	(*InfoResponse)(nil),          // 10: rotator.driver.v1.InfoResponse
-	(*ConfigureRequest)(nil),      // 11: rotator.driver.v1.ConfigureRequest
-	(*ConfigureResponse)(nil),     // 12: rotator.driver.v1.ConfigureResponse
-	(*ObserveRequest)(nil),        // 13: rotator.driver.v1.ObserveRequest
-	(*Scope)(nil),                 // 14: rotator.driver.v1.Scope
-	(*ObserveResponse)(nil),       // 15: rotator.driver.v1.ObserveResponse
-	(*SnapshotPage)(nil),          // 16: rotator.driver.v1.SnapshotPage
-	(*SnapshotEnd)(nil),           // 17: rotator.driver.v1.SnapshotEnd
-	(*NodeGroup)(nil),             // 18: rotator.driver.v1.NodeGroup
-	(*Defaults)(nil),              // 19: rotator.driver.v1.Defaults
-	(*Traits)(nil),                // 20: rotator.driver.v1.Traits
-	(*Instance)(nil),              // 21: rotator.driver.v1.Instance
-	(*Reason)(nil),                // 22: rotator.driver.v1.Reason
-	(*Work)(nil),                  // 23: rotator.driver.v1.Work
-	(*Diagnostic)(nil),            // 24: rotator.driver.v1.Diagnostic
-	(*Op)(nil),                    // 25: rotator.driver.v1.Op
-	(*Operation)(nil),             // 26: rotator.driver.v1.Operation
-	(*PrepareRequest)(nil),        // 27: rotator.driver.v1.PrepareRequest
-	(*PrepareResponse)(nil),       // 28: rotator.driver.v1.PrepareResponse
-	(*RestoreRequest)(nil),        // 29: rotator.driver.v1.RestoreRequest
-	(*RestoreResponse)(nil),       // 30: rotator.driver.v1.RestoreResponse
-	(*SetSurgeRequest)(nil),       // 31: rotator.driver.v1.SetSurgeRequest
-	(*SetSurgeResponse)(nil),      // 32: rotator.driver.v1.SetSurgeResponse
-	(*TerminateRequest)(nil),      // 33: rotator.driver.v1.TerminateRequest
-	(*TerminateResponse)(nil),     // 34: rotator.driver.v1.TerminateResponse
-	(*QuiesceRequest)(nil),        // 35: rotator.driver.v1.QuiesceRequest
-	(*QuiesceResponse)(nil),       // 36: rotator.driver.v1.QuiesceResponse
-	(*UnquiesceRequest)(nil),      // 37: rotator.driver.v1.UnquiesceRequest
-	(*UnquiesceResponse)(nil),     // 38: rotator.driver.v1.UnquiesceResponse
-	(*ReimageRequest)(nil),        // 39: rotator.driver.v1.ReimageRequest
-	(*ReimageResponse)(nil),       // 40: rotator.driver.v1.ReimageResponse
-	(*RollRequest)(nil),           // 41: rotator.driver.v1.RollRequest
-	(*RollResponse)(nil),          // 42: rotator.driver.v1.RollResponse
-	(*StageRequest)(nil),          // 43: rotator.driver.v1.StageRequest
-	(*StageResponse)(nil),         // 44: rotator.driver.v1.StageResponse
-	(*CancelRequest)(nil),         // 45: rotator.driver.v1.CancelRequest
-	(*CancelResponse)(nil),        // 46: rotator.driver.v1.CancelResponse
-	(*durationpb.Duration)(nil),   // 47: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 48: google.protobuf.Timestamp
+	(RollState)(0),                // 1: rotator.driver.v1.RollState
+	(Role)(0),                     // 2: rotator.driver.v1.Role
+	(Refill)(0),                   // 3: rotator.driver.v1.Refill
+	(Drains)(0),                   // 4: rotator.driver.v1.Drains
+	(InstanceState)(0),            // 5: rotator.driver.v1.InstanceState
+	(Severity)(0),                 // 6: rotator.driver.v1.Severity
+	(Retry)(0),                    // 7: rotator.driver.v1.Retry
+	(OperationState)(0),           // 8: rotator.driver.v1.OperationState
+	(Capacity)(0),                 // 9: rotator.driver.v1.Capacity
+	(ReleaseOrder)(0),             // 10: rotator.driver.v1.ReleaseOrder
+	(*InfoRequest)(nil),           // 11: rotator.driver.v1.InfoRequest
+	(*InfoResponse)(nil),          // 12: rotator.driver.v1.InfoResponse
+	(*ConfigureRequest)(nil),      // 13: rotator.driver.v1.ConfigureRequest
+	(*ConfigureResponse)(nil),     // 14: rotator.driver.v1.ConfigureResponse
+	(*ObserveRequest)(nil),        // 15: rotator.driver.v1.ObserveRequest
+	(*Scope)(nil),                 // 16: rotator.driver.v1.Scope
+	(*ObserveResponse)(nil),       // 17: rotator.driver.v1.ObserveResponse
+	(*SnapshotPage)(nil),          // 18: rotator.driver.v1.SnapshotPage
+	(*SnapshotEnd)(nil),           // 19: rotator.driver.v1.SnapshotEnd
+	(*NodeGroup)(nil),             // 20: rotator.driver.v1.NodeGroup
+	(*RollStatus)(nil),            // 21: rotator.driver.v1.RollStatus
+	(*Defaults)(nil),              // 22: rotator.driver.v1.Defaults
+	(*Traits)(nil),                // 23: rotator.driver.v1.Traits
+	(*Instance)(nil),              // 24: rotator.driver.v1.Instance
+	(*Reason)(nil),                // 25: rotator.driver.v1.Reason
+	(*Work)(nil),                  // 26: rotator.driver.v1.Work
+	(*Diagnostic)(nil),            // 27: rotator.driver.v1.Diagnostic
+	(*Op)(nil),                    // 28: rotator.driver.v1.Op
+	(*Operation)(nil),             // 29: rotator.driver.v1.Operation
+	(*PrepareRequest)(nil),        // 30: rotator.driver.v1.PrepareRequest
+	(*PrepareResponse)(nil),       // 31: rotator.driver.v1.PrepareResponse
+	(*RestoreRequest)(nil),        // 32: rotator.driver.v1.RestoreRequest
+	(*RestoreResponse)(nil),       // 33: rotator.driver.v1.RestoreResponse
+	(*SetSurgeRequest)(nil),       // 34: rotator.driver.v1.SetSurgeRequest
+	(*SetSurgeResponse)(nil),      // 35: rotator.driver.v1.SetSurgeResponse
+	(*TerminateRequest)(nil),      // 36: rotator.driver.v1.TerminateRequest
+	(*TerminateResponse)(nil),     // 37: rotator.driver.v1.TerminateResponse
+	(*QuiesceRequest)(nil),        // 38: rotator.driver.v1.QuiesceRequest
+	(*QuiesceResponse)(nil),       // 39: rotator.driver.v1.QuiesceResponse
+	(*UnquiesceRequest)(nil),      // 40: rotator.driver.v1.UnquiesceRequest
+	(*UnquiesceResponse)(nil),     // 41: rotator.driver.v1.UnquiesceResponse
+	(*ReimageRequest)(nil),        // 42: rotator.driver.v1.ReimageRequest
+	(*ReimageResponse)(nil),       // 43: rotator.driver.v1.ReimageResponse
+	(*RollRequest)(nil),           // 44: rotator.driver.v1.RollRequest
+	(*RollResponse)(nil),          // 45: rotator.driver.v1.RollResponse
+	(*Release)(nil),               // 46: rotator.driver.v1.Release
+	(*ReleasesRequest)(nil),       // 47: rotator.driver.v1.ReleasesRequest
+	(*ReleasesResponse)(nil),      // 48: rotator.driver.v1.ReleasesResponse
+	(*GroupRelease)(nil),          // 49: rotator.driver.v1.GroupRelease
+	(*StageRequest)(nil),          // 50: rotator.driver.v1.StageRequest
+	(*StageResponse)(nil),         // 51: rotator.driver.v1.StageResponse
+	(*AccessRequest)(nil),         // 52: rotator.driver.v1.AccessRequest
+	(*AccessResponse)(nil),        // 53: rotator.driver.v1.AccessResponse
+	(*CancelRequest)(nil),         // 54: rotator.driver.v1.CancelRequest
+	(*CancelResponse)(nil),        // 55: rotator.driver.v1.CancelResponse
+	(*durationpb.Duration)(nil),   // 56: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 57: google.protobuf.Timestamp
 }
 var file_driver_proto_depIdxs = []int32{
 	0,  // 0: rotator.driver.v1.InfoResponse.verbs:type_name -> rotator.driver.v1.Verb
-	24, // 1: rotator.driver.v1.ConfigureResponse.diagnostics:type_name -> rotator.driver.v1.Diagnostic
-	14, // 2: rotator.driver.v1.ObserveRequest.scope:type_name -> rotator.driver.v1.Scope
-	47, // 3: rotator.driver.v1.ObserveRequest.max_age:type_name -> google.protobuf.Duration
-	16, // 4: rotator.driver.v1.ObserveResponse.page:type_name -> rotator.driver.v1.SnapshotPage
-	17, // 5: rotator.driver.v1.ObserveResponse.end:type_name -> rotator.driver.v1.SnapshotEnd
-	18, // 6: rotator.driver.v1.SnapshotPage.groups:type_name -> rotator.driver.v1.NodeGroup
-	21, // 7: rotator.driver.v1.SnapshotPage.instances:type_name -> rotator.driver.v1.Instance
-	24, // 8: rotator.driver.v1.SnapshotPage.diagnostics:type_name -> rotator.driver.v1.Diagnostic
-	48, // 9: rotator.driver.v1.SnapshotEnd.observed_at:type_name -> google.protobuf.Timestamp
-	1,  // 10: rotator.driver.v1.NodeGroup.role:type_name -> rotator.driver.v1.Role
-	20, // 11: rotator.driver.v1.NodeGroup.traits:type_name -> rotator.driver.v1.Traits
-	24, // 12: rotator.driver.v1.NodeGroup.diagnostics:type_name -> rotator.driver.v1.Diagnostic
-	19, // 13: rotator.driver.v1.NodeGroup.defaults:type_name -> rotator.driver.v1.Defaults
-	2,  // 14: rotator.driver.v1.Traits.refill:type_name -> rotator.driver.v1.Refill
-	3,  // 15: rotator.driver.v1.Traits.drains:type_name -> rotator.driver.v1.Drains
-	4,  // 16: rotator.driver.v1.Instance.state:type_name -> rotator.driver.v1.InstanceState
-	48, // 17: rotator.driver.v1.Instance.launched_at:type_name -> google.protobuf.Timestamp
-	22, // 18: rotator.driver.v1.Instance.reasons:type_name -> rotator.driver.v1.Reason
-	23, // 19: rotator.driver.v1.Instance.work:type_name -> rotator.driver.v1.Work
-	48, // 20: rotator.driver.v1.Work.since:type_name -> google.protobuf.Timestamp
-	5,  // 21: rotator.driver.v1.Diagnostic.severity:type_name -> rotator.driver.v1.Severity
-	6,  // 22: rotator.driver.v1.Diagnostic.retry:type_name -> rotator.driver.v1.Retry
-	7,  // 23: rotator.driver.v1.Operation.state:type_name -> rotator.driver.v1.OperationState
-	24, // 24: rotator.driver.v1.Operation.diagnostics:type_name -> rotator.driver.v1.Diagnostic
-	25, // 25: rotator.driver.v1.PrepareRequest.op:type_name -> rotator.driver.v1.Op
-	26, // 26: rotator.driver.v1.PrepareResponse.operation:type_name -> rotator.driver.v1.Operation
-	25, // 27: rotator.driver.v1.RestoreRequest.op:type_name -> rotator.driver.v1.Op
-	26, // 28: rotator.driver.v1.RestoreResponse.operation:type_name -> rotator.driver.v1.Operation
-	25, // 29: rotator.driver.v1.SetSurgeRequest.op:type_name -> rotator.driver.v1.Op
-	26, // 30: rotator.driver.v1.SetSurgeResponse.operation:type_name -> rotator.driver.v1.Operation
-	25, // 31: rotator.driver.v1.TerminateRequest.op:type_name -> rotator.driver.v1.Op
-	8,  // 32: rotator.driver.v1.TerminateRequest.capacity:type_name -> rotator.driver.v1.Capacity
-	26, // 33: rotator.driver.v1.TerminateResponse.instance:type_name -> rotator.driver.v1.Operation
-	26, // 34: rotator.driver.v1.TerminateResponse.capacity:type_name -> rotator.driver.v1.Operation
-	25, // 35: rotator.driver.v1.QuiesceRequest.op:type_name -> rotator.driver.v1.Op
-	26, // 36: rotator.driver.v1.QuiesceResponse.operation:type_name -> rotator.driver.v1.Operation
-	25, // 37: rotator.driver.v1.UnquiesceRequest.op:type_name -> rotator.driver.v1.Op
-	26, // 38: rotator.driver.v1.UnquiesceResponse.operation:type_name -> rotator.driver.v1.Operation
-	25, // 39: rotator.driver.v1.ReimageRequest.op:type_name -> rotator.driver.v1.Op
-	26, // 40: rotator.driver.v1.ReimageResponse.operation:type_name -> rotator.driver.v1.Operation
-	25, // 41: rotator.driver.v1.RollRequest.op:type_name -> rotator.driver.v1.Op
-	26, // 42: rotator.driver.v1.RollResponse.operation:type_name -> rotator.driver.v1.Operation
-	25, // 43: rotator.driver.v1.StageRequest.op:type_name -> rotator.driver.v1.Op
-	26, // 44: rotator.driver.v1.StageResponse.operation:type_name -> rotator.driver.v1.Operation
-	25, // 45: rotator.driver.v1.CancelRequest.op:type_name -> rotator.driver.v1.Op
-	26, // 46: rotator.driver.v1.CancelResponse.operation:type_name -> rotator.driver.v1.Operation
-	9,  // 47: rotator.driver.v1.Driver.Info:input_type -> rotator.driver.v1.InfoRequest
-	11, // 48: rotator.driver.v1.Driver.Configure:input_type -> rotator.driver.v1.ConfigureRequest
-	13, // 49: rotator.driver.v1.Driver.Observe:input_type -> rotator.driver.v1.ObserveRequest
-	27, // 50: rotator.driver.v1.Driver.Prepare:input_type -> rotator.driver.v1.PrepareRequest
-	29, // 51: rotator.driver.v1.Driver.Restore:input_type -> rotator.driver.v1.RestoreRequest
-	31, // 52: rotator.driver.v1.Driver.SetSurge:input_type -> rotator.driver.v1.SetSurgeRequest
-	33, // 53: rotator.driver.v1.Driver.Terminate:input_type -> rotator.driver.v1.TerminateRequest
-	35, // 54: rotator.driver.v1.Driver.Quiesce:input_type -> rotator.driver.v1.QuiesceRequest
-	37, // 55: rotator.driver.v1.Driver.Unquiesce:input_type -> rotator.driver.v1.UnquiesceRequest
-	39, // 56: rotator.driver.v1.Driver.Reimage:input_type -> rotator.driver.v1.ReimageRequest
-	41, // 57: rotator.driver.v1.Driver.Roll:input_type -> rotator.driver.v1.RollRequest
-	43, // 58: rotator.driver.v1.Driver.Stage:input_type -> rotator.driver.v1.StageRequest
-	45, // 59: rotator.driver.v1.Driver.Cancel:input_type -> rotator.driver.v1.CancelRequest
-	10, // 60: rotator.driver.v1.Driver.Info:output_type -> rotator.driver.v1.InfoResponse
-	12, // 61: rotator.driver.v1.Driver.Configure:output_type -> rotator.driver.v1.ConfigureResponse
-	15, // 62: rotator.driver.v1.Driver.Observe:output_type -> rotator.driver.v1.ObserveResponse
-	28, // 63: rotator.driver.v1.Driver.Prepare:output_type -> rotator.driver.v1.PrepareResponse
-	30, // 64: rotator.driver.v1.Driver.Restore:output_type -> rotator.driver.v1.RestoreResponse
-	32, // 65: rotator.driver.v1.Driver.SetSurge:output_type -> rotator.driver.v1.SetSurgeResponse
-	34, // 66: rotator.driver.v1.Driver.Terminate:output_type -> rotator.driver.v1.TerminateResponse
-	36, // 67: rotator.driver.v1.Driver.Quiesce:output_type -> rotator.driver.v1.QuiesceResponse
-	38, // 68: rotator.driver.v1.Driver.Unquiesce:output_type -> rotator.driver.v1.UnquiesceResponse
-	40, // 69: rotator.driver.v1.Driver.Reimage:output_type -> rotator.driver.v1.ReimageResponse
-	42, // 70: rotator.driver.v1.Driver.Roll:output_type -> rotator.driver.v1.RollResponse
-	44, // 71: rotator.driver.v1.Driver.Stage:output_type -> rotator.driver.v1.StageResponse
-	46, // 72: rotator.driver.v1.Driver.Cancel:output_type -> rotator.driver.v1.CancelResponse
-	60, // [60:73] is the sub-list for method output_type
-	47, // [47:60] is the sub-list for method input_type
-	47, // [47:47] is the sub-list for extension type_name
-	47, // [47:47] is the sub-list for extension extendee
-	0,  // [0:47] is the sub-list for field type_name
+	27, // 1: rotator.driver.v1.ConfigureResponse.diagnostics:type_name -> rotator.driver.v1.Diagnostic
+	16, // 2: rotator.driver.v1.ObserveRequest.scope:type_name -> rotator.driver.v1.Scope
+	56, // 3: rotator.driver.v1.ObserveRequest.max_age:type_name -> google.protobuf.Duration
+	18, // 4: rotator.driver.v1.ObserveResponse.page:type_name -> rotator.driver.v1.SnapshotPage
+	19, // 5: rotator.driver.v1.ObserveResponse.end:type_name -> rotator.driver.v1.SnapshotEnd
+	20, // 6: rotator.driver.v1.SnapshotPage.groups:type_name -> rotator.driver.v1.NodeGroup
+	24, // 7: rotator.driver.v1.SnapshotPage.instances:type_name -> rotator.driver.v1.Instance
+	27, // 8: rotator.driver.v1.SnapshotPage.diagnostics:type_name -> rotator.driver.v1.Diagnostic
+	57, // 9: rotator.driver.v1.SnapshotEnd.observed_at:type_name -> google.protobuf.Timestamp
+	2,  // 10: rotator.driver.v1.NodeGroup.role:type_name -> rotator.driver.v1.Role
+	23, // 11: rotator.driver.v1.NodeGroup.traits:type_name -> rotator.driver.v1.Traits
+	27, // 12: rotator.driver.v1.NodeGroup.diagnostics:type_name -> rotator.driver.v1.Diagnostic
+	22, // 13: rotator.driver.v1.NodeGroup.defaults:type_name -> rotator.driver.v1.Defaults
+	21, // 14: rotator.driver.v1.NodeGroup.roll:type_name -> rotator.driver.v1.RollStatus
+	1,  // 15: rotator.driver.v1.RollStatus.state:type_name -> rotator.driver.v1.RollState
+	57, // 16: rotator.driver.v1.RollStatus.since:type_name -> google.protobuf.Timestamp
+	57, // 17: rotator.driver.v1.RollStatus.ended:type_name -> google.protobuf.Timestamp
+	27, // 18: rotator.driver.v1.RollStatus.diagnostics:type_name -> rotator.driver.v1.Diagnostic
+	3,  // 19: rotator.driver.v1.Traits.refill:type_name -> rotator.driver.v1.Refill
+	4,  // 20: rotator.driver.v1.Traits.drains:type_name -> rotator.driver.v1.Drains
+	5,  // 21: rotator.driver.v1.Instance.state:type_name -> rotator.driver.v1.InstanceState
+	57, // 22: rotator.driver.v1.Instance.launched_at:type_name -> google.protobuf.Timestamp
+	25, // 23: rotator.driver.v1.Instance.reasons:type_name -> rotator.driver.v1.Reason
+	26, // 24: rotator.driver.v1.Instance.work:type_name -> rotator.driver.v1.Work
+	57, // 25: rotator.driver.v1.Work.since:type_name -> google.protobuf.Timestamp
+	6,  // 26: rotator.driver.v1.Diagnostic.severity:type_name -> rotator.driver.v1.Severity
+	7,  // 27: rotator.driver.v1.Diagnostic.retry:type_name -> rotator.driver.v1.Retry
+	8,  // 28: rotator.driver.v1.Operation.state:type_name -> rotator.driver.v1.OperationState
+	27, // 29: rotator.driver.v1.Operation.diagnostics:type_name -> rotator.driver.v1.Diagnostic
+	28, // 30: rotator.driver.v1.PrepareRequest.op:type_name -> rotator.driver.v1.Op
+	29, // 31: rotator.driver.v1.PrepareResponse.operation:type_name -> rotator.driver.v1.Operation
+	28, // 32: rotator.driver.v1.RestoreRequest.op:type_name -> rotator.driver.v1.Op
+	29, // 33: rotator.driver.v1.RestoreResponse.operation:type_name -> rotator.driver.v1.Operation
+	28, // 34: rotator.driver.v1.SetSurgeRequest.op:type_name -> rotator.driver.v1.Op
+	29, // 35: rotator.driver.v1.SetSurgeResponse.operation:type_name -> rotator.driver.v1.Operation
+	28, // 36: rotator.driver.v1.TerminateRequest.op:type_name -> rotator.driver.v1.Op
+	9,  // 37: rotator.driver.v1.TerminateRequest.capacity:type_name -> rotator.driver.v1.Capacity
+	29, // 38: rotator.driver.v1.TerminateResponse.instance:type_name -> rotator.driver.v1.Operation
+	29, // 39: rotator.driver.v1.TerminateResponse.capacity:type_name -> rotator.driver.v1.Operation
+	28, // 40: rotator.driver.v1.QuiesceRequest.op:type_name -> rotator.driver.v1.Op
+	29, // 41: rotator.driver.v1.QuiesceResponse.operation:type_name -> rotator.driver.v1.Operation
+	28, // 42: rotator.driver.v1.UnquiesceRequest.op:type_name -> rotator.driver.v1.Op
+	29, // 43: rotator.driver.v1.UnquiesceResponse.operation:type_name -> rotator.driver.v1.Operation
+	28, // 44: rotator.driver.v1.ReimageRequest.op:type_name -> rotator.driver.v1.Op
+	29, // 45: rotator.driver.v1.ReimageResponse.operation:type_name -> rotator.driver.v1.Operation
+	28, // 46: rotator.driver.v1.RollRequest.op:type_name -> rotator.driver.v1.Op
+	29, // 47: rotator.driver.v1.RollResponse.operation:type_name -> rotator.driver.v1.Operation
+	57, // 48: rotator.driver.v1.Release.created:type_name -> google.protobuf.Timestamp
+	16, // 49: rotator.driver.v1.ReleasesRequest.scope:type_name -> rotator.driver.v1.Scope
+	49, // 50: rotator.driver.v1.ReleasesResponse.groups:type_name -> rotator.driver.v1.GroupRelease
+	27, // 51: rotator.driver.v1.ReleasesResponse.diagnostics:type_name -> rotator.driver.v1.Diagnostic
+	46, // 52: rotator.driver.v1.GroupRelease.current:type_name -> rotator.driver.v1.Release
+	46, // 53: rotator.driver.v1.GroupRelease.target:type_name -> rotator.driver.v1.Release
+	10, // 54: rotator.driver.v1.GroupRelease.order:type_name -> rotator.driver.v1.ReleaseOrder
+	27, // 55: rotator.driver.v1.GroupRelease.diagnostics:type_name -> rotator.driver.v1.Diagnostic
+	28, // 56: rotator.driver.v1.StageRequest.op:type_name -> rotator.driver.v1.Op
+	29, // 57: rotator.driver.v1.StageResponse.operation:type_name -> rotator.driver.v1.Operation
+	46, // 58: rotator.driver.v1.StageResponse.previous:type_name -> rotator.driver.v1.Release
+	46, // 59: rotator.driver.v1.StageResponse.staged:type_name -> rotator.driver.v1.Release
+	57, // 60: rotator.driver.v1.AccessResponse.expires_at:type_name -> google.protobuf.Timestamp
+	28, // 61: rotator.driver.v1.CancelRequest.op:type_name -> rotator.driver.v1.Op
+	29, // 62: rotator.driver.v1.CancelResponse.operation:type_name -> rotator.driver.v1.Operation
+	11, // 63: rotator.driver.v1.Driver.Info:input_type -> rotator.driver.v1.InfoRequest
+	13, // 64: rotator.driver.v1.Driver.Configure:input_type -> rotator.driver.v1.ConfigureRequest
+	15, // 65: rotator.driver.v1.Driver.Observe:input_type -> rotator.driver.v1.ObserveRequest
+	30, // 66: rotator.driver.v1.Driver.Prepare:input_type -> rotator.driver.v1.PrepareRequest
+	32, // 67: rotator.driver.v1.Driver.Restore:input_type -> rotator.driver.v1.RestoreRequest
+	34, // 68: rotator.driver.v1.Driver.SetSurge:input_type -> rotator.driver.v1.SetSurgeRequest
+	36, // 69: rotator.driver.v1.Driver.Terminate:input_type -> rotator.driver.v1.TerminateRequest
+	38, // 70: rotator.driver.v1.Driver.Quiesce:input_type -> rotator.driver.v1.QuiesceRequest
+	40, // 71: rotator.driver.v1.Driver.Unquiesce:input_type -> rotator.driver.v1.UnquiesceRequest
+	42, // 72: rotator.driver.v1.Driver.Reimage:input_type -> rotator.driver.v1.ReimageRequest
+	44, // 73: rotator.driver.v1.Driver.Roll:input_type -> rotator.driver.v1.RollRequest
+	47, // 74: rotator.driver.v1.Driver.Releases:input_type -> rotator.driver.v1.ReleasesRequest
+	50, // 75: rotator.driver.v1.Driver.Stage:input_type -> rotator.driver.v1.StageRequest
+	52, // 76: rotator.driver.v1.Driver.Access:input_type -> rotator.driver.v1.AccessRequest
+	54, // 77: rotator.driver.v1.Driver.Cancel:input_type -> rotator.driver.v1.CancelRequest
+	12, // 78: rotator.driver.v1.Driver.Info:output_type -> rotator.driver.v1.InfoResponse
+	14, // 79: rotator.driver.v1.Driver.Configure:output_type -> rotator.driver.v1.ConfigureResponse
+	17, // 80: rotator.driver.v1.Driver.Observe:output_type -> rotator.driver.v1.ObserveResponse
+	31, // 81: rotator.driver.v1.Driver.Prepare:output_type -> rotator.driver.v1.PrepareResponse
+	33, // 82: rotator.driver.v1.Driver.Restore:output_type -> rotator.driver.v1.RestoreResponse
+	35, // 83: rotator.driver.v1.Driver.SetSurge:output_type -> rotator.driver.v1.SetSurgeResponse
+	37, // 84: rotator.driver.v1.Driver.Terminate:output_type -> rotator.driver.v1.TerminateResponse
+	39, // 85: rotator.driver.v1.Driver.Quiesce:output_type -> rotator.driver.v1.QuiesceResponse
+	41, // 86: rotator.driver.v1.Driver.Unquiesce:output_type -> rotator.driver.v1.UnquiesceResponse
+	43, // 87: rotator.driver.v1.Driver.Reimage:output_type -> rotator.driver.v1.ReimageResponse
+	45, // 88: rotator.driver.v1.Driver.Roll:output_type -> rotator.driver.v1.RollResponse
+	48, // 89: rotator.driver.v1.Driver.Releases:output_type -> rotator.driver.v1.ReleasesResponse
+	51, // 90: rotator.driver.v1.Driver.Stage:output_type -> rotator.driver.v1.StageResponse
+	53, // 91: rotator.driver.v1.Driver.Access:output_type -> rotator.driver.v1.AccessResponse
+	55, // 92: rotator.driver.v1.Driver.Cancel:output_type -> rotator.driver.v1.CancelResponse
+	78, // [78:93] is the sub-list for method output_type
+	63, // [63:78] is the sub-list for method input_type
+	63, // [63:63] is the sub-list for extension type_name
+	63, // [63:63] is the sub-list for extension extendee
+	0,  // [0:63] is the sub-list for field type_name
 }
 
 func init() { file_driver_proto_init() }
@@ -3360,8 +4112,8 @@ func file_driver_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_driver_proto_rawDesc), len(file_driver_proto_rawDesc)),
-			NumEnums:      9,
-			NumMessages:   38,
+			NumEnums:      11,
+			NumMessages:   45,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

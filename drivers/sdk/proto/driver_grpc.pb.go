@@ -83,7 +83,9 @@ const (
 	Driver_Unquiesce_FullMethodName = "/rotator.driver.v1.Driver/Unquiesce"
 	Driver_Reimage_FullMethodName   = "/rotator.driver.v1.Driver/Reimage"
 	Driver_Roll_FullMethodName      = "/rotator.driver.v1.Driver/Roll"
+	Driver_Releases_FullMethodName  = "/rotator.driver.v1.Driver/Releases"
 	Driver_Stage_FullMethodName     = "/rotator.driver.v1.Driver/Stage"
+	Driver_Access_FullMethodName    = "/rotator.driver.v1.Driver/Access"
 	Driver_Cancel_FullMethodName    = "/rotator.driver.v1.Driver/Cancel"
 )
 
@@ -147,12 +149,28 @@ type DriverClient interface {
 	// Reimage gives the same node the group's desired revision, in place. Needs
 	// the trait reimage.
 	Reimage(ctx context.Context, in *ReimageRequest, opts ...grpc.CallOption) (*ReimageResponse, error)
-	// Roll lets the provider replace the whole group while the host watches.
-	// Needs the trait roll.
+	// Roll lets the provider replace the instances of the whole group by the
+	// group's desired revision, while the host watches NodeGroup.roll of Observe:
+	// from the moment that it is accepted until long after it has ended. A group
+	// that somebody else is rolling to the same revision is attached to (RUNNING,
+	// with a diagnostic of severity WARNING and code roll-foreign); to another
+	// revision, that is a failure with retry LATER. Needs the trait roll.
 	Roll(ctx context.Context, in *RollRequest, opts ...grpc.CallOption) (*RollResponse, error)
-	// Stage makes a new image or release the group's desired revision, and
-	// replaces nothing. Needs the trait stage.
+	// Releases compares the groups in scope with an image or release: what they
+	// are made from, and what Stage would make of them. Describes at the provider
+	// are batched and paged. The verb stage offers it, for groups with the trait
+	// stage; others are left out. FAILED_PRECONDITION before Configure. Read-only.
+	Releases(ctx context.Context, in *ReleasesRequest, opts ...grpc.CallOption) (*ReleasesResponse, error)
+	// Stage makes an image or release the group's desired revision, and replaces
+	// nothing. Before it changes what a person made it keeps, at the provider,
+	// what goes back to it. Needs the trait stage.
 	Stage(ctx context.Context, in *StageRequest, opts ...grpc.CallOption) (*StageResponse, error)
+	// Access answers how the cluster's API server is reached, for hosts without a
+	// kubeconfig: with the driver's own credentials, valid until expires_at. The
+	// host asks again before then. The answer is secret: neither side writes it
+	// to a log. FAILED_PRECONDITION before Configure, NOT_FOUND for a cluster that
+	// does not exist. Read-only.
+	Access(ctx context.Context, in *AccessRequest, opts ...grpc.CallOption) (*AccessResponse, error)
 	// Cancel stops work in flight that a rotation began. Work that is over is
 	// success.
 	Cancel(ctx context.Context, in *CancelRequest, opts ...grpc.CallOption) (*CancelResponse, error)
@@ -285,10 +303,30 @@ func (c *driverClient) Roll(ctx context.Context, in *RollRequest, opts ...grpc.C
 	return out, nil
 }
 
+func (c *driverClient) Releases(ctx context.Context, in *ReleasesRequest, opts ...grpc.CallOption) (*ReleasesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReleasesResponse)
+	err := c.cc.Invoke(ctx, Driver_Releases_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *driverClient) Stage(ctx context.Context, in *StageRequest, opts ...grpc.CallOption) (*StageResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(StageResponse)
 	err := c.cc.Invoke(ctx, Driver_Stage_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *driverClient) Access(ctx context.Context, in *AccessRequest, opts ...grpc.CallOption) (*AccessResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AccessResponse)
+	err := c.cc.Invoke(ctx, Driver_Access_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -365,12 +403,28 @@ type DriverServer interface {
 	// Reimage gives the same node the group's desired revision, in place. Needs
 	// the trait reimage.
 	Reimage(context.Context, *ReimageRequest) (*ReimageResponse, error)
-	// Roll lets the provider replace the whole group while the host watches.
-	// Needs the trait roll.
+	// Roll lets the provider replace the instances of the whole group by the
+	// group's desired revision, while the host watches NodeGroup.roll of Observe:
+	// from the moment that it is accepted until long after it has ended. A group
+	// that somebody else is rolling to the same revision is attached to (RUNNING,
+	// with a diagnostic of severity WARNING and code roll-foreign); to another
+	// revision, that is a failure with retry LATER. Needs the trait roll.
 	Roll(context.Context, *RollRequest) (*RollResponse, error)
-	// Stage makes a new image or release the group's desired revision, and
-	// replaces nothing. Needs the trait stage.
+	// Releases compares the groups in scope with an image or release: what they
+	// are made from, and what Stage would make of them. Describes at the provider
+	// are batched and paged. The verb stage offers it, for groups with the trait
+	// stage; others are left out. FAILED_PRECONDITION before Configure. Read-only.
+	Releases(context.Context, *ReleasesRequest) (*ReleasesResponse, error)
+	// Stage makes an image or release the group's desired revision, and replaces
+	// nothing. Before it changes what a person made it keeps, at the provider,
+	// what goes back to it. Needs the trait stage.
 	Stage(context.Context, *StageRequest) (*StageResponse, error)
+	// Access answers how the cluster's API server is reached, for hosts without a
+	// kubeconfig: with the driver's own credentials, valid until expires_at. The
+	// host asks again before then. The answer is secret: neither side writes it
+	// to a log. FAILED_PRECONDITION before Configure, NOT_FOUND for a cluster that
+	// does not exist. Read-only.
+	Access(context.Context, *AccessRequest) (*AccessResponse, error)
 	// Cancel stops work in flight that a rotation began. Work that is over is
 	// success.
 	Cancel(context.Context, *CancelRequest) (*CancelResponse, error)
@@ -417,8 +471,14 @@ func (UnimplementedDriverServer) Reimage(context.Context, *ReimageRequest) (*Rei
 func (UnimplementedDriverServer) Roll(context.Context, *RollRequest) (*RollResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Roll not implemented")
 }
+func (UnimplementedDriverServer) Releases(context.Context, *ReleasesRequest) (*ReleasesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Releases not implemented")
+}
 func (UnimplementedDriverServer) Stage(context.Context, *StageRequest) (*StageResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Stage not implemented")
+}
+func (UnimplementedDriverServer) Access(context.Context, *AccessRequest) (*AccessResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Access not implemented")
 }
 func (UnimplementedDriverServer) Cancel(context.Context, *CancelRequest) (*CancelResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Cancel not implemented")
@@ -635,6 +695,24 @@ func _Driver_Roll_Handler(srv interface{}, ctx context.Context, dec func(interfa
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Driver_Releases_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReleasesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DriverServer).Releases(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Driver_Releases_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DriverServer).Releases(ctx, req.(*ReleasesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Driver_Stage_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(StageRequest)
 	if err := dec(in); err != nil {
@@ -649,6 +727,24 @@ func _Driver_Stage_Handler(srv interface{}, ctx context.Context, dec func(interf
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(DriverServer).Stage(ctx, req.(*StageRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Driver_Access_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AccessRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DriverServer).Access(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Driver_Access_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DriverServer).Access(ctx, req.(*AccessRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -719,8 +815,16 @@ var Driver_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _Driver_Roll_Handler,
 		},
 		{
+			MethodName: "Releases",
+			Handler:    _Driver_Releases_Handler,
+		},
+		{
 			MethodName: "Stage",
 			Handler:    _Driver_Stage_Handler,
+		},
+		{
+			MethodName: "Access",
+			Handler:    _Driver_Access_Handler,
 		},
 		{
 			MethodName: "Cancel",
