@@ -26,6 +26,7 @@ func (noCluster) PatchWorkload(context.Context, model.WorkloadKey, engine.Worklo
 }
 func (noCluster) Evict(context.Context, engine.PodRef, *int64) error     { return errNoCluster }
 func (noCluster) DeletePod(context.Context, engine.PodRef, *int64) error { return errNoCluster }
+func (noCluster) DeleteNode(context.Context, string, string) error       { return errNoCluster }
 
 var errNoCluster = &engine.Error{Code: engine.ErrUnsupported,
 	Message: "the rotation was asked to do without the cluster's API server (cloudOnly)"}

@@ -74,6 +74,7 @@ type Rotator struct {
 	past        past
 	pastErr     error          // why past is not known
 	lacking     []plan.Finding // permissions
+	deletions   bool           // whether nodes may be deleted has been asked
 	closers     []func()
 }
 
@@ -173,6 +174,7 @@ func (r *Rotator) observe(ctx context.Context) error {
 		r.plan, r.planErr = plan.Resume(r.opts.Spec, r.inventory, now, r.past.memory.Memory)
 	}
 	if r.planErr == nil {
+		r.lookForDeletions(ctx)
 		r.plan.Warnings = append(r.plan.Warnings, r.lacking...)
 	}
 	return nil

@@ -109,8 +109,11 @@ type Effect struct {
 	Going      []string
 	Shrink     bool // Terminate: desired capacity goes down by one
 
-	Node  string     // PatchNode
+	Node  string     // PatchNode, and Terminate with a NodeUID
 	Patch *NodePatch // PatchNode
+	// NodeUID of a Terminate: BEFORE the instance is ended, this life of Node is
+	// deleted from the cluster; empty: the node is left to the cloud's controller.
+	NodeUID string
 
 	Workload      model.WorkloadKey // PatchWorkload
 	WorkloadPatch *WorkloadPatch    // PatchWorkload

@@ -87,6 +87,7 @@ type Engine struct {
 	opSeq    int
 	patching map[string]int  // how many of them patch a node, by its name
 	marked   map[string]bool // nodes that carry a mark of ours, or may
+	departed map[string]bool // UIDs of nodes that went before their instances (samename.go)
 
 	movers      map[model.WorkloadKey]*mover // Deployments that are moved without downtime
 	trouble     []string                     // what could not be taken back of them

@@ -699,8 +699,11 @@ func (e *Engine) terminate(g *group, m *member) {
 		g.surge--
 		surge = g.surge
 	}
-	e.addOp(&op{purpose: forTerminate, group: g, member: m,
-		Effect: Effect{Verb: VerbTerminate, InstanceID: m.inst.ID, Shrink: shrink, Surge: surge}})
+	effect := Effect{Verb: VerbTerminate, InstanceID: m.inst.ID, Shrink: shrink, Surge: surge}
+	if n := e.forgetNode(g, m); n != nil {
+		effect.Node, effect.NodeUID = n.Name, n.UID
+	}
+	e.addOp(&op{purpose: forTerminate, group: g, member: m, Effect: effect})
 }
 
 // terminateAccepted: the provider ends the instance; snapshots or the node's

@@ -275,6 +275,12 @@ func (s *script) cluster(input []string) {
 			g.Surge = number(opts.get("surge", "0"))
 			g.Traits.Prepare = opts.get("prepare", "yes") == "yes"
 			g.Traits.SurgeDetaches = opts.get("detaches", "no") == "yes"
+			if g.Traits.KeepsNodeName = opts.get("keeps", "no") == "yes"; g.Traits.KeepsNodeName {
+				g.Traits.MaxSurge, g.Traits.TerminateShrink = 0, false
+			}
+			if g.Traits.Refill = model.Refill(opts.get("refill", "group")); g.Traits.Refill == model.RefillScheduler {
+				g.Traits.MaxSurge, g.Traits.TerminateShrink = 0, false
+			}
 			g.Traits.Quiesce = opts.get("quiesce", "no") == "yes"
 			old := number(opts.get("old", "0"))
 			for i := range old + number(opts.get("new", "0")) {

@@ -131,6 +131,11 @@ func (e *Engine) takeSize(g *group, pg model.NodeGroup, first bool) {
 		g.base, g.surge = pg.Desired-pg.Surge, pg.Surge
 		return
 	}
+	if g.Traits.Refill == model.RefillScheduler {
+		// It keeps no size: a provisioner launches what pending pods need, and no more.
+		g.base, g.surge = pg.Desired-pg.Surge, pg.Surge
+		return
+	}
 	// A change of our own may be half visible: while it is on its way, and in an
 	// answer that was asked for before it ended.
 	if g.resizedStep > e.obs.askedStep || slices.ContainsFunc(e.ops, func(o *op) bool { return o.group == g && o.capacity() }) {
@@ -339,7 +344,7 @@ func (e *Engine) unbind(m *member) {
 }
 
 func (e *Engine) joinMember(g *group, m *member) {
-	name, joined := e.w.nodeOf[m.inst.ProviderID]
+	name, joined := e.nodeFor(m.inst.ProviderID)
 	if joined && name != m.node {
 		e.bind(m, name)
 	}
@@ -351,7 +356,7 @@ func (e *Engine) joinMember(g *group, m *member) {
 	switch m.phase {
 	case memberTerminating:
 		// The cloud controller removes the node once the instance is gone.
-		if m.node != "" && !joined {
+		if m.node != "" && !joined && !g.Traits.KeepsNodeName {
 			e.gone(g, m)
 		}
 	case memberBooting, memberBad:

@@ -150,6 +150,9 @@ func (o *op) event(k event.Kind) event.Event {
 		ev.Data = map[string]string{"surge": fmt.Sprint(o.Surge)}
 	case VerbTerminate:
 		ev.Data = map[string]string{"shrink": fmt.Sprint(o.Shrink), "surge": fmt.Sprint(o.Surge)}
+		if o.NodeUID != "" {
+			ev.Data["delete-node"] = o.NodeUID
+		}
 	case VerbPatchNode:
 		ev.Data = o.Patch.data()
 	case VerbPatchWorkload:
@@ -293,6 +296,7 @@ func (e *Engine) failed(o *op, err *Error) {
 			return
 		}
 		o.member.trouble = err.Message
+		delete(e.departed, o.NodeUID)
 		if o.member.phase == memberTerminating {
 			o.member.become(memberQuarantined)
 			if o.Shrink {

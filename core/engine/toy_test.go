@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -62,6 +63,8 @@ type toyGroup struct {
 	model.NodeGroup
 	zones   []string
 	prepare bool // called at least once
+	// lost are ended instances under whose names others are to come.
+	lost []*model.Instance
 }
 
 func newToy() *toy {
@@ -90,8 +93,17 @@ func (t *toy) launch(g *toyGroup, outdated bool) *model.Instance {
 		}
 	}
 	zone := slices.MinFunc(g.zones, func(a, b string) int { return count[a] - count[b] })
-	in := &model.Instance{ID: fmt.Sprintf("i-%d", t.seq), GroupID: g.ID, ProviderID: fmt.Sprintf("aws:///%s/i-%d", zone, t.seq),
+	id := fmt.Sprintf("i-%d", t.seq)
+	in := &model.Instance{ID: id, GroupID: g.ID, ProviderID: fmt.Sprintf("aws:///%s/%s", zone, id),
 		Zone: zone, State: model.InstancePending, Revision: g.Revision, LaunchedAt: t.now}
+	if len(g.lost) > 0 { // the same machine, as the cluster sees it
+		was := g.lost[0]
+		g.lost = g.lost[1:]
+		in.ProviderID, in.Zone = was.ProviderID, was.Zone
+		first, life, _ := strings.Cut(was.ID, ".")
+		n, _ := strconv.Atoi(life)
+		in.ID = fmt.Sprintf("%s.%d", first, max(n, 1)+1)
+	}
 	if outdated {
 		in.Revision, in.Reasons = "old", []model.Reason{{Code: "revision", Message: "revision old, wanted new"}}
 	}
@@ -99,7 +111,12 @@ func (t *toy) launch(g *toyGroup, outdated bool) *model.Instance {
 	return in
 }
 
-func nodeName(instance string) string { return "node-" + strings.TrimPrefix(instance, "i-") }
+// nodeName is the node of an instance. Where a replacement keeps the name, its id
+// is that of the first with a count: i-1, i-1.2.
+func nodeName(instance string) string {
+	name, _, _ := strings.Cut(strings.TrimPrefix(instance, "i-"), ".")
+	return "node-" + name
+}
 
 // refill launches what groups lack, and returns it.
 func (t *toy) refill() []*model.Instance {
@@ -129,7 +146,15 @@ func (t *toy) join(id string) {
 	if t.groups[in.GroupID].Role == model.RoleBastion {
 		return // never a node
 	}
-	t.setNode(&model.Node{Name: nodeName(id), UID: "uid-" + nodeName(id), ProviderID: in.ProviderID, Zone: in.Zone, Ready: true, CreatedAt: t.now,
+	if n := t.nodes[nodeName(id)]; n != nil { // a kubelet takes over the node of its name
+		t.changeNode(n.Name, func(n *model.Node) { n.Ready = true })
+		return
+	}
+	uid := "uid-" + nodeName(id)
+	if _, life, again := strings.Cut(id, "."); again {
+		uid += "." + life
+	}
+	t.setNode(&model.Node{Name: nodeName(id), UID: uid, ProviderID: in.ProviderID, Zone: in.Zone, Ready: true, CreatedAt: t.now,
 		Allocatable: model.Resources{Pods: int64(t.offers)}})
 	for _, k := range sortedWorkloads(t.workloads) {
 		if k.Kind == "DaemonSet" {
@@ -159,8 +184,20 @@ func (t *toy) changeNode(name string, f func(*model.Node)) {
 
 // end removes an instance with its node and all pods there.
 func (t *toy) end(id string) {
+	in := t.instances[id]
 	delete(t.instances, id)
-	name := nodeName(id)
+	if in == nil {
+		return
+	}
+	if g := t.groups[in.GroupID]; g != nil && g.Traits.KeepsNodeName {
+		g.lost = append(g.lost, in)
+		return // its provider id stays: no controller deletes the node
+	}
+	t.dropNode(nodeName(id))
+}
+
+// dropNode deletes a node, and all pods there.
+func (t *toy) dropNode(name string) {
 	if t.nodes[name] == nil {
 		return
 	}
@@ -172,6 +209,16 @@ func (t *toy) end(id string) {
 	delete(t.nodes, name)
 	t.deltas.nodeGone(name)
 	t.count()
+}
+
+// pending tells whether a pod finds no node: a provisioner launches one for it.
+func (t *toy) pending() bool {
+	for _, p := range t.pods {
+		if p.Node == "" && !p.Terminating {
+			return true
+		}
+	}
+	return false
 }
 
 func (t *toy) setPod(p *model.Pod) {
@@ -422,6 +469,9 @@ func (t *toy) apply(e engine.Effect) *engine.Error {
 			g.Surge = e.Surge
 		}
 	case engine.VerbTerminate:
+		if n := t.nodes[e.Node]; e.NodeUID != "" && n != nil && n.UID == e.NodeUID {
+			t.dropNode(e.Node)
+		}
 		in := t.instances[e.InstanceID]
 		if in == nil {
 			return missing("instance", e.InstanceID)
@@ -439,6 +489,9 @@ func (t *toy) apply(e engine.Effect) *engine.Error {
 		if shrink {
 			g.Desired--
 			g.Surge--
+		}
+		if g.Traits.Refill == model.RefillScheduler && !t.pending() {
+			g.Desired-- // nothing asks for another
 		}
 		if !t.slowEnd {
 			t.end(in.ID)

@@ -34,6 +34,7 @@ type Needs struct {
 	Volumes, Autoscalers bool // as in Options
 	MoveWorkloads        bool // restarts Deployments, or gives them a replica more
 	DeletePods           bool // where a drain may delete what cannot be evicted
+	DeleteNodes          bool // where replacements come up under the names of nodes
 	Namespace            string
 	Journal              bool // it is in Namespace, where the lock is in any case
 }
@@ -65,6 +66,9 @@ func (n Needs) Permissions() []Permission {
 	}
 	if n.MoveWorkloads {
 		add("", "apps", "deployments", "", "get", "patch")
+	}
+	if n.DeleteNodes {
+		add("", "", "nodes", "", "delete")
 	}
 	if n.DeletePods {
 		add("", "", "pods", "", "delete")

@@ -19,7 +19,7 @@ import (
 )
 
 // everything is what a rotation that uses all there is needs.
-var everything = Needs{Volumes: true, Autoscalers: true, MoveWorkloads: true, DeletePods: true, Namespace: "rotator-system", Journal: true}
+var everything = Needs{Volumes: true, Autoscalers: true, MoveWorkloads: true, DeletePods: true, DeleteNodes: true, Namespace: "rotator-system", Journal: true}
 
 // The manifest that people apply grants what a rotation asks about, all of it
 // and nothing else.

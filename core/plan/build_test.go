@@ -253,7 +253,9 @@ func TestSizes(t *testing.T) {
 		{name: "a group that cannot shrink need not", surge: "0", unavailable: "1", old: 1, size: 3, traits: func(t *model.Traits) { t.TerminateShrink = false }, wantU: 1},
 		{name: "a group that does not refill", surge: "1", old: 1, size: 3, traits: func(t *model.Traits) { t.Refill = model.RefillNobody }, wantS: 1, refused: "cannot-replace"},
 		{name: "a group whose instances cannot be ended", surge: "1", old: 1, size: 3, traits: func(t *model.Traits) { t.TerminateKeep = false }, wantS: 1, refused: "cannot-replace"},
-		{name: "a group whose replacements keep the name of the node", surge: "1", old: 1, size: 3, traits: func(t *model.Traits) { t.KeepsNodeName = true }, wantS: 1, refused: "cannot-replace"},
+		{name: "a group whose replacements keep the name of the node", surge: "1", old: 1, size: 3, traits: func(t *model.Traits) { t.KeepsNodeName = true }, wantS: 1},
+		{name: "a group that nobody refills", surge: "1", old: 1, size: 3, traits: func(t *model.Traits) { t.Refill = model.RefillNobody }, wantS: 1, refused: "cannot-replace"},
+		{name: "a group that the driver refills", surge: "1", old: 1, size: 3, traits: func(t *model.Traits) { t.Refill = model.RefillDriver }, wantS: 1},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			s := &stock{}

@@ -61,10 +61,15 @@ func (b *builder) checkGroup(g model.NodeGroup) {
 			b.warn(f)
 		}
 	}
-	if !g.Traits.TerminateKeep || g.Traits.Refill != model.RefillGroup || g.Traits.KeepsNodeName {
+	if !g.Traits.TerminateKeep || g.Traits.Refill == model.RefillNobody {
 		b.refuse(Finding{Code: "cannot-replace", Object: g.Name,
 			Message: fmt.Sprintf("the driver offers no way to replace instances of group %s that this version can use", g.Name),
 			Fix:     "leave the group out with select.excludeGroups"})
+	}
+	if b.spec.CloudOnly && g.Traits.Refill == model.RefillScheduler {
+		b.refuse(Finding{Code: "cannot-replace", Object: g.Name,
+			Message: fmt.Sprintf("instances of group %s are replaced when pods are pending, and without the API server nothing shows pods", g.Name),
+			Fix:     "rotate this group with the API server reachable, or leave it out with select.excludeGroups"})
 	}
 }
 

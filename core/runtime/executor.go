@@ -188,7 +188,14 @@ func (x *executor) run(e engine.Effect) (res result) {
 		case res.snapshot == nil:
 			err = errors.New("the driver answered no snapshot")
 		}
-	case engine.VerbPrepare, engine.VerbRestore, engine.VerbSetSurge, engine.VerbTerminate, engine.VerbQuiesce, engine.VerbUnquiesce:
+	case engine.VerbTerminate:
+		if e.NodeUID != "" { // BEFORE the instance: see engine.Effect
+			err = x.cluster.DeleteNode(ctx, e.Node, e.NodeUID)
+		}
+		if err == nil {
+			err = x.provider.Do(ctx, x.rotation, e)
+		}
+	case engine.VerbPrepare, engine.VerbRestore, engine.VerbSetSurge, engine.VerbQuiesce, engine.VerbUnquiesce:
 		err = x.provider.Do(ctx, x.rotation, e)
 	case engine.VerbPatchNode:
 		if e.Patch == nil {

@@ -36,6 +36,9 @@ type Cluster interface {
 	PatchWorkload(ctx context.Context, k model.WorkloadKey, p engine.WorkloadPatch) error
 	Evict(ctx context.Context, pod engine.PodRef, grace *int64) error
 	DeletePod(ctx context.Context, pod engine.PodRef, grace *int64) error
+	// DeleteNode deletes one life of a Node object. That it is gone already, or
+	// another has its name, is success.
+	DeleteNode(ctx context.Context, node, uid string) error
 	// CheckAPI asks the API server whether it is ready (/readyz): nil, or an
 	// *engine.Error with what it says is not. It changes nothing.
 	CheckAPI(ctx context.Context) error

@@ -50,6 +50,9 @@ type fake struct {
 	rotation  string
 	restarted []string
 	deleted   []engine.PodRef
+	forgotten []string // name/uid of nodes
+	// deleteNode is what DeleteNode answers.
+	deleteNode error
 }
 
 func newFake() *fake { return &fake{changes: make(chan engine.Input)} }
@@ -107,6 +110,13 @@ func (f *fake) DeletePod(_ context.Context, pod engine.PodRef, _ *int64) error {
 	defer f.mu.Unlock()
 	f.deleted = append(f.deleted, pod)
 	return nil
+}
+
+func (f *fake) DeleteNode(_ context.Context, node, uid string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.forgotten = append(f.forgotten, node+"/"+uid)
+	return f.deleteNode
 }
 
 func (f *fake) CheckAPI(context.Context) error { return nil }

@@ -204,6 +204,14 @@ func (l *Live) DeletePod(ctx context.Context, pod engine.PodRef, grace *int64) e
 	return err
 }
 
+// DeleteNode implements runtime.Cluster.
+func (l *Live) DeleteNode(_ context.Context, node, uid string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.w.forgetNode(node, uid)
+	return nil
+}
+
 // CheckAPI implements runtime.Cluster.
 func (l *Live) CheckAPI(ctx context.Context) error {
 	_, err := l.do(ctx, "", engine.Effect{Verb: engine.VerbCheckAPI})

@@ -315,6 +315,7 @@ func (w *World) schedule() {
 		if bound {
 			w.pending = slices.DeleteFunc(w.pending, func(p *pod) bool { return p.on != nil })
 		}
+		w.provision()
 	})
 }
 

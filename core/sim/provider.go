@@ -23,6 +23,9 @@ type group struct {
 	// a rotation took it.
 	suspended, was bool
 	reconcileDue   bool
+	most           int // the size that it began with
+	// lost are instances that are gone and under whose names others are to come.
+	lost []*instance
 	// changing is the call that changes the group: a driver does one at a time.
 	changing *call
 
@@ -39,7 +42,8 @@ type instance struct {
 	model.Instance
 	g      *group
 	node   *node
-	fresh  bool // launched after the world began: protected from scale-in
+	name   string // of its node, where that is another's; empty: made of its id
+	fresh  bool   // launched after the world began: protected from scale-in
 	lb     balance
 	ending string // who ended it: byUs, byOthers; empty: nobody
 }
@@ -104,14 +108,13 @@ func (w *World) reconcile(g *group) {
 	d := w.dice("reconcile", g.ID, w.now.String())
 	w.after(w.span(&d, w.pace.React, time.Second, 8*time.Second), func() {
 		g.reconcileDue = false
-		live := g.live()
-		for range g.Desired - len(live) {
+		for range g.Desired - g.counted() {
 			if !w.launch(g) {
 				w.after(20*time.Second, func() { w.reconcile(g) })
 				break
 			}
 		}
-		for range len(live) - g.Desired {
+		for range len(g.live()) - g.Desired {
 			w.scaleIn(g)
 		}
 	})
@@ -132,7 +135,12 @@ func (w *World) launch(g *group) bool {
 	if zone == "" {
 		return false
 	}
-	in := w.newInstance(g, zone, g.Revision)
+	var in *instance
+	if len(g.lost) > 0 {
+		in, g.lost = w.reborn(g.lost[0]), g.lost[1:]
+	} else {
+		in = w.newInstance(g, zone, g.Revision)
+	}
 	in.fresh = true
 	w.boot(in)
 	return true
@@ -187,8 +195,11 @@ func (w *World) end(in *instance, by string) {
 	down := w.span(&d, w.pace.End/2, 500*time.Millisecond, 15*time.Second)
 	gone := down + w.span(&d, w.pace.End/2, time.Second, 40*time.Second)
 	node := down + w.span(&d, w.pace.End/2, time.Second, 40*time.Second)
+	if in.g.Traits.KeepsNodeName {
+		node = gone - 1 // or never: the next of its name would find it
+	}
 	w.after(down, func() {
-		if in.node != nil {
+		if in.node != nil && w.nodes[in.node.Name] == in.node {
 			w.unready(in.node)
 		}
 	})
@@ -197,13 +208,17 @@ func (w *World) end(in *instance, by string) {
 		is := func(o *instance) bool { return o == in }
 		w.order = slices.DeleteFunc(w.order, is)
 		in.g.all = slices.DeleteFunc(in.g.all, is)
+		if in.g.Traits.KeepsNodeName {
+			in.g.lost = append(in.g.lost, in)
+			w.afterEnd(in.g)
+		}
 	})
 	w.after(node, func() {
-		if in.node != nil {
+		if in.node != nil && !(in.g.Traits.KeepsNodeName && by == byUs) {
 			w.dropNode(in.node)
 		}
 	})
-	w.reconcile(in.g)
+	w.afterEnd(in.g)
 }
 
 // scaleIn ends one instance because the group is too large: the group picks,
@@ -274,7 +289,7 @@ func (w *World) verb(rotation string, e engine.Effect) []act {
 	}
 	switch e.Verb { //nolint:exhaustive // the others are the cluster's
 	case engine.VerbPrepare:
-		return []act{
+		return w.completing(g, []act{
 			func() *engine.Error {
 				if err := w.holder(g, rotation); err != nil {
 					return err
@@ -285,9 +300,9 @@ func (w *World) verb(rotation string, e engine.Effect) []act {
 				return nil
 			},
 			func() *engine.Error { g.suspended = true; return nil },
-		}
+		})
 	case engine.VerbRestore:
-		return []act{
+		return w.completing(g, []act{
 			func() *engine.Error {
 				if err := w.holder(g, rotation); err != nil {
 					return err
@@ -305,7 +320,7 @@ func (w *World) verb(rotation string, e engine.Effect) []act {
 				g.heldBy = ""
 				return nil
 			},
-		}
+		})
 	case engine.VerbSetSurge:
 		if g.Traits.SurgeDetaches {
 			return w.takeOut(g, rotation, e)
@@ -315,7 +330,11 @@ func (w *World) verb(rotation string, e engine.Effect) []act {
 		if g.Traits.SurgeDetaches {
 			return w.terminateDetaching(g, rotation, e)
 		}
-		return w.terminate(g, rotation, e)
+		acts := w.terminate(g, rotation, e)
+		if e.NodeUID != "" {
+			acts = append([]act{func() *engine.Error { w.forgetNode(e.Node, e.NodeUID); return nil }}, acts...)
+		}
+		return w.completing(g, acts)
 	case engine.VerbQuiesce:
 		return w.quiesce(g, rotation, e.InstanceID)
 	case engine.VerbUnquiesce:

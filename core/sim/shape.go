@@ -149,6 +149,7 @@ func RandomShape(seed uint64) *Shape {
 		}
 		room = max(nodes-2*len(s.Groups), 0) * 20 // where else could pods go?
 	}
+	room -= s.otherRefills(seed)
 	st.GroupsAtOnce, st.MaxInFlight = 1+d.n(3), pick(&d, "0", "0", "1", "3")
 	st.Zones, st.MaxUnavailablePerZone = pick(&sched, plan.ZonesAny, plan.ZonesSpread, plan.ZonesOneAtATime), pick(&sched, "0", "0", "1", "50%")
 	st.Order = pick(&sched, plan.OrderOldest, plan.OrderEmptiest)
@@ -298,7 +299,7 @@ func (s *Shape) build(seed uint64, in *injector, now time.Time) *World {
 	w.epoch, w.pace = now.Add(-rest), s.Pace
 	w.healed, w.kinds = true, len(s.Workloads) // nothing goes wrong while it is made
 	for _, gs := range s.Groups {
-		g := &group{w: w, zones: gs.Zones, room: gs.Room, own: gs.Size, suspended: gs.Suspended, NodeGroup: model.NodeGroup{
+		g := &group{w: w, zones: gs.Zones, room: gs.Room, own: gs.Size, most: gs.Size, suspended: gs.Suspended, NodeGroup: model.NodeGroup{
 			ID: gs.Name, Name: gs.Name, Role: gs.Role, Desired: gs.Size, Max: 10*gs.Size + 100, Revision: "new", Traits: gs.Traits}}
 		w.groups = append(w.groups, g)
 		for i := range gs.Size {

@@ -33,7 +33,8 @@ type World struct {
 
 	pending      []*pod // not scheduled, in the order of their making
 	schedulerDue bool
-	schedulerAt  int // where the scheduler's next look at nodeList begins
+	provisioning bool // a provisioner is about to launch an instance
+	schedulerAt  int  // where the scheduler's next look at nodeList begins
 
 	feed    feed
 	watcher func()
@@ -147,8 +148,12 @@ func (w *World) join(in *instance) {
 	if in.g.Role == model.RoleBastion {
 		return // never a node
 	}
+	if n := w.nodes[in.nodeName()]; n != nil {
+		w.takeOver(n, in)
+		return
+	}
 	d := w.dice("join", in.ID)
-	n := &node{inst: in, hosts: make([]int, w.kinds), Node: model.Node{Name: "n" + in.ID[1:], UID: "node-" + in.ID, ProviderID: in.ProviderID, Zone: in.Zone,
+	n := &node{inst: in, hosts: make([]int, w.kinds), Node: model.Node{Name: in.nodeName(), UID: "node-" + in.ID, ProviderID: in.ProviderID, Zone: in.Zone,
 		Taints: []model.Taint{{Key: "node.kubernetes.io/not-ready", Effect: "NoSchedule"}}, CreatedAt: w.time()}}
 	if in.g.Role == model.RoleControlPlane {
 		n.Labels = map[string]string{"node-role.kubernetes.io/control-plane": ""}
