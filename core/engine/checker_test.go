@@ -2,6 +2,8 @@ package engine_test
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/rotatord/rotator/core/drain"
@@ -28,7 +30,7 @@ type checker struct {
 	ended     map[string]string // instance -> op id of its termination
 	nodes     map[string]model.Node
 	budgets   map[model.BudgetKey]model.Budget
-	asked     map[string]model.BudgetKey // evictions not answered, by pod UID
+	asked     map[string]askedFor // evictions not answered, by pod UID
 	leaving   map[string]bool            // nodes that we cordoned
 	person    map[string]bool            // nodes that a person cordoned
 	theirs    map[string]string          // nodes' marks that others set, by name
@@ -41,7 +43,7 @@ type checker struct {
 
 func newChecker(t *toy, p *plan.Plan) *checker {
 	c := &checker{toy: t, plan: p, policy: &drain.Policy{}, intents: map[string]bool{}, ended: map[string]string{}, nodes: map[string]model.Node{},
-		budgets: map[model.BudgetKey]model.Budget{}, asked: map[string]model.BudgetKey{}, leaving: map[string]bool{},
+		budgets: map[model.BudgetKey]model.Budget{}, asked: map[string]askedFor{}, leaving: map[string]bool{},
 		person: map[string]bool{}, theirs: map[string]string{}, base: map[string]int{}, groupOf: map[string]string{}, surge: map[string]int{}, available: map[string]int{}}
 	for _, g := range p.Groups {
 		c.surge[g.ID], c.available[g.ID] = max(g.Surge, g.LeftSurge), g.Unavailable
@@ -109,6 +111,12 @@ func (c *checker) after(in engine.Input, r engine.Ready) (problems []string) {
 	return problems
 }
 
+// askedFor is an eviction that the view of its budget does not count.
+type askedFor struct {
+	budget model.BudgetKey
+	pod    string
+}
+
 // see keeps the view: what the engine was told.
 func (c *checker) see(in engine.Input) {
 	for _, name := range in.NodesGone {
@@ -120,6 +128,7 @@ func (c *checker) see(in engine.Input) {
 	}
 	for _, b := range in.Budgets {
 		c.budgets[b.BudgetKey] = b
+		maps.DeleteFunc(c.asked, func(_ string, a askedFor) bool { return a.budget == b.BudgetKey && slices.Contains(b.Counted, a.pod) })
 	}
 	for _, o := range in.Outcomes {
 		delete(c.asked, o.Pod.UID)
@@ -214,14 +223,14 @@ func (c *checker) eviction(e engine.Effect, bad func(string, ...any)) {
 		}
 		asked := 1
 		for _, other := range c.asked {
-			if other == k {
+			if other.budget == k {
 				asked++
 			}
 		}
 		if asked > b.Allowed {
 			bad("%d evictions at once under budget %s, which allows %d", asked, k, b.Allowed)
 		}
-		c.asked[e.Pod.UID] = k
+		c.asked[e.Pod.UID] = askedFor{k, e.Pod.Name}
 	}
 }
 

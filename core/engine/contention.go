@@ -15,7 +15,7 @@ type contention struct {
 	// waiting pods are on old nodes whose turn has not come, queued ones on nodes
 	// that are being drained.
 	waiting, queued int
-	rhythm          *rhythm
+	budget          *budget
 	// atOnce is the budget's allowance while all its pods are healthy.
 	atOnce int
 }
@@ -71,11 +71,14 @@ func (e *Engine) weigh(m *member) {
 	m.shift(now, 1)
 }
 
-// weighAll brings the sums up to date with a group; within one Step, only the
-// phases can have changed since the first time.
+// weighAll brings the sums up to date with a group, and with what is under way in
+// the others: a budget's pods may be in several. Within one Step, only the phases
+// can have changed since the first time.
 func (e *Engine) weighAll(g *group) {
-	for _, m := range g.census.busy {
-		e.weigh(m)
+	for _, o := range e.groups {
+		for _, m := range o.census.busy {
+			e.weigh(m)
+		}
 	}
 	if g.weighedStep != e.step {
 		g.weighedStep = e.step
@@ -129,8 +132,21 @@ func (e *Engine) contentionOf(b *budget) *contention {
 		c = &contention{key: b.BudgetKey}
 		e.contentions[b.BudgetKey] = c
 	}
-	c.atOnce, c.rhythm = max(b.Expected-b.DesiredHealthy, 1), b.rhythm
+	c.atOnce, c.budget = max(b.Expected-b.DesiredHealthy, 1), b
 	return c
+}
+
+// opens is how long it takes until the budget allows so many evictions at once;
+// zero: it does, or not for want of pods that we have moved.
+func (c *contention) opens(now time.Time, wanted int, round time.Duration) time.Duration {
+	allowed, _ := c.budget.allowed(now)
+	out := c.budget.rhythm.out
+	out = out[len(out)-min(len(out), max(c.atOnce-allowed, 0)):] // the budget has made up for the rest
+	missing := min(wanted, c.atOnce) - allowed
+	if missing <= 0 || len(out) == 0 {
+		return 0
+	}
+	return max(round-now.Sub(out[min(missing, len(out))-1]), 0)
 }
 
 // bid is how well it would be to drain a node next, as far as budgets go.
@@ -173,13 +189,16 @@ func (e *Engine) outlook(g *group) outlook {
 func (e *Engine) bid(m *member, view outlook) bid {
 	var b bid
 	for _, l := range m.loads {
-		round := cmp.Or(l.rhythm.round(), e.w.rhythm.round(), roundGuess)
-		chain, ahead := times(l.chain(), round), times(l.ahead(), round)
+		round := cmp.Or(l.budget.rhythm.round(), e.w.rhythm.round(), roundGuess)
+		chain, ahead := times(l.chain(), round), l.opens(e.now, l.queued+l.pods, round)
 		b.chain = max(b.chain, chain)
+		if l.queued > 0 && l.queued+l.pods > l.atOnce {
+			ahead += times(l.ahead(), round)
+		}
 		switch {
-		case l.rhythm.closed: // whoever closed it may open it again: later
+		case l.budget.rhythm.closed: // whoever closed it may open it again: later
 			b.waits = max(b.waits, round)
-		case l.queued > 0 && l.queued+l.pods > l.atOnce && ahead >= view.mayWait(chain):
+		case ahead > 0 && ahead >= view.mayWait(chain):
 			b.waits = max(b.waits, ahead)
 		}
 	}

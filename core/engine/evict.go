@@ -284,7 +284,7 @@ func (e *Engine) evictPod(l *leaving, c drain.Candidate) bool {
 			return ok
 		}
 		if spends {
-			b.asked[p.UID], s.spent = time.Time{}, b.Name
+			b.asked[p.UID], s.spent = asking{pod: p.Name}, b.Name
 		}
 	case m.drain.forced && s.failures > 0:
 		// No budget protects it, and evicting it keeps failing for another reason.
@@ -345,14 +345,14 @@ func (e *Engine) evicted(o Outcome) {
 		s.accepted, s.since = true, time.Time{}
 		// The pod may be gone already: its budget is found by what was asked.
 		if b := e.w.budgets[o.Pod.Namespace][s.spent]; b != nil {
-			if _, ok := b.asked[o.Pod.UID]; ok {
-				b.asked[o.Pod.UID] = e.now
-				if o.Err == nil {
-					b.rhythm.took(e.now)
-				}
+			if a, ok := b.asked[o.Pod.UID]; ok { // else a status counts it already
+				a.answered = e.now
+				b.asked[o.Pod.UID] = a
 			}
 			if o.Err != nil {
 				delete(b.asked, o.Pod.UID)
+			} else {
+				b.rhythm.took(e.now)
 			}
 		}
 		if o.Err == nil {

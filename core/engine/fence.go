@@ -3,6 +3,7 @@ package engine
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/rotatord/rotator/core/event"
@@ -19,7 +20,10 @@ const noRoomFor = 10 * time.Second
 type fencing struct {
 	// began is when the first group was fenced; zero: none is.
 	began time.Time
-	// lifted: a pod found no room, so the old nodes take pods again, for good.
+	// eased is when the groups whose turn has not come were opened for good, because
+	// a pod found no room; zero: they were not.
+	eased time.Time
+	// lifted: a pod still found no room, so all old nodes take pods again, for good.
 	lifted bool
 }
 
@@ -28,6 +32,10 @@ type fencing struct {
 // more than 100 nodes the scheduler does not look at all of them. It comes before
 // the first drain after the canary, once there is a new node. Where nodes may be
 // missing instead (maxUnavailable) the old ones are needed.
+//
+// The groups of the same role whose turn has not come are fenced with the first:
+// what lands there moves twice. They are the first to be opened where room is
+// short.
 //
 // Its patches go before the cordons of drains that begin in the same Step: what
 // those move must find the others closed.
@@ -41,19 +49,34 @@ func (e *Engine) fence() {
 	earlier := e.ops
 	e.ops = nil
 	for _, g := range e.groups {
-		if g.phase != groupActive || g.Unavailable > 0 || g.fenced != e.fencing.lifted || !g.fenced && !e.hasRoom(g) {
+		on := e.wantsFence(g)
+		if on == g.fenced {
 			continue
 		}
-		if g.fenced = !g.fenced; e.fencing.began.IsZero() {
+		if g.fenced = on; e.fencing.began.IsZero() {
 			e.fencing.began = e.now
 		}
 		for _, m := range g.members {
 			if m.old && m.phase == memberWaiting && m.n != nil {
-				e.setFence(g, m, g.fenced)
+				e.setFence(g, m, on)
 			}
 		}
 	}
 	e.ops = append(e.ops, earlier...)
+}
+
+// wantsFence tells whether the old nodes of a group that wait are to be cordoned.
+func (e *Engine) wantsFence(g *group) bool {
+	switch g.phase {
+	case groupActive:
+		return g.Unavailable == 0 && !e.fencing.lifted && (g.fenced || e.hasRoom(g))
+	case groupWaiting:
+		return g.Unavailable == 0 && !e.fencing.lifted && e.fencing.eased.IsZero() && (g.fenced || slices.ContainsFunc(e.groups, func(o *group) bool {
+			return o.phase == groupActive && o.fenced && o.Role == g.Role
+		}))
+	case groupGivingBack, groupRestoring, groupFinished:
+	}
+	return g.fenced // no old node of it waits
 }
 
 // hasRoom tells whether the group has new nodes that take pods, and the canary,
@@ -102,8 +125,10 @@ func cordonedAhead(n *model.Node) bool {
 	return n != nil && n.Annotations[model.AnnotationCordoned] == model.CordonedAhead
 }
 
-// checkRoom sees whether a pod has found no node for too long. One that had
-// found none for as long before does not count: it is not for want of old nodes.
+// checkRoom sees whether a pod has found no node for too long, and opens nodes for
+// it: those of the groups whose turn has not come, and if that is not enough, all.
+// A pod that had found none for as long before does not count: it is not for want
+// of old nodes.
 func (e *Engine) checkRoom() {
 	began, found := e.fencing.began, model.PodKey{}
 	if began.IsZero() {
@@ -113,15 +138,25 @@ func (e *Engine) checkRoom() {
 		if since.Add(noRoomFor).Before(began) {
 			continue
 		}
-		if since.Before(began) {
-			since = began
+		for _, later := range []time.Time{began, e.fencing.eased} {
+			if since.Before(later) {
+				since = later
+			}
 		}
-		if e.after(since, noRoomFor) && (!e.fencing.lifted || cmp.Or(cmp.Compare(key.Namespace, found.Namespace), cmp.Compare(key.Name, found.Name)) < 0) {
-			e.fencing.lifted, found = true, key
+		if e.after(since, noRoomFor) && (found == model.PodKey{} || cmp.Or(cmp.Compare(key.Namespace, found.Namespace), cmp.Compare(key.Name, found.Name)) < 0) {
+			found = key
 		}
 	}
-	if e.fencing.lifted {
-		e.record(event.Event{Kind: event.Waiting, Pod: found.String(), Code: "no-room",
-			Message: fmt.Sprintf("pod %s has found no node for %s: the old nodes that wait take pods again", found, noRoomFor)})
+	if found == (model.PodKey{}) {
+		return
 	}
+	which := "the old nodes that wait"
+	if e.fencing.eased.IsZero() && slices.ContainsFunc(e.groups, func(g *group) bool { return g.phase == groupWaiting && g.fenced }) {
+		e.fencing.eased = e.now
+		which = "the nodes of the groups whose turn has not come"
+	} else {
+		e.fencing.lifted = true
+	}
+	e.record(event.Event{Kind: event.Waiting, Pod: found.String(), Code: "no-room",
+		Message: fmt.Sprintf("pod %s has found no node for %s: %s take pods again", found, noRoomFor, which)})
 }

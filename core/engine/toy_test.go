@@ -590,6 +590,7 @@ func (t *toy) evict(e engine.Effect) *engine.Error {
 	q.Detail = &detail
 	t.setPod(&q)
 	t.count()
+	t.deltas.charge(t.budgets, p)
 	return nil
 }
 
@@ -612,7 +613,23 @@ func (d *deltas) node(n model.Node)         { d.nodes[n.Name] = &n }
 func (d *deltas) nodeGone(name string)      { d.nodes[name] = nil }
 func (d *deltas) pod(p model.Pod)           { d.pods[p.PodKey] = &p }
 func (d *deltas) workload(w model.Workload) { d.workloads[w.WorkloadKey] = w }
-func (d *deltas) budget(b model.Budget)     { d.budgets[b.BudgetKey] = b }
+func (d *deltas) budget(b model.Budget) {
+	b.Counted = slices.Concat(d.budgets[b.BudgetKey].Counted, b.Charged)
+	d.budgets[b.BudgetKey] = b
+}
+
+// charge shows in the statuses of its budgets that a pod's eviction was allowed.
+func (d *deltas) charge(budgets map[model.BudgetKey]*model.Budget, p *model.Pod) {
+	for k, b := range budgets {
+		if k.Namespace == p.Namespace && b.Matches(p.Labels) {
+			d.budget(*b)
+			now := d.budgets[k]
+			now.Counted = append(now.Counted, p.Name)
+			d.budgets[k] = now
+		}
+	}
+}
+
 func (d *deltas) podGone(k model.PodKey, uid string) {
 	if p := d.pods[k]; p != nil && p.UID == uid {
 		delete(d.pods, k)

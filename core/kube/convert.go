@@ -308,6 +308,7 @@ func (s *sharer) budget(b *policyv1.PodDisruptionBudget) *budget {
 		text = "selects " + selector.String()
 	}
 	st := b.Status
+	charged := slices.Sorted(maps.Keys(st.DisruptedPods))
 	return &budget{
 		selector: text,
 		Budget: model.Budget{
@@ -320,7 +321,8 @@ func (s *sharer) budget(b *policyv1.PodDisruptionBudget) *budget {
 			DesiredHealthy:       int(st.DesiredHealthy),
 			Expected:             int(st.ExpectedPods),
 			Observed:             st.ObservedGeneration >= b.Generation,
-			Charged:              slices.Sorted(maps.Keys(st.DisruptedPods)),
+			Charged:              charged,
+			Counted:              charged,
 			Scales:               b.Spec.MinAvailable == nil || b.Spec.MinAvailable.Type == intstr.String,
 			Limit:                s.limit(b),
 			Problem:              s.problem(b),

@@ -182,7 +182,7 @@ func TestBudget(t *testing.T) {
 	}
 	want := model.Budget{BudgetKey: model.BudgetKey{Namespace: "ns", Name: "b"}, UID: "u",
 		Allowed: 1, CurrentHealthy: 3, DesiredHealthy: 2, Expected: 4, Observed: true, AlwaysEvictUnhealthy: true,
-		Charged: []string{"web-1", "web-2"}, Limit: "minAvailable 2", Selector: "selects app=web"}
+		Charged: []string{"web-1", "web-2"}, Counted: []string{"web-1", "web-2"}, Limit: "minAvailable 2", Selector: "selects app=web"}
 	got := newSharer().budget(in)
 	if diff := cmp.Diff(want, got.Budget, cmpopts.IgnoreFields(model.Budget{}, "Matches")); diff != "" {
 		t.Error(diff)

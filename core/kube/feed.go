@@ -65,6 +65,11 @@ func newFeed() *feed {
 		asks:         make(chan chan model.Inventory),
 		ended:        make(chan struct{}),
 	}
+	f.budgets.keep = func(old, now *budget) {
+		now.Counted = slices.Concat(old.Counted, now.Counted)
+		slices.Sort(now.Counted)
+		now.Counted = slices.Compact(now.Counted)
+	}
 	f.budgets.urgent = func(old, now *budget) bool { return now.Observed && now.Allowed > old.Allowed }
 	return f
 }

@@ -103,6 +103,35 @@ func TestFeedCoalesces(t *testing.T) {
 	})
 }
 
+// A status names all pods that were charged since the reader's last one, also
+// those that one in between has dropped.
+func TestFeedKeepsCharges(t *testing.T) {
+	put := func(f *feed, allowed int, charged ...string) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		b := &budget{Budget: model.Budget{BudgetKey: model.BudgetKey{Namespace: "ns", Name: "web"}, UID: "b", Allowed: allowed, Charged: charged, Counted: charged}}
+		if f.budgets.put(b.BudgetKey, b) {
+			f.touch()
+		}
+	}
+	runFeed(t, func(t *testing.T, f *feed) {
+		put(f, 2)
+		f.Inventory()
+		put(f, 1, "web-1")
+		if in, _ := next(f); !cmp.Equal(in.Budgets[0].Counted, []string{"web-1"}) {
+			t.Errorf("the first change counts %v", in.Budgets[0].Counted)
+		}
+		put(f, 0, "web-2", "web-3")
+		put(f, 0, "web-3")
+		put(f, 1)
+		synctest.Wait()
+		in, _ := next(f)
+		if b := in.Budgets[0]; b.Allowed != 1 || len(b.Charged) > 0 || !cmp.Equal(b.Counted, []string{"web-2", "web-3"}) {
+			t.Errorf("the second change: %d allowed, %v charged, %v counted", b.Allowed, b.Charged, b.Counted)
+		}
+	})
+}
+
 // A budget that opens is not kept waiting: an eviction depends on it.
 func TestFeedHurries(t *testing.T) {
 	runFeed(t, func(t *testing.T, f *feed) {

@@ -12,6 +12,9 @@ type table[K comparable, V any] struct {
 	// urgent tells a change that somebody waits for; nil: none is.
 	urgent func(old, now *V) bool
 	hurry  bool // one has come since hurried was asked
+	// keep has a value show what the one before it did that the reader lacks; nil:
+	// the last one counts alone. It must not change old.
+	keep func(old, now *V)
 
 	live map[K]*entry[V]
 	// changed names live objects whose value the reader lacks, gone the lives
@@ -43,6 +46,9 @@ func (t *table[K, V]) put(k K, v *V) bool {
 			return false // a heartbeat, or a field that nobody here reads
 		}
 		t.hurry = t.hurry || t.urgent != nil && t.urgent(old.value, v)
+		if _, pending := t.changed[k]; pending && t.keep != nil {
+			t.keep(old.value, v)
+		}
 		old.value = v
 		t.changed[k] = struct{}{}
 		return true

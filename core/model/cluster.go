@@ -157,6 +157,10 @@ type Budget struct {
 	// milliseconds, or for two minutes where the eviction was cut off after the
 	// budget was charged, before the pod was deleted.
 	Charged []string
+	// Counted are Charged and the pods, by name and sorted, that were in it since the
+	// last change that was told: it tells which of one's own evictions a status is
+	// not behind.
+	Counted []string
 	// Scales: DesiredHealthy grows with the workload, because it is a percentage or
 	// follows from maxUnavailable. A replica more then gives no room.
 	Scales bool

@@ -166,8 +166,9 @@ type Attract string
 const (
 	// AttractTaint gives old nodes a taint with the effect PreferNoSchedule.
 	AttractTaint Attract = "taint"
-	// AttractCordon cordons them too, from a group's first drain on, until a pod
-	// finds no room. A group in which nodes may be unavailable is only tainted.
+	// AttractCordon cordons them too, from the first drain on, also those of groups
+	// whose turn has not come, until a pod finds no room: then those are opened
+	// first. A group in which nodes may be unavailable is only tainted.
 	AttractCordon Attract = "cordon"
 )
 

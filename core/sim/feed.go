@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"time"
 
 	"github.com/rotatord/rotator/core/engine"
@@ -75,10 +76,27 @@ func (f *feed) take(now time.Duration, in *engine.Input) {
 	in.Nodes, in.NodesGone = f.nodes.take(now)
 	in.Pods, in.PodsGone = f.pods.take(now)
 	in.Workloads, in.WorkloadsGone = f.workloads.take(now)
+	f.count(now)
 	in.Budgets, in.BudgetsGone = f.budgets.take(now)
 	in.Deployments, in.DeploymentsGone = f.deployments.take(now)
 	in.Attachments, in.AttachmentsGone = f.attachments.take(now)
 	in.Claims, in.ClaimsGone = f.claims.take(now)
+}
+
+// count has the last visible status of each budget name what earlier ones that are
+// visible with it have charged.
+func (f *feed) count(now time.Duration) {
+	counted := make(map[model.BudgetKey][]string)
+	for i := range f.budgets.queue {
+		c := &f.budgets.queue[i]
+		if c.at > now {
+			return
+		}
+		names := slices.Concat(counted[c.key], c.val.Charged)
+		slices.Sort(names)
+		counted[c.key] = slices.Compact(names)
+		c.val.Counted = counted[c.key]
+	}
 }
 
 // lag is how late a watch is this time. Mostly little; now and then a lot.

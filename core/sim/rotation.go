@@ -51,7 +51,8 @@ type Report struct {
 	// Checks of each invariant, and those that did not hold.
 	Checks map[Invariant]int
 	Broken []Violation
-	// Evicted and Refused count evictions; Ended the instances that we ended.
+	// Evicted counts evictions, Refused those that a budget did not allow; Ended the
+	// instances that we ended.
 	Evicted, Refused, Ended int
 }
 
@@ -412,7 +413,9 @@ func (r *runner) keep(records []event.Event) {
 		case event.PodEvicted:
 			r.report.Evicted++
 		case event.EvictionRefused:
-			r.report.Refused++
+			if ev.Code == string(engine.ErrBlocked) {
+				r.report.Refused++
+			}
 		}
 		if r.Trace != nil {
 			r.trace("%s", line(ev))

@@ -78,7 +78,7 @@ func Spec() plan.Spec {
 	return plan.Spec{
 		Cluster:  "sim",
 		Select:   plan.Select{Roles: []string{string(model.RoleBastion), string(model.RoleControlPlane), string(model.RoleNode)}},
-		Strategy: plan.Strategy{Mode: plan.ModeRolling, MaxSurge: "1", MaxUnavailable: "0", GroupsAtOnce: 1, OnFailure: plan.FailureAbort, MaxFailed: 3, AutoscalerShield: true, AllowSingleControlPlane: true, Canary: plan.Canary{Enabled: true}},
+		Strategy: plan.Strategy{Mode: plan.ModeRolling, MaxSurge: "1", MaxUnavailable: "0", GroupsAtOnce: 1, OnFailure: plan.FailureAbort, MaxFailed: 3, Attract: plan.AttractCordon, AutoscalerShield: true, AllowSingleControlPlane: true, Canary: plan.Canary{Enabled: true}},
 		Lock:     plan.Lock{Duration: 2 * time.Minute},
 		Drain: plan.Drain{Deadline: 15 * time.Minute, OnDeadline: plan.DeadlineFail, UnmanagedPods: plan.UnmanagedRefuse, MaxEvictions: 50, ExcludeFromLoadBalancers: true,
 			QuiesceTimeout: 10 * time.Minute, OnQuiesceTimeout: plan.QuiesceContinue},

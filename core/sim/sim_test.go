@@ -37,12 +37,15 @@ func TestOne(t *testing.T) {
 }
 
 // TestCalm: without faults every rotation completes, but for one that a budget
-// blocks for ever.
+// blocks for ever, and no eviction is asked for that its budget refuses.
 func TestCalm(t *testing.T) {
 	stuck := 0
 	for seed := *first; seed < *first+*seeds; seed++ {
 		r := Run(Options{Seed: seed})
 		report(t, Options{Seed: seed}, r)
+		if r.Refused > 0 {
+			t.Errorf("seed %d: %d of %d evictions were refused by a budget", seed, r.Refused, r.Evicted)
+		}
 		if name := RandomShape(seed).Stuck; r.Status != engine.StatusDone {
 			stuck++
 			if name == "" || !strings.Contains(r.Message, name) {
