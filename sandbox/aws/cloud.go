@@ -1,4 +1,4 @@
-// Package aws is a simulated AWS account in one region: EC2, Auto Scaling, SSM and STS, spoken over their own wire
+// Package aws is a simulated AWS account in one region: EC2, Auto Scaling, EKS, SSM and STS, spoken over their own wire
 // protocols by unmodified clients (AWS_ENDPOINT_URL), with the behaviour behind them. Instances take time to start and
 // to go, Auto Scaling groups reconcile toward their desired capacity on their own, and AWS's limits are AWS's.
 //
@@ -45,6 +45,9 @@ type Config struct {
 	TerminatedRetention time.Duration
 	// ResourceNames makes private DNS names from instance ids (i-0abc.eu-central-1.compute.internal) instead of addresses.
 	ResourceNames bool
+	// EKSSpeedup is how many times faster than at AWS the phases of managed node groups pass here; default 60: a drain
+	// may take 15 seconds instead of 15 minutes. Machines boot by BootDelay all the same.
+	EKSSpeedup float64
 	// RateLimits replaces single limits of [DefaultRateLimits]; the zero RateLimit lifts one.
 	RateLimits map[string]RateLimit
 	// Clock is what the time is; default time.Now. It must never run backwards.
@@ -74,6 +77,9 @@ func (c Config) withDefaults() Config {
 	def(&c.LaunchBackoff, time.Second)
 	def(&c.TerminatedRetention, time.Hour)
 	def(&c.TargetDelay, time.Second)
+	if c.EKSSpeedup == 0 {
+		c.EKSSpeedup = 60
+	}
 	if c.Clock == nil {
 		c.Clock = time.Now
 	}
@@ -88,6 +94,8 @@ type Cloud struct {
 
 	// tickMu keeps ticks, and with them the calls of the hooks, one after the other. It is taken before mu.
 	tickMu sync.Mutex
+	// eksMu keeps the rounds of EKS one after the other. It is taken before mu.
+	eksMu sync.Mutex
 	// mu guards everything below.
 	mu  sync.Mutex
 	rng *rand.Rand
@@ -121,6 +129,9 @@ type Cloud struct {
 	faults    []*fault
 	nextFault int
 	hookQueue []hookCall
+
+	clusters map[string]*cluster // of EKS, by name
+	releases map[releaseKey][]*release
 
 	targetGroups map[string]*targetGroup // by ARN
 	targetOrder  []*targetGroup          // by ARN
@@ -157,6 +168,8 @@ func New(cfg Config) *Cloud {
 		runTokens:     map[string]runToken{},
 		groups:        map[string]*group{},
 		targetGroups:  map[string]*targetGroup{},
+		clusters:      map[string]*cluster{},
+		releases:      map[releaseKey][]*release{},
 	}
 	c.stats = newCounters(cfg.Clock())
 	return c
@@ -166,8 +179,14 @@ func New(cfg Config) *Cloud {
 // costs in proportion to what is moving.
 const tickInterval = 25 * time.Millisecond
 
+// eksInterval is how often EKS looks after node groups: it asks API servers for evictions each time.
+const eksInterval = 500 * time.Millisecond
+
 // Run lets time pass until ctx ends. It returns nil then; there is nothing else that could end it.
 func (c *Cloud) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { c.runEKS(ctx) })
 	t := time.NewTicker(tickInterval)
 	defer t.Stop()
 	for {
@@ -176,6 +195,20 @@ func (c *Cloud) Run(ctx context.Context) error {
 			return nil
 		case <-t.C:
 			c.Tick(c.cfg.Clock())
+		}
+	}
+}
+
+// runEKS lets EKS work until ctx ends, beside the rest: a slow API server must not stop the time of the cloud.
+func (c *Cloud) runEKS(ctx context.Context) {
+	t := time.NewTicker(eksInterval)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+			c.TickEKS(ctx, c.cfg.Clock())
 		}
 	}
 }

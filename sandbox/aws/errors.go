@@ -14,6 +14,8 @@ type Error struct {
 	Message string
 	// Status is the HTTP status; 0 means 400.
 	Status int
+	// About are further members of an error of REST-JSON, for instance clusterName.
+	About map[string]string
 }
 
 func (e *Error) Error() string { return e.Code + ": " + e.Message }

@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/eks"
 	elbv2 "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
@@ -35,6 +36,7 @@ type account struct {
 	SSM *ssm.Client
 	STS *sts.Client
 	ELB *elbv2.Client
+	EKS *eks.Client
 }
 
 // start is when tests begin.
@@ -62,7 +64,7 @@ func newAccount(t *testing.T, change ...func(*Config)) *account {
 	t.Cleanup(func() { provoked.note(a.Stats(false)) })
 	a.URL = srv.URL
 	c := a.config("sandbox", "")
-	a.ELB = elbv2.NewFromConfig(c)
+	a.ELB, a.EKS = elbv2.NewFromConfig(c), eks.NewFromConfig(c)
 	a.AS, a.EC2, a.SSM, a.STS = autoscaling.NewFromConfig(c), ec2.NewFromConfig(c), ssm.NewFromConfig(c), sts.NewFromConfig(c)
 	return a
 }
@@ -96,6 +98,7 @@ func (a *account) pass(d time.Duration) {
 		now := a.at
 		a.mu.Unlock()
 		a.Tick(now)
+		a.TickEKS(a.ctx(), now)
 	}
 }
 

@@ -14,6 +14,7 @@ const ParameterRecommendedImage = "/sandbox/eks/ami/recommended/image_id"
 // image is a machine image of the account.
 type image struct {
 	id, name, architecture string
+	kubernetes             string // the version of the kubelet in it; "": not known
 	created                time.Time
 	tags                   map[string]string
 }

@@ -52,7 +52,8 @@ type instance struct {
 	version              *templateVersion   // nil when it was launched without a template
 	launchConfig         string
 
-	warm                   bool // in a warm pool: it runs without joining
+	identity               nodeIdentity // of a managed node group's
+	warm                   bool         // in a warm pool: it runs without joining
 	bootDelay              time.Duration
 	neverJoins, neverReady bool
 }

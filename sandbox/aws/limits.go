@@ -17,7 +17,7 @@ type RateLimit struct {
 //
 // EC2's are those of its guide ("Request throttling for the Amazon EC2 API"). Auto Scaling publishes none; its figures
 // here are what users report (bursts of a hundred describes pass, a steady tenth of that does). Elastic Load Balancing's
-// are not published either: these are below what its users get, so that a driver that polls each target is noticed. SSM and STS: their
+// are not published either: these are below what its users get, so that a driver that polls each target is noticed. So are EKS'. SSM and STS: their
 // published quotas.
 func DefaultRateLimits() map[string]RateLimit {
 	return map[string]RateLimit{
@@ -32,6 +32,8 @@ func DefaultRateLimits() map[string]RateLimit {
 		"autoscaling:write":               {Burst: 50, PerSecond: 10},
 		"elasticloadbalancing:read":       {Burst: 40, PerSecond: 10},
 		"elasticloadbalancing:write":      {Burst: 20, PerSecond: 5},
+		"eks:read":                        {Burst: 60, PerSecond: 10},
+		"eks:write":                       {Burst: 10, PerSecond: 2},
 		"ssm:read":                        {Burst: 40, PerSecond: 40},
 		"sts:read":                        {Burst: 600, PerSecond: 600},
 	}

@@ -17,6 +17,13 @@ type Machine struct {
 	State string
 	// BootDelay is this machine's own, faults included.
 	BootDelay time.Duration
+	// Labels and Taints are those with which its kubelet registers, given by a managed node group.
+	Labels map[string]string
+	Taints []NodeTaint
+	// Architecture is its image's: x86_64 or arm64.
+	Architecture string
+	// Kubernetes is the version of the kubelet in its image, for instance 1.37.2; "": not known.
+	Kubernetes string
 	// NeverJoins says that the kubelet never registers, NeverReady that it registers and never gets Ready.
 	NeverJoins, NeverReady bool
 }
@@ -47,7 +54,12 @@ func (c *Cloud) tell(f func(Machine), i *instance) {
 }
 
 func (c *Cloud) machine(i *instance) Machine {
+	kubernetes, architecture := "", ""
+	if img := c.images[i.imageID]; img != nil {
+		kubernetes, architecture = img.kubernetes, img.architecture
+	}
 	return Machine{
+		Labels: maps.Clone(i.identity.labels), Taints: slices.Clone(i.identity.taints), Kubernetes: kubernetes, Architecture: architecture,
 		ID: i.id, Zone: i.zone, Region: c.cfg.Region, InstanceType: i.instanceType, ImageID: i.imageID,
 		PrivateDNSName: i.privateDNSName, PrivateIP: i.privateIP, Group: i.group, Tags: maps.Clone(i.tags),
 		LaunchTime: i.launchTime, State: i.state.name, BootDelay: i.bootDelay, NeverJoins: i.neverJoins, NeverReady: i.neverReady,

@@ -1,6 +1,7 @@
 package aws
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -14,11 +15,12 @@ import (
 // PublishImage implements [control.Backend]: it makes a new machine image and what follows from it, in one moment.
 // The SSM parameter names the image. The launch template of each group gets a new version with it, unless the template
 // follows the parameter; a group that is pinned to a version by number is moved to the new one, and a group that follows
-// $Default sees the default moved. A launch configuration is replaced by a copy, since it cannot change.
+// $Default sees the default moved. The groups of EKS managed node groups are left alone. A launch configuration is replaced by a copy, since it cannot change.
 func (c *Cloud) PublishImage(_ context.Context, r control.PublishImageRequest) (control.PublishedImage, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	list := c.groupOrder
+	// A managed node group is EKS' own: whoever moves its template breaks it, and does so only by name.
+	list := slices.DeleteFunc(slices.Clone(c.groupOrder), func(g *group) bool { return c.nodegroupOf(g.name) != nil })
 	if r.Group != "" {
 		g := c.groups[r.Group]
 		if g == nil {
@@ -95,6 +97,17 @@ func (c *Cloud) publishTo(g *group, img *image, made map[*launchTemplate]*templa
 		}
 	}
 	return out, nil
+}
+
+// PublishRelease implements [control.Backend].
+func (c *Cloud) PublishRelease(r control.PublishReleaseRequest) ([]control.PublishedRelease, error) {
+	out := []control.PublishedRelease{}
+	list, err := c.AddReleases(ReleaseSpec{AMIType: r.AMIType, Kubernetes: cmp.Or(r.Kubernetes, KubernetesVersion)})
+	for _, l := range list {
+		out = append(out, control.PublishedRelease{AMIType: l.AMIType, Kubernetes: l.Kubernetes, Version: l.Version,
+			ImageID: l.ImageID, ImageName: l.ImageName, Parameter: l.Parameter})
+	}
+	return out, err
 }
 
 // refreshStatuses are AWS's InstanceRefreshStatus values; those of a refresh that is over come last.

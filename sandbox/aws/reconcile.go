@@ -130,6 +130,9 @@ func (c *Cloud) launchMember(g *group, zone, cause string, now time.Time) bool {
 		g.backoff[zone] = now.Add(c.cfg.LaunchBackoff)
 		return false
 	}
+	if n := c.nodegroupOf(g.name); n != nil {
+		i.identity = n.identity(i)
+	}
 	m := &member{inst: i, state: lifecyclePending, healthy: true, protected: g.protectNew, override: override}
 	m.activity = c.begin(g, "Launching a new EC2 instance: "+i.id, cause, activityPreInService, zone, now)
 	m.activity.Progress = 30

@@ -24,6 +24,7 @@ const (
 	serviceSSM         = "ssm"
 	serviceSTS         = "sts"
 	serviceELB         = "elasticloadbalancing"
+	serviceEKS         = "eks"
 )
 
 // The access keys that the simulated account knows.
@@ -43,6 +44,7 @@ type request struct {
 	id   string // request id
 	form url.Values
 	json []byte
+	path []string // what the route's placeholders stand for, in their order
 }
 
 // service is one AWS API: how it is told from the others, its protocol and its actions.
@@ -51,6 +53,7 @@ type service struct {
 	version string // the Version parameter, or the prefix of X-Amz-Target
 	xmlns   string
 	json    bool
+	routes  []route // of the protocol REST-JSON; empty: the action is named in the request
 	actions map[string]action
 }
 
@@ -61,6 +64,7 @@ var services = []*service{
 	{name: serviceELB, version: "2015-12-01", xmlns: "http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/", actions: elbActions()},
 	{name: serviceSTS, version: "2011-06-15", xmlns: "https://sts.amazonaws.com/doc/2011-06-15/", actions: stsActions()},
 	{name: serviceSSM, version: "AmazonSSM", json: true, actions: ssmActions()},
+	{name: serviceEKS, json: true, routes: eksRoutes(), actions: eksActions()},
 }
 
 // knownAction says whether a fault's action can ever match: a service, an action, or SERVICE:ACTION (ACTION may be *).
@@ -169,14 +173,18 @@ func (c *Cloud) serveAWS(w http.ResponseWriter, r *http.Request) {
 	prefix, target, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
 	svc := findService(scope, form.Get("Version"), prefix)
 	if svc == nil {
-		http.Error(w, "the simulated AWS serves ec2, autoscaling, elasticloadbalancing, ssm and sts: this request is none of theirs", http.StatusNotFound)
+		http.Error(w, "the simulated AWS serves ec2, autoscaling, elasticloadbalancing, eks, ssm and sts: this request is none of theirs", http.StatusNotFound)
 		return
 	}
+	in := request{id: id, form: form, json: body}
 	name := form.Get("Action")
-	if svc.json {
+	switch {
+	case svc.routes != nil:
+		name, in.path = findRoute(svc.routes, r.Method, r.URL.EscapedPath())
+	case svc.json:
 		name = target
 	}
-	answer, err := c.call(svc, name, scope, request{id: id, form: form, json: body})
+	answer, err := c.call(svc, name, scope, in)
 	if err != nil {
 		e := asError(svc.name, name, err)
 		c.count(svc, name, e.Code)
@@ -189,7 +197,7 @@ func (c *Cloud) serveAWS(w http.ResponseWriter, r *http.Request) {
 
 func findService(scope []string, version, target string) *service {
 	for _, s := range services {
-		if scope != nil && s.name == scope[3] || scope == nil && (s.version == version || s.json && s.version == target) {
+		if scope != nil && s.name == scope[3] || scope == nil && s.version != "" && (s.version == version || s.json && s.version == target) {
 			return s
 		}
 	}
@@ -235,12 +243,14 @@ func (c *Cloud) call(svc *service, name string, scope []string, r request) ([]by
 
 func (c *Cloud) authenticate(svc *service, scope []string) error {
 	switch {
-	case scope == nil && svc.json:
+	case scope == nil && svc.json: // never one of REST-JSON: without a scope it is not told from others
 		return failf("MissingAuthenticationTokenException", "Missing Authentication Token")
 	case scope == nil:
 		return &Error{Code: "MissingAuthenticationToken", Message: "Request is missing Authentication Token", Status: http.StatusForbidden}
 	case scope[1] != AccessKeyID && scope[1] != DeniedAccessKeyID:
 		switch {
+		case svc.routes != nil:
+			return &Error{Code: "UnrecognizedClientException", Message: "The security token included in the request is invalid.", Status: http.StatusForbidden}
 		case svc.json:
 			return failf("UnrecognizedClientException", "The security token included in the request is invalid.")
 		case svc.name == serviceEC2:
@@ -261,6 +271,8 @@ func (c *Cloud) authenticate(svc *service, scope []string) error {
 
 func unknownAction(svc *service, name string) *Error {
 	switch {
+	case svc.routes != nil:
+		return &Error{Code: "UnknownOperationException", Message: "the simulated AWS knows no such method and path of " + svc.name, Status: http.StatusNotFound}
 	case svc.json:
 		return failf("UnknownOperationException", "the simulated AWS does not know the operation %q", name)
 	case svc.name == serviceEC2:
@@ -273,6 +285,8 @@ func accessDenied(svc *service, name, account string) *Error {
 	user := "arn:aws:iam::" + account + ":user/denied"
 	why := fmt.Sprintf("User: %s is not authorized to perform: %s:%s because no identity-based policy allows the %s:%s action", user, svc.name, name, svc.name, name)
 	switch {
+	case svc.routes != nil:
+		return &Error{Code: "AccessDeniedException", Message: why, Status: http.StatusForbidden}
 	case svc.json:
 		return failf("AccessDeniedException", "%s", why)
 	case svc.name == serviceEC2:
@@ -283,6 +297,8 @@ func accessDenied(svc *service, name, account string) *Error {
 
 func throttled(svc *service) *Error {
 	switch {
+	case svc.routes != nil:
+		return &Error{Code: "TooManyRequestsException", Message: "Too Many Requests", Status: http.StatusTooManyRequests}
 	case svc.json:
 		return failf("ThrottlingException", "Rate exceeded")
 	case svc.name == serviceEC2:
@@ -292,7 +308,7 @@ func throttled(svc *service) *Error {
 }
 
 func internalError(svc *service) *Error {
-	code := map[string]string{serviceEC2: "InternalError", serviceSSM: "InternalServerError"}[svc.name]
+	code := map[string]string{serviceEC2: "InternalError", serviceSSM: "InternalServerError", serviceEKS: "ServerException"}[svc.name]
 	if code == "" {
 		code = "InternalFailure"
 	}
@@ -300,7 +316,11 @@ func internalError(svc *service) *Error {
 }
 
 func writeAnswer(w http.ResponseWriter, svc *service, name, id string, answer []byte) {
-	if svc.json {
+	switch {
+	case svc.routes != nil:
+		writeBody(w, http.StatusOK, "application/json", id, answer)
+		return
+	case svc.json:
 		writeBody(w, http.StatusOK, "application/x-amz-json-1.1", id, answer)
 		return
 	}
@@ -315,6 +335,10 @@ func writeError(w http.ResponseWriter, svc *service, id string, e *Error) {
 	status := e.Status
 	if status == 0 {
 		status = http.StatusBadRequest
+	}
+	if svc.routes != nil {
+		writeRESTError(w, status, id, e)
+		return
 	}
 	if svc.json {
 		b, err := json.Marshal(map[string]string{"__type": e.Code, "message": e.Message})

@@ -1,6 +1,7 @@
 package cloudnode
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -36,7 +37,7 @@ func register(ctx context.Context, client kubernetes.Interface, m aws.Machine, t
 			Labels: map[string]string{
 				corev1.LabelHostname:   m.PrivateDNSName,
 				corev1.LabelOSStable:   "linux",
-				corev1.LabelArchStable: "amd64",
+				corev1.LabelArchStable: architecture(m),
 			},
 		},
 		Spec: corev1.NodeSpec{
@@ -50,7 +51,7 @@ func register(ctx context.Context, client kubernetes.Interface, m aws.Machine, t
 				{Type: corev1.NodeHostName, Address: m.PrivateDNSName},
 			},
 			NodeInfo: corev1.NodeSystemInfo{
-				OperatingSystem: "linux", Architecture: "amd64", KubeletVersion: kubeletVersion,
+				OperatingSystem: "linux", Architecture: architecture(m), KubeletVersion: "v" + cmp.Or(m.Kubernetes, aws.KubernetesVersion),
 				OSImage: "Simulated Linux (" + m.ImageID + ")", KernelVersion: "6.12.0", ContainerRuntimeVersion: "simulated://1.0",
 				MachineID: m.ID, SystemUUID: m.ID, BootID: m.ID,
 			},
@@ -76,8 +77,13 @@ func register(ctx context.Context, client kubernetes.Interface, m aws.Machine, t
 		client.CoreV1().Nodes().Delete(ctx, n.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &there.UID}}))
 }
 
-// kubeletVersion is what the control plane's version is: no skew in a sandbox.
-const kubeletVersion = "v1.37.2"
+// architecture is the machine's as Kubernetes spells it.
+func architecture(m aws.Machine) string {
+	if m.Architecture == "arm64" {
+		return "arm64"
+	}
+	return "amd64"
+}
 
 // initialize does the cloud controller's part: the labels and addresses that
 // only the cloud knows, and then the node is open for pods. The labels that the

@@ -45,7 +45,7 @@ func runStaticPods(ctx context.Context, client kubernetes.Interface, m aws.Machi
 			Spec: corev1.PodSpec{
 				NodeName: n.Name, HostNetwork: true, PriorityClassName: "system-cluster-critical",
 				Tolerations: []corev1.Toleration{{Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoExecute}},
-				Containers:  []corev1.Container{{Name: app, Image: "registry.k8s.io/" + app + ":" + kubeletVersion}},
+				Containers:  []corev1.Container{{Name: app, Image: "registry.k8s.io/" + app + ":v" + aws.KubernetesVersion}},
 			},
 		}
 		if _, err := client.CoreV1().Pods(p.Namespace).Create(ctx, p, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {

@@ -69,6 +69,13 @@ func (c *Client) PublishImage(ctx context.Context, r PublishImageRequest) (Publi
 	return out, err
 }
 
+// PublishRelease makes a new release of EKS' node images the recommended one.
+func (c *Client) PublishRelease(ctx context.Context, r PublishReleaseRequest) ([]PublishedRelease, error) {
+	var out []PublishedRelease
+	err := c.Do(ctx, http.MethodPost, "/releases", r, &out)
+	return out, err
+}
+
 // SeedInstanceRefresh makes a group show an instance refresh.
 func (c *Client) SeedInstanceRefresh(ctx context.Context, r InstanceRefreshRequest) error {
 	return c.Do(ctx, http.MethodPost, "/instance-refreshes", r, nil)

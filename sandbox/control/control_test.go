@@ -37,6 +37,10 @@ func (r *recorder) PublishImage(_ context.Context, q PublishImageRequest) (Publi
 	return PublishedImage{ImageID: "ami-1"}, r.note("publish", q)
 }
 
+func (r *recorder) PublishRelease(q PublishReleaseRequest) ([]PublishedRelease, error) {
+	return []PublishedRelease{{Version: "1.37.2-20261120"}}, r.note("release", q)
+}
+
 func serving(t *testing.T, b Backend) *Client {
 	t.Helper()
 	srv := httptest.NewServer(http.StripPrefix("/_sandbox", NewHandler(b)))
@@ -67,6 +71,9 @@ func TestClientReachesBackend(t *testing.T) {
 		{"publish", func(ctx context.Context, c *Client) (any, error) {
 			return c.PublishImage(ctx, PublishImageRequest{Group: "g"})
 		}, PublishedImage{ImageID: "ami-1"}, []any{"publish", PublishImageRequest{Group: "g"}}},
+		{"release", func(ctx context.Context, c *Client) (any, error) {
+			return c.PublishRelease(ctx, PublishReleaseRequest{AMIType: "a"})
+		}, []PublishedRelease{{Version: "1.37.2-20261120"}}, []any{"release", PublishReleaseRequest{AMIType: "a"}}},
 		{"refresh", func(ctx context.Context, c *Client) (any, error) {
 			return nil, c.SeedInstanceRefresh(ctx, InstanceRefreshRequest{Group: "g"})
 		}, nil, []any{"refresh", InstanceRefreshRequest{Group: "g"}}},

@@ -21,6 +21,7 @@ type errorBody struct {
 //	DELETE /faults            clear all; DELETE /faults/ID one
 //	GET    /stats             the call counters; POST /stats/reset reads and resets them
 //	POST   /images            publish a new machine image
+//	POST   /releases          publish a release of EKS' node images
 //	POST   /instance-refreshes, POST /warm-pools   seed what DescribeInstanceRefreshes and DescribeWarmPool show
 func NewHandler(b Backend) http.Handler {
 	mux := http.NewServeMux()
@@ -37,6 +38,7 @@ func NewHandler(b Backend) http.Handler {
 	mux.HandleFunc("POST /images", func(w http.ResponseWriter, r *http.Request) {
 		serve(w, r, func(q PublishImageRequest) (PublishedImage, error) { return b.PublishImage(r.Context(), q) })
 	})
+	mux.HandleFunc("POST /releases", func(w http.ResponseWriter, r *http.Request) { serve(w, r, b.PublishRelease) })
 	mux.HandleFunc("POST /instance-refreshes", func(w http.ResponseWriter, r *http.Request) {
 		serve(w, r, func(q InstanceRefreshRequest) (struct{}, error) { return struct{}{}, b.SeedInstanceRefresh(q) })
 	})

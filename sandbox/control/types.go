@@ -172,7 +172,7 @@ type Termination struct {
 	Time     time.Time `json:"time"`
 	// By is who asked for it first: an API action ("autoscaling:TerminateInstanceInAutoScalingGroup",
 	// "ec2:TerminateInstances", "autoscaling:DeleteAutoScalingGroup"), or what the group did by itself ("scale-in",
-	// "health-check", "abandoned-launch", "failed-launch").
+	// "health-check", "abandoned-launch", "failed-launch"), or EKS ("eks:UpdateNodegroupVersion", "eks:rollback").
 	By string `json:"by"`
 	// Targets are the states of the machine in target groups when its end was first asked for, as "web: healthy". Empty:
 	// no load balancer sent to it, nor had connections to it.
@@ -207,6 +207,25 @@ type PublishedGroup struct {
 	LaunchConfiguration string `json:"launchConfiguration,omitempty"`
 }
 
+// PublishReleaseRequest asks for a new release of EKS' node images, which EKS recommends from then on.
+type PublishReleaseRequest struct {
+	// AMIType limits it to one, for instance AL2023_x86_64_STANDARD; empty: all.
+	AMIType string `json:"amiType,omitempty"`
+	// Kubernetes is the version with its patch, for instance 1.37.2; empty: the sandbox's own.
+	Kubernetes string `json:"kubernetes,omitempty"`
+}
+
+// PublishedRelease is a new release of one AMI type.
+type PublishedRelease struct {
+	AMIType    string `json:"amiType"`
+	Kubernetes string `json:"kubernetes"`
+	Version    string `json:"version"`
+	ImageID    string `json:"imageId"`
+	ImageName  string `json:"imageName"`
+	// Parameter is the SSM parameter that names the image now.
+	Parameter string `json:"parameter"`
+}
+
 // InstanceRefreshRequest seeds an instance refresh: what DescribeInstanceRefreshes shows. The refresh replaces nothing.
 type InstanceRefreshRequest struct {
 	Group string `json:"group"`
@@ -232,6 +251,7 @@ type Backend interface {
 	// Stats reads the counters and, with reset, starts them again in the same moment, so that no call is lost between.
 	Stats(reset bool) Stats
 	PublishImage(context.Context, PublishImageRequest) (PublishedImage, error)
+	PublishRelease(PublishReleaseRequest) ([]PublishedRelease, error)
 	SeedInstanceRefresh(InstanceRefreshRequest) error
 	SeedWarmPool(WarmPoolRequest) error
 }

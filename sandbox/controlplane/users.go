@@ -19,6 +19,8 @@ const (
 	UserPodGC User = "sandbox-pod-gc"
 	// UserCSI attaches and detaches volumes.
 	UserCSI User = "sandbox-csi"
+	// UserEKS is the one that EKS has for managed node groups.
+	UserEKS User = "eks:node-manager"
 	// UserObserver watches and changes nothing.
 	UserObserver User = "sandbox-observer"
 
@@ -39,6 +41,7 @@ var users = []struct {
 	{UserCloudController, "system:masters"},
 	{UserPodGC, "system:masters"},
 	{UserCSI, "system:masters"},
+	{UserEKS, "system:masters"},
 	{UserObserver, "system:masters"},
 	{userScheduler, ""},
 	{userControllerManager, "system:masters"},

@@ -3,13 +3,13 @@
 package ekstest
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -36,8 +36,9 @@ var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 // that the driver gets is held against AWS's own models.
 type world struct {
 	*aws.Cloud
-	t   *testing.T
-	url string // for the driver
+	t     *testing.T
+	model *modelcheck.Checker
+	url   string // for the driver
 	// direct is for everybody else: past the cuts, and not in asked.
 	direct string
 
@@ -69,7 +70,8 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	checked := modelcheck.Load(t).Transport(t, direct{w.Handler()})
+	w.model = modelcheck.Load(t)
+	checked := w.model.Transport(t, direct{w.Handler()})
 	srv := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { w.serve(rw, r, backend, checked) }))
 	t.Cleanup(srv.Close)
 	plain := httptest.NewServer(w.Handler())
@@ -120,7 +122,7 @@ func (w *world) serve(rw http.ResponseWriter, r *http.Request, backend *url.URL,
 	if !pass {
 		panic(http.ErrAbortHandler)
 	}
-	if w.hides(named(r, string(body.text))) {
+	if w.hides(w.named(r, string(body.text))) {
 		rw.Header().Set("Content-Type", "text/xml;charset=UTF-8")
 		_, _ = rw.Write([]byte(`<DescribeInstancesResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><reservationSet/></DescribeInstancesResponse>`))
 		return
@@ -146,7 +148,7 @@ func (w *world) serve(rw http.ResponseWriter, r *http.Request, backend *url.URL,
 func (w *world) admit(r *http.Request, body string) (pass, answer bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	c, name := w.cut, named(r, body)
+	c, name := w.cut, w.named(r, body)
 	// The SDK's own repeats do not count. On loopback some happen unasked: an
 	// answer that comes before net/http has seen the end of the request's body
 	// makes it close the connection.
@@ -190,27 +192,15 @@ func (w *world) killed() {
 	}
 }
 
-var credentialScope = regexp.MustCompile(`Credential=[^/]+/\d+/[^/]+/([^/]+)/aws4_request`)
-
 // named is a request's SERVICE:ACTION, as IAM names it.
-func named(r *http.Request, body string) string {
-	service := "?"
-	if m := credentialScope.FindStringSubmatch(r.Header.Get("Authorization")); m != nil {
-		service = m[1]
-	}
-	if _, action, ok := strings.Cut(r.Header.Get("X-Amz-Target"), "."); ok {
-		return service + ":" + action
-	}
-	form, err := url.ParseQuery(body)
-	if err != nil {
-		return service + ":?"
-	}
-	return service + ":" + form.Get("Action")
+func (w *world) named(r *http.Request, body string) string {
+	service, action := w.model.Named(r, []byte(body))
+	return cmp.Or(service, "?") + ":" + cmp.Or(action, "?")
 }
 
 func reads(name string) bool {
 	_, action, _ := strings.Cut(name, ":")
-	return strings.HasPrefix(action, "Describe") || strings.HasPrefix(action, "Get")
+	return strings.HasPrefix(action, "Describe") || strings.HasPrefix(action, "Get") || strings.HasPrefix(action, "List")
 }
 
 func (w *world) now() time.Time {

@@ -11,7 +11,7 @@ import (
 // Options say how large the sandbox is and how fast its parts are.
 type Options struct {
 	Dir string // holds the kubeconfig, logs and credentials
-	// Provider is how the cluster got its machines: ProviderEKS or ProviderKops.
+	// Provider is how the cluster got its machines: ProviderEKS, ProviderEKSManaged or ProviderKops.
 	Provider string
 	Cluster  string // its name, in the tags of its groups
 	Region   string
@@ -34,6 +34,7 @@ type Options struct {
 	TargetGroup         bool          // all groups are behind a load balancer's target group
 	DeregistrationDelay time.Duration // of the target group, in whole seconds
 	ResourceNames       bool          // node names from instance ids instead of addresses
+	EKSSpeedup          float64       // how many times faster than at AWS managed node groups are updated
 	APIServerPort       int           // where the kubeconfig leads; 0: a free one
 }
 
@@ -42,6 +43,9 @@ const (
 	// ProviderEKS has groups of workers that somebody made by hand or with
 	// another tool, and no machine of the control plane, as on EKS.
 	ProviderEKS = "eks"
+	// ProviderEKSManaged has managed node groups, which EKS looks after, and one
+	// group of workers beside them that it does not.
+	ProviderEKSManaged = "eks-managed"
 	// ProviderKops has all that kops makes: control plane, bastions, workers and
 	// the state store.
 	ProviderKops = "kops"
@@ -63,6 +67,7 @@ func Defaults() Options {
 		// called dead, and their pods not Ready, only because nothing got a CPU.
 		// A terminated machine's node goes at once all the same.
 		NodeLostTime: 3 * time.Minute,
+		EKSSpeedup:   60,
 		Workload:     WorkloadDemo, Seed: 1, DeregistrationDelay: 5 * time.Second,
 	}
 }
@@ -78,8 +83,12 @@ func (o Options) Validate() error {
 	switch {
 	case o.Dir == "":
 		return fmt.Errorf("--dir: a folder is required")
-	case o.Provider != ProviderEKS && o.Provider != ProviderKops:
-		return fmt.Errorf("--provider %q: choose %s or %s", o.Provider, ProviderEKS, ProviderKops)
+	case o.Provider != ProviderEKS && o.Provider != ProviderEKSManaged && o.Provider != ProviderKops:
+		return fmt.Errorf("--provider %q: choose %s, %s or %s", o.Provider, ProviderEKS, ProviderEKSManaged, ProviderKops)
+	case o.Provider == ProviderEKSManaged && o.Nodes <= o.Groups:
+		return fmt.Errorf("--nodes %d: each of the %d managed node groups and the group beside them needs at least one", o.Nodes, o.Groups)
+	case o.EKSSpeedup < 1 || o.EKSSpeedup > 10_000:
+		return fmt.Errorf("--eks-speedup %v: choose 1 to 10000", o.EKSSpeedup)
 	case o.Provider == ProviderKops && o.Zones < kops.ControlPlaneSize:
 		return fmt.Errorf("--zones %d: the control plane of a kops cluster is in %d zones here", o.Zones, kops.ControlPlaneSize)
 	case o.Provider == ProviderKops && !strings.Contains(o.Cluster, "."):
@@ -100,8 +109,8 @@ func (o Options) Validate() error {
 		return fmt.Errorf("--pods %d: it cannot be negative", o.Pods)
 	case o.Workload == "":
 		return fmt.Errorf("--workload: give demo, none or the path of a YAML file")
-	case o.Provider == ProviderKops && o.TargetGroup:
-		return fmt.Errorf("--target-group: the kops cluster has none")
+	case o.Provider != ProviderEKS && o.TargetGroup:
+		return fmt.Errorf("--target-group: the %s cluster has none", o.Provider)
 	case o.DeregistrationDelay%time.Second != 0 || o.DeregistrationDelay > time.Hour:
 		return fmt.Errorf("--deregistration-delay %v: choose whole seconds, at most an hour", o.DeregistrationDelay)
 	case o.APIServerPort < 0 || o.APIServerPort > 65535:

@@ -39,6 +39,9 @@ func (p *groupsProvider) nodes() int { return p.opts.Nodes }
 // foreign one.
 func (p *groupsProvider) seed(cloud *aws.Cloud) error {
 	o := p.opts
+	if _, err := seedEKS(cloud, o.Cluster); err != nil {
+		return err
+	}
 	image := cloud.CreateImage(aws.ImageSpec{Name: "sandbox-node-1.37-v1"})
 	cloud.PutParameter(ImageParameter, image)
 	var targets []string
@@ -51,11 +54,7 @@ func (p *groupsProvider) seed(cloud *aws.Cloud) error {
 		targets = []string{arn}
 	}
 	for i := range o.Groups {
-		size := o.Nodes / o.Groups
-		if i < o.Nodes%o.Groups {
-			size++
-		}
-		if err := addGroup(cloud, o.Cluster, i+1, size, image, o.MixedInstances, targets); err != nil {
+		if err := addGroup(cloud, o.Cluster, i+1, shareOf(o.Nodes, o.Groups, i), image, o.MixedInstances, targets); err != nil {
 			return err
 		}
 	}

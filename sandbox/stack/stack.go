@@ -25,6 +25,7 @@ import (
 	"github.com/rotatord/rotator/sandbox/control"
 	"github.com/rotatord/rotator/sandbox/controlplane"
 	"github.com/rotatord/rotator/sandbox/csi"
+	"github.com/rotatord/rotator/sandbox/eks"
 	"github.com/rotatord/rotator/sandbox/kops"
 	"github.com/rotatord/rotator/sandbox/kubelet"
 	"github.com/rotatord/rotator/sandbox/observer"
@@ -83,9 +84,12 @@ func Up(ctx context.Context, o Options, progress func(format string, args ...any
 
 	// The machines boot while the control plane starts.
 	var from provider = &groupsProvider{o}
-	if o.Provider == ProviderKops {
+	switch o.Provider {
+	case ProviderKops:
 		s.kops = newKopsProvider(o)
 		from = s.kops
+	case ProviderEKSManaged:
+		from = &managedProvider{o}
 	}
 	// rotatord and people go through a proxy that faults can cut; our own parts
 	// and the components do not, so that the cluster lives on meanwhile.
@@ -100,7 +104,7 @@ func Up(ctx context.Context, o Options, progress func(format string, args ...any
 	}
 	s.cloud = aws.New(aws.Config{
 		Region: o.Region, Zones: zones(o.Region, o.Zones), Seed: o.Seed, BootDelay: o.BootDelay,
-		ResourceNames: o.ResourceNames, Hooks: hooks,
+		ResourceNames: o.ResourceNames, EKSSpeedup: o.EKSSpeedup, Hooks: hooks,
 	})
 	if err := from.seed(s.cloud); err != nil {
 		return nil, err
@@ -116,7 +120,7 @@ func Up(ctx context.Context, o Options, progress func(format string, args ...any
 		return nil, err
 	}
 	s.start("way to the API server", func() error { return s.proxy.Serve(run, s.plane.Address()) })
-	clients, err := s.clients(controlplane.UserSetup, controlplane.UserKubelet, controlplane.UserCloudController, controlplane.UserPodGC, controlplane.UserCSI, controlplane.UserObserver)
+	clients, err := s.clients(controlplane.UserSetup, controlplane.UserKubelet, controlplane.UserCloudController, controlplane.UserPodGC, controlplane.UserCSI, controlplane.UserObserver, controlplane.UserEKS)
 	if err != nil {
 		return nil, err
 	}
@@ -137,7 +141,12 @@ func Up(ctx context.Context, o Options, progress func(format string, args ...any
 		}, kubelets)
 	})
 	var backend control.Backend = s.cloud
-	if s.kops != nil {
+	if s.kops == nil {
+		ca, _ := s.plane.CertificateAuthority()
+		if err := s.cloud.ConnectCluster(o.Cluster, "https://"+s.proxy.Address(), ca, eks.NewKubernetes(clients[controlplane.UserEKS])); err != nil {
+			return nil, err
+		}
+	} else {
 		caCert, caKey := s.plane.CertificateAuthority()
 		if err := s.kops.writeStore(o.Dir, s.proxy.Address(), caCert, caKey); err != nil {
 			return nil, err
@@ -152,6 +161,9 @@ func Up(ctx context.Context, o Options, progress func(format string, args ...any
 	progress("waiting for %d nodes", from.nodes())
 	setup := clients[controlplane.UserSetup]
 	if err := s.await(ctx, func(ctx context.Context) (string, error) { return nodesMissing(ctx, setup, from.nodes()) }); err != nil {
+		return nil, err
+	}
+	if err := s.await(ctx, func(context.Context) (string, error) { return nodegroupsMissing(s.cloud, o.Cluster), nil }); err != nil {
 		return nil, err
 	}
 	if s.quorum != nil {

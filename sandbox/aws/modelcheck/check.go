@@ -32,9 +32,9 @@ func (c *check) bad(path, format string, args ...any) {
 	c.problems = append(c.problems, path+": "+fmt.Sprintf(format, args...))
 }
 
-// Body checks the body of an answer: operation of a service, HTTP status, bytes. It returns what is wrong, nothing when
-// all is well, and how many values it looked at.
-func (k *Checker) Body(service, operation string, status int, body []byte) (problems []string, values int) {
+// Body checks the body of an answer: operation of a service, HTTP status, the header X-Amzn-Errortype, bytes. It returns
+// what is wrong, nothing when all is well, and how many values it looked at.
+func (k *Checker) Body(service, operation string, status int, errorType string, body []byte) (problems []string, values int) {
 	m := k.models[service]
 	if m == nil {
 		return []string{fmt.Sprintf("no API model for service %q", service)}, 0
@@ -42,13 +42,15 @@ func (k *Checker) Body(service, operation string, status int, body []byte) (prob
 	c := &check{model: m}
 	op, known := m.Operations[operation]
 	switch {
+	case status >= 300 && m.Metadata.Protocol == "rest-json":
+		c.restError(operation, status, errorType, body)
 	case status >= 300 && m.Metadata.Protocol == "json":
 		c.jsonError(operation, status, body)
 	case status >= 300:
 		c.xmlError(operation, body)
 	case !known:
 		c.bad(operation, "the API has no such operation, and yet it succeeded")
-	case m.Metadata.Protocol == "json":
+	case m.Metadata.Protocol == "json" || m.Metadata.Protocol == "rest-json":
 		c.jsonBody(operation, op.Output, body)
 	default:
 		c.xmlBody(operation, op.Output, body)
@@ -324,14 +326,7 @@ func (c *check) jsonError(operation string, status int, body []byte) {
 	if keys := slices.Sorted(maps.Keys(e)); !slices.Equal(keys, []string{"__type", "message"}) {
 		c.bad(operation, "an error with %v, want __type and message", keys)
 	}
-	common := []string{
-		"AccessDeniedException", "InvalidSignatureException", "MissingAuthenticationTokenException", "SerializationException", "ThrottlingException",
-		"UnknownOperationException", "UnrecognizedClientException", "ValidationException",
-	}
-	declared := slices.ContainsFunc(c.model.Operations[operation].Errors, func(r ref) bool { return r.Shape == e["__type"] })
-	if !declared && !slices.Contains(common, e["__type"]) {
-		c.bad(operation, "error %q is not among those of the operation", e["__type"])
-	}
+	c.errorType(operation, e["__type"])
 	want := 400
 	if s := c.model.Shapes[e["__type"]]; s != nil && s.Fault {
 		want = 500
@@ -346,7 +341,46 @@ func (c *check) jsonError(operation string, status int, body []byte) {
 	}
 }
 
-// jsonBody checks an answer of JSON 1.1.
+// errorType checks that an error is among those that the operation declares or that every AWS service may answer.
+func (c *check) errorType(operation, code string) {
+	common := []string{
+		"AccessDeniedException", "InvalidSignatureException", "MissingAuthenticationTokenException", "SerializationException", "ThrottlingException",
+		"TooManyRequestsException", "UnknownOperationException", "UnrecognizedClientException", "ValidationException",
+	}
+	declared := slices.ContainsFunc(c.model.Operations[operation].Errors, func(r ref) bool { return r.Shape == code })
+	if !declared && !slices.Contains(common, code) {
+		c.bad(operation, "error %q is not among those of the operation", code)
+	}
+}
+
+// restError checks an error of REST-JSON: its type in a header, its members in the body. The model says what members and
+// which status each of the service's own errors has; those that every service may answer have a message.
+func (c *check) restError(operation string, status int, code string, body []byte) {
+	c.errorType(operation, code)
+	s := c.model.Shapes[code]
+	if s == nil {
+		s = &shape{Type: "structure", Members: map[string]*ref{"message": {Shape: "String"}}}
+		s.Error.HTTPStatusCode = map[string]int{"AccessDeniedException": 403, "InvalidSignatureException": 403, "TooManyRequestsException": 429,
+			"UnknownOperationException": 404, "UnrecognizedClientException": 403}[code]
+	}
+	want := s.Error.HTTPStatusCode
+	if want == 0 {
+		want = 400
+	}
+	if status != want {
+		c.bad(operation, "error %s with status %d, want %d", code, status, want)
+	}
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.UseNumber()
+	var v map[string]any
+	if err := d.Decode(&v); err != nil {
+		c.bad(operation, "an error that is not a JSON object: %v", err)
+		return
+	}
+	c.object(operation, v, s)
+}
+
+// jsonBody checks an answer of JSON 1.1 or of REST-JSON.
 func (c *check) jsonBody(operation string, out *ref, body []byte) {
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.UseNumber()

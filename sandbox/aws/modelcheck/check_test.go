@@ -30,6 +30,7 @@ func TestBodyAgainstAWSModels(t *testing.T) {
 	for _, tc := range []struct {
 		name, service, op string
 		status            int
+		code              string // of REST-JSON: X-Amzn-Errortype
 		body              string
 		want              []string // parts of the problems, one each; none: all is well
 	}{
@@ -86,6 +87,15 @@ func TestBodyAgainstAWSModels(t *testing.T) {
 		{name: "not in the enum of JSON", service: "ssm", op: "GetParameter", body: `{"Parameter":{"Type":"Float"}}`, want: []string{`"Float" is none of`}},
 		{name: "a declared JSON error", service: "ssm", op: "GetParameter", status: 400, body: `{"__type":"ParameterNotFound","message":""}`},
 		{name: "an undeclared JSON error", service: "ssm", op: "GetParameter", status: 400, body: `{"__type":"Oops","message":""}`, want: []string{`"Oops" is not among`}},
+		{name: "a good REST answer", service: "eks", op: "ListNodegroups", body: `{"nodegroups":["a"]}`},
+		{name: "an unknown member of REST", service: "eks", op: "ListNodegroups", body: `{"groups":["a"]}`, want: []string{`unknown member "groups"`}},
+		{name: "content that is not in the model", service: "eks", op: "TagResource", body: `{"x":1}`, want: []string{`unknown member "x"`}},
+		{name: "a value added later", service: "eks", op: "DescribeNodegroup", body: `{"nodegroup":{"updateConfig":{"updateStrategy":"MINIMAL"}}}`},
+		{name: "a value that was not", service: "eks", op: "DescribeNodegroup", body: `{"nodegroup":{"updateConfig":{"updateStrategy":"FAST"}}}`, want: []string{`"FAST" is none of`}},
+		{name: "a good REST error", service: "eks", op: "ListNodegroups", status: 404, code: "ResourceNotFoundException", body: `{"message":"m","clusterName":"c"}`},
+		{name: "a REST error without a code", service: "eks", op: "ListNodegroups", status: 404, body: `{"message":"m"}`, want: []string{`"" is not among`, "want 400"}},
+		{name: "a REST error with the wrong status", service: "eks", op: "ListNodegroups", status: 400, code: "ResourceNotFoundException", body: `{"message":"m"}`, want: []string{"want 404"}},
+		{name: "a REST error with a member too many", service: "eks", op: "ListNodegroups", status: 404, code: "ResourceNotFoundException", body: `{"message":"m","x":"c"}`, want: []string{`unknown member "x"`}},
 		{name: "a JSON error with the wrong status", service: "ssm", op: "GetParameter", status: 400, body: `{"__type":"InternalServerError","message":""}`, want: []string{"want 500"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -93,7 +103,7 @@ func TestBodyAgainstAWSModels(t *testing.T) {
 			if status == 0 {
 				status = 200
 			}
-			problems, _ := k.Body(tc.service, tc.op, status, []byte(tc.body))
+			problems, _ := k.Body(tc.service, tc.op, status, tc.code, []byte(tc.body))
 			if len(problems) != len(tc.want) {
 				t.Fatalf("%d problems, want %d: %q", len(problems), len(tc.want), problems)
 			}
@@ -121,10 +131,7 @@ func TestFlattenedAndMaps(t *testing.T) {
 		}},
 	}}
 	m.Metadata.Protocol = "ec2"
-	m.Operations = map[string]struct {
-		Output *ref  `json:"output"`
-		Errors []ref `json:"errors"`
-	}{"Op": {Output: &ref{Shape: "Out"}}}
+	m.Operations = map[string]operation{"Op": {Output: &ref{Shape: "Out"}}}
 	k := &Checker{models: map[string]*Model{"x": m}}
 	for _, tc := range []struct{ name, body, want string }{
 		{"flattened lists and maps", "<flat>a</flat><flat>b</flat><Number>1</Number><Number>2</Number><Counts><entry><key>k</key><count>1</count></entry></Counts><fc><key>k</key><count>2</count></fc>", ""},
@@ -135,7 +142,7 @@ func TestFlattenedAndMaps(t *testing.T) {
 		{"a wrong value of a flattened map", "<fc><key>k</key><count>x</count></fc>", "not an integer"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			problems, _ := k.Body("x", "Op", 200, []byte("<OpResponse><requestId>r</requestId>"+tc.body+"</OpResponse>"))
+			problems, _ := k.Body("x", "Op", 200, "", []byte("<OpResponse><requestId>r</requestId>"+tc.body+"</OpResponse>"))
 			if all := strings.Join(problems, "\n"); (tc.want == "") != (all == "") || !strings.Contains(all, tc.want) {
 				t.Errorf("problems %q, want %q", all, tc.want)
 			}

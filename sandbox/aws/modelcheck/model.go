@@ -5,6 +5,7 @@ package modelcheck
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,9 +22,41 @@ const modelModule = "github.com/aws/aws-sdk-go"
 var services = map[string]string{
 	"ec2":                  "ec2/2016-11-15",
 	"autoscaling":          "autoscaling/2011-01-01",
+	"eks":                  "eks/2017-11-01",
 	"ssm":                  "ssm/2014-11-06",
 	"elasticloadbalancing": "elasticloadbalancingv2/2015-12-01",
 	"sts":                  "sts/2011-06-15",
+}
+
+// additions are what AWS added to a model after v1 ended, as the SDK for Go v2 has it: members of structures with the
+// shape of each, and values of enums.
+var additions = map[string]struct {
+	members map[string]map[string]string
+	enums   map[string][]string
+	shapes  map[string]*shape
+}{
+	"eks": {
+		members: map[string]map[string]string{"NodegroupUpdateConfig": {"updateStrategy": "NodegroupUpdateStrategies"}},
+		shapes:  map[string]*shape{"NodegroupUpdateStrategies": {Type: "string", Enum: []string{"DEFAULT", "MINIMAL"}}},
+		enums: map[string][]string{
+			"AMITypes":        {"AL2023_x86_64_NVIDIA", "AL2023_ARM_64_NVIDIA", "AL2023_x86_64_NEURON", "BOTTLEROCKET_x86_64_FIPS", "BOTTLEROCKET_ARM_64_FIPS"},
+			"UpdateParamType": {"UpdateStrategy"},
+		},
+	},
+}
+
+// complete adds what the model lacks.
+func complete(name string, m *Model) {
+	add := additions[name]
+	maps.Copy(m.Shapes, add.shapes)
+	for s, members := range add.members {
+		for member, target := range members {
+			m.Shapes[s].Members[member] = &ref{Shape: target}
+		}
+	}
+	for s, values := range add.enums {
+		m.Shapes[s].Enum = append(m.Shapes[s].Enum, values...)
+	}
 }
 
 // ref is a use of a shape.
@@ -60,11 +93,17 @@ type Model struct {
 		Protocol     string `json:"protocol"`
 		XMLNamespace string `json:"xmlNamespace"`
 	} `json:"metadata"`
-	Operations map[string]struct {
-		Output *ref  `json:"output"`
-		Errors []ref `json:"errors"`
-	} `json:"operations"`
-	Shapes map[string]*shape `json:"shapes"`
+	Operations map[string]operation `json:"operations"`
+	Shapes     map[string]*shape    `json:"shapes"`
+}
+
+type operation struct {
+	HTTP struct {
+		Method     string `json:"method"`
+		RequestURI string `json:"requestUri"`
+	} `json:"http"`
+	Output *ref  `json:"output"`
+	Errors []ref `json:"errors"`
 }
 
 // Checker holds the models of all services.
@@ -89,6 +128,7 @@ var load = sync.OnceValues(func() (*Checker, error) {
 		if err := json.Unmarshal(b, m); err != nil {
 			return nil, fmt.Errorf("read the API model of %s: %w", name, err)
 		}
+		complete(name, m)
 		c.models[name] = m
 	}
 	return c, nil

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -54,8 +56,8 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(body))
-	service, operation := named(r, sent)
-	problems, values := t.checker.Body(service, operation, resp.StatusCode, body)
+	service, operation := t.checker.Named(r, sent)
+	problems, values := t.checker.Body(service, operation, resp.StatusCode, resp.Header.Get("X-Amzn-Errortype"), body)
 	t.Answers.Add(1)
 	t.Values.Add(int64(values))
 	for _, p := range problems {
@@ -64,10 +66,13 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// named reads service and operation from a request.
-func named(r *http.Request, body []byte) (service, operation string) {
+// Named reads service and operation from a request: by its parameters, or in REST-JSON by its method and path.
+func (k *Checker) Named(r *http.Request, body []byte) (service, operation string) {
 	if m := scope.FindStringSubmatch(r.Header.Get("Authorization")); m != nil {
 		service = m[1]
+	}
+	if m := k.models[service]; m != nil && m.Metadata.Protocol == "rest-json" {
+		return service, m.byPath(r)
 	}
 	if _, op, ok := strings.Cut(r.Header.Get("X-Amz-Target"), "."); ok {
 		return service, op
@@ -77,4 +82,31 @@ func named(r *http.Request, body []byte) (service, operation string) {
 		return service, ""
 	}
 	return service, form.Get("Action")
+}
+
+// byPath finds the operation of a request of REST-JSON. Where two fit, as a name fits a placeholder, the one with fewer
+// placeholders is meant.
+func (m *Model) byPath(r *http.Request) string {
+	given := strings.Split(r.URL.EscapedPath(), "/")
+	best, fewest := "", len(given)+1
+	for _, name := range slices.Sorted(maps.Keys(m.Operations)) {
+		op := m.Operations[name]
+		path, _, _ := strings.Cut(op.HTTP.RequestURI, "?")
+		want := strings.Split(path, "/")
+		if op.HTTP.Method != r.Method || len(want) != len(given) {
+			continue
+		}
+		placeholders, fits := 0, true
+		for i := range want {
+			if strings.HasPrefix(want[i], "{") {
+				placeholders++
+			} else if want[i] != given[i] {
+				fits = false
+			}
+		}
+		if fits && placeholders < fewest {
+			best, fewest = name, placeholders
+		}
+	}
+	return best
 }

@@ -35,6 +35,7 @@ ends.
   source ./sb/env                   # KUBECONFIG, AWS_ENDPOINT_URL, SANDBOX_URL, ...
   kubectl get nodes; aws ec2 describe-instances
   sandbox publish-image             # makes every node outdated
+  sandbox publish-release           # EKS recommends new node images
   sandbox fault add throttle --share 0.2
   sandbox verify                    # was a budget violated?`,
 		SilenceUsage: true, SilenceErrors: true,
@@ -43,7 +44,7 @@ ends.
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.AddCommand(newUp(), newPublishImage(), newFault(), newStats(), newVerify())
+	root.AddCommand(newUp(), newPublishImage(), newPublishRelease(), newFault(), newStats(), newVerify())
 	return root
 }
 

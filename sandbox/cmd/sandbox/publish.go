@@ -47,3 +47,40 @@ it, and the machines that run are outdated.`,
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return c
 }
+
+func newPublishRelease() *cobra.Command {
+	var r remote
+	var q control.PublishReleaseRequest
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "publish-release",
+		Short: "Publish a new release of EKS' node images",
+		Long: `Publish-release makes new images for EKS' AMI types and lets EKS recommend them: the
+public SSM parameters name them, and an update of a managed node group without a
+release version takes them. Nothing else changes; no launch template gets a new
+version.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			client, err := r.client()
+			if err != nil {
+				return err
+			}
+			list, err := client.PublishRelease(c.Context(), q)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return printJSON(c.OutOrStdout(), list)
+			}
+			for _, l := range list {
+				fmt.Fprintf(c.OutOrStdout(), "%s %s: image %s (%s), parameter %s\n", l.AMIType, l.Version, l.ImageID, l.ImageName, l.Parameter)
+			}
+			return nil
+		},
+	}
+	r.flag(c)
+	c.Flags().StringVar(&q.AMIType, "ami-type", "", "only for this AMI type, for instance AL2023_x86_64_STANDARD (default: all)")
+	c.Flags().StringVar(&q.Kubernetes, "kubernetes", "", "Kubernetes version with its patch (default: the control plane's)")
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return c
+}
