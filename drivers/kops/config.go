@@ -27,6 +27,10 @@ type Config struct {
 	// a detached instance out of its load balancers at once, before its
 	// replacement is Ready.
 	DetachBehindLoadBalancers bool `json:"detachBehindLoadBalancers,omitempty"`
+	// Latest is the image that the release "latest" means, as kops spells it:
+	// ssm:PARAMETER, or OWNER/PATTERN* for the newest that matches; empty: what the
+	// cluster's channel recommends.
+	Latest string `json:"latest,omitempty"`
 }
 
 // configSchema describes Config. A test holds it against the struct.
@@ -43,6 +47,10 @@ const configSchema = `{
     "detachBehindLoadBalancers": {
       "type": "boolean",
       "description": "Let groups with load balancers surge too. AWS takes a detached instance out of its load balancers before the replacement is Ready. Default: false."
+    },
+    "latest": {
+      "type": "string",
+      "description": "What the release \"latest\" means, as kops spells images: ssm:PARAMETER, or OWNER/PATTERN* for the newest image that matches. Default: the parameter that the instance group itself names, else what the cluster's channel recommends."
     }
   }
 }`
@@ -55,7 +63,7 @@ func parseConfig(raw []byte) (Config, []sdk.Diagnostic) {
 	refuse := func(summary, detail string) (Config, []sdk.Diagnostic) {
 		return Config{}, []sdk.Diagnostic{finding(sdk.SeverityError, "config-invalid", "driver.config", detail, "%s", summary)}
 	}
-	const keys = "The kops driver knows the keys state and detachBehindLoadBalancers."
+	const keys = "The kops driver knows the keys state, detachBehindLoadBalancers and latest."
 	var c Config
 	if len(bytes.TrimSpace(raw)) == 0 {
 		return c, nil

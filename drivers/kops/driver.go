@@ -17,7 +17,8 @@ import (
 // Version of the driver, semantic.
 const Version = "0.1.0"
 
-// Driver implements sdk.Driver, sdk.Terminator, sdk.Surger and sdk.Preparer.
+// Driver implements sdk.Driver, sdk.Terminator, sdk.Surger, sdk.Preparer and
+// sdk.Stager.
 // It is safe for concurrent use. Make it with New.
 type Driver struct {
 	now func() time.Time
@@ -41,6 +42,7 @@ var (
 	_ sdk.Terminator = (*Driver)(nil)
 	_ sdk.Surger     = (*Driver)(nil)
 	_ sdk.Preparer   = (*Driver)(nil)
+	_ sdk.Stager     = (*Driver)(nil)
 )
 
 // Option changes a driver that New makes.

@@ -106,6 +106,10 @@ func cause(err error) string {
 	return strings.Join(strings.Fields(err.Error()), " ")
 }
 
+// isStatus tells whether an error is one for the host, as of a deadline, and
+// none of the library or the cloud.
+func isStatus(err error) bool { return status.Code(err) != codes.Unknown }
+
 // failed makes an operation that did not reach its goal.
 func failed(diags ...sdk.Diagnostic) *sdk.Operation {
 	return &sdk.Operation{State: sdk.OperationFailed, Diagnostics: diags}

@@ -31,7 +31,14 @@ type view struct {
 	specs   map[string]*spec  // by cluster
 	members map[string]member // by instance, of the latest look
 	changes int               // grows with each change: a look before it is old
+	// templates are versions of launch templates, which never change, by
+	// ID:VERSION. At most maxTemplates.
+	templates map[string]template
 }
+
+// maxTemplates bounds the versions that are remembered: beyond it they are read
+// again.
+const maxTemplates = 1000
 
 // look is one look at the groups of a cluster.
 type look struct {
@@ -52,7 +59,7 @@ func (v *view) reset() {
 	v.last = nil
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.specs, v.members = nil, nil
+	v.specs, v.members, v.templates = nil, nil, nil
 }
 
 // changed makes every look so far too old to answer from.
@@ -60,6 +67,13 @@ func (v *view) changed() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.changes++
+}
+
+// forgetSpec makes the next call read a cluster's specification again.
+func (v *view) forgetSpec(cluster string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	delete(v.specs, cluster)
 }
 
 func (v *view) changesSoFar() int {
@@ -72,6 +86,22 @@ func (v *view) memberOf(instance string) member {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.members[instance]
+}
+
+func (v *view) template(key string) (template, bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	t, ok := v.templates[key]
+	return t, ok
+}
+
+func (v *view) keepTemplate(key string, t template) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.templates == nil || len(v.templates) >= maxTemplates {
+		v.templates = map[string]template{}
+	}
+	v.templates[key] = t
 }
 
 // groupID names a group to the host. It holds the cluster, so that a driver
@@ -155,8 +185,13 @@ type inventory struct {
 	facts  map[string]facts                              // by instance; AWS only
 	// versions are what $Latest and $Default of launch templates mean; AWS only.
 	versions map[string]string
-	holds    map[string]*holdRecord // by group
-	bad      map[string]error       // records that cannot be understood, by group
+	// templates are what groups launch from; AWS only, and not for every call.
+	templates map[string]template
+	// unapplied is what the specification says otherwise, by group; AWS only, and
+	// not for every call.
+	unapplied map[string][]sdk.Diagnostic
+	holds     map[string]*holdRecord // by group
+	bad       map[string]error       // records that cannot be understood, by group
 }
 
 // aws is the cloud, if it is AWS; nil: another one.
@@ -190,19 +225,15 @@ func (d *Driver) look(ctx context.Context, s *store, scope sdk.Scope, age time.D
 		if inv.versions, err = awsVersions(ctx, cloud, inv.groups); err != nil {
 			return nil, statusOf("ec2:DescribeLaunchTemplates", "cluster "+scope.Cluster, err)
 		}
+		if age == 0 { // names of images are looked up: for a plan, not for each look of a rotation
+			if inv.unapplied, err = d.unapplied(ctx, inv); err != nil {
+				return nil, err
+			}
+		}
 	}
-	type records struct {
-		holds map[string]*holdRecord
-		bad   map[string]error
+	if inv.holds, inv.bad, err = d.holdsOf(ctx, inv.spec); err != nil {
+		return nil, err
 	}
-	found, err := call(ctx, &d.calls, "reading the state store", func() (r records, err error) {
-		r.holds, r.bad, err = inv.readHolds(context.WithoutCancel(ctx))
-		return r, err
-	})
-	if err != nil {
-		return nil, statusOf("reading the records of rotations", s.url, err)
-	}
-	inv.holds, inv.bad = found.holds, found.bad
 	cfg, _, err := d.configured()
 	if err != nil {
 		return nil, err
@@ -217,6 +248,23 @@ func (d *Driver) look(ctx context.Context, s *store, scope sdk.Scope, age time.D
 	}
 	out.Diagnostics = inv.findings(scope)
 	return out, nil
+}
+
+// holdsOf reads the records of the rotations on a cluster's groups; apart from
+// them those that cannot be understood.
+func (d *Driver) holdsOf(ctx context.Context, sp *spec) (map[string]*holdRecord, map[string]error, error) {
+	type records struct {
+		holds map[string]*holdRecord
+		bad   map[string]error
+	}
+	found, err := call(ctx, &d.calls, "reading the state store", func() (r records, err error) {
+		r.holds, r.bad, err = sp.readHolds(context.WithoutCancel(ctx))
+		return r, err
+	})
+	if err != nil {
+		return nil, nil, statusOf("reading the records of rotations", sp.base.Path(), err)
+	}
+	return found.holds, found.bad, nil
 }
 
 // findings are about the cluster: what is in the specification and not in the
@@ -330,6 +378,7 @@ func (inv *inventory) nodeGroup(cfg Config, name string) sdk.NodeGroup {
 				fi.ValueOf(ig.Spec.MinSize), fi.ValueOf(ig.Spec.MaxSize), g.MinSize, g.MaxSize)
 		}
 	}
+	n.Diagnostics = append(n.Diagnostics, inv.unapplied[name]...)
 	n.Defaults = defaultsOf(inv.cluster, ig, n.Traits, len(g.Ready)+len(g.NeedUpdate))
 	return n
 }

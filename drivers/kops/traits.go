@@ -12,6 +12,9 @@ import (
 // the cloud's group has; surge is limited by it, because it is made by
 // detaching them.
 //
+// Stage is for AWS: a launch template's new version changes no instance. On
+// other clouds `kops update cluster` may replace instances by itself.
+//
 //	cloud         DetachInstance      DeleteInstance     who brings a new one      same node name
 //	AWS           detaches            ends               the Auto Scaling group    no
 //	AWS, Karpenter   -                ends               Karpenter                 no
@@ -35,7 +38,7 @@ func traitsOf(cloud kopsapi.CloudProviderID, ig *kopsapi.InstanceGroup, members 
 			// they can be neither taken nor detached by what this driver does.
 			return sdk.Traits{}
 		default:
-			t.Refill = sdk.RefillGroup
+			t.Refill, t.Stage = sdk.RefillGroup, true
 			// A machine of the control plane registers itself through its own API
 			// server, which needs its own etcd member: there is no extra one.
 			if ig.Spec.Role != kopsapi.InstanceGroupRoleControlPlane {

@@ -1,0 +1,146 @@
+package kops
+
+import (
+	"bytes"
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	kopsapi "k8s.io/kops/pkg/apis/kops"
+	"k8s.io/kops/upup/pkg/fi"
+	"k8s.io/kops/upup/pkg/fi/cloudup"
+)
+
+// maxTaskDuration bounds how long kops tries one task again, as creating a
+// launch template. kops' own is 10 minutes, which nobody would wait for.
+const maxTaskDuration = 2 * time.Minute
+
+// difference is what `kops update cluster` would change, as its dry run says.
+type difference struct {
+	// report is kops' own, for a person to read.
+	report string
+	// changes are what it lists, sorted, without what is deleted with --prune only.
+	changes []change
+}
+
+// change is one thing that `kops update cluster` would do.
+type change struct {
+	what   string   // "modify LaunchTemplate/nodes.example.com"
+	fields []string // of the task, as kops calls them
+}
+
+// is tells whether the difference is this one change, of no other field.
+func (d *difference) is(what, field string) bool {
+	return len(d.changes) == 1 && d.changes[0].what == what && slices.Equal(d.changes[0].fields, []string{field})
+}
+
+// beyond lists what is done beside one change, of whatever field.
+func (d *difference) beyond(what string) []string {
+	var list []string
+	for _, c := range d.changes {
+		if c.what != what {
+			list = append(list, c.what)
+		}
+	}
+	return list
+}
+
+// updating is held through each update: the library caches in maps of its
+// packages, without locks, what nodes download. It is the process', as they are.
+var updating keyedMutex
+
+// update runs `kops update cluster`, with --yes if apply is set: kops' own
+// ApplyClusterCmd over a specification that was read before, so that what was
+// looked at is what is applied. Images replaces those of the specification, by
+// instance group. It takes no deadline, and as long as the cloud takes.
+//
+// The version of the kubelets is the specification's: kops looks at the
+// control plane for an upgrade under way, and takes the specification's where
+// it cannot; a cluster in mid-upgrade differs, and is refused by what calls.
+func (s *store) update(ctx context.Context, sp *spec, cloud fi.Cloud, images map[string]string, apply bool) (*difference, error) {
+	unlock, err := updating.lock(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	cmd := &cloudup.ApplyClusterCmd{
+		Cloud: cloud, Clientset: s.client,
+		// ApplyClusterCmd fills in defaults in what it is given.
+		Cluster: sp.cluster.DeepCopy(), InstanceGroups: groupsWith(sp.groups, images),
+		TargetName: cloudup.TargetDryRun, DryRun: true,
+		RunTasksOptions:            &fi.RunTasksOptions{MaxTaskDuration: maxTaskDuration, WaitAfterAllTasksFailed: 10 * time.Second},
+		DeletionProcessing:         fi.DeletionProcessingModeDeleteIfNotDeferrred,
+		ControlPlaneRunningVersion: sp.cluster.Spec.KubernetesVersion,
+	}
+	if apply {
+		cmd.TargetName, cmd.DryRun = cloudup.TargetDirect, false
+	}
+	if _, err := cmd.Run(ctx); err != nil {
+		return nil, err
+	}
+	if apply {
+		return &difference{}, nil
+	}
+	dry := cmd.Target.(*fi.CloudupDryRunTarget) //nolint:errcheck // ApplyClusterCmd makes it for TargetDryRun
+	var b bytes.Buffer
+	if err := dry.PrintReport(cmd.TaskMap, &b); err != nil {
+		return nil, err
+	}
+	return &difference{report: strings.TrimRight(b.String(), "\n"), changes: changesOf(b.String())}, nil
+}
+
+// groupsWith copies instance groups, some with another image.
+func groupsWith(groups []*kopsapi.InstanceGroup, images map[string]string) []*kopsapi.InstanceGroup {
+	out := make([]*kopsapi.InstanceGroup, 0, len(groups))
+	for _, g := range groups {
+		g = g.DeepCopy()
+		if image, ok := images[g.Name]; ok {
+			g.Spec.Image = image
+		}
+		out = append(out, g)
+	}
+	return out
+}
+
+// The sections of the report of kops' dry run, and what each does to what it
+// lists; empty: `kops update cluster --yes` does not do it.
+var reportSections = map[string]string{
+	"Will create resources:":                                         "create",
+	"Will modify resources:":                                         "modify",
+	"Items will be deleted during update:":                           "delete",
+	"Items will be deleted only when the --prune flag is specified:": "",
+}
+
+// changesOf lists what a report of kops' dry run is about. The target keeps its
+// list to itself (Changes answers one task of each type), and so the report is
+// all that tells: below a line for what is done, a line of two spaces and a name
+// for each task, and lines of two spaces, a tab and a name for its fields. A
+// line of another kind is a change by itself, so that what is not understood is
+// never taken for nothing.
+func changesOf(report string) []change {
+	var changes []change
+	section, known := "", false
+	for line := range strings.Lines(report) {
+		line = strings.TrimRight(line, " \n")
+		name, task := strings.CutPrefix(line, "  ")
+		field, isField := strings.CutPrefix(name, "\t")
+		switch {
+		case line == "":
+		case task && isField:
+			if n := len(changes); n > 0 && field != "" && field[0] != ' ' && field[0] != '\t' {
+				changes[n-1].fields = append(changes[n-1].fields, strings.Fields(field)[0])
+			}
+		case task && strings.HasPrefix(name, " "): // "internal consistency error!"
+			changes = append(changes, change{what: strings.TrimSpace(name)})
+		case !task:
+			if section, known = reportSections[line]; !known {
+				changes = append(changes, change{what: line})
+			}
+		case section != "":
+			changes = append(changes, change{what: section + " " + strings.Join(strings.Fields(name), " ")})
+		}
+	}
+	slices.SortStableFunc(changes, func(a, b change) int { return strings.Compare(a.what, b.what) })
+	return changes
+}
