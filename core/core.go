@@ -75,6 +75,7 @@ type Rotator struct {
 	pastErr     error          // why past is not known
 	lacking     []plan.Finding // permissions
 	deletions   bool           // whether nodes may be deleted has been asked
+	closesAt    time.Time      // the window; zero: there is none
 	closers     []func()
 }
 
@@ -202,7 +203,8 @@ func (e *RefusedError) Error() string {
 	return fmt.Sprintf("the plan was refused: %s", e.Plan.Refusals[0].Message)
 }
 
-// Run refuses where permissions are missing, takes the lock, looks again, and carries out the plan that it then makes.
+// Run ends with StatusStopped where the spec's window is shut, with nothing
+// changed. It refuses where permissions are missing, takes the lock, looks again, and carries out the plan that it then makes.
 // With nothing to do it returns StatusDone at once, without the lock. Errors:
 // *plan.SelectionError, *RefusedError, *kube.HeldError, *kube.Error, with nothing
 // changed; runtime.ErrJournal, runtime.ErrLockLost, ctx's own. It can be called
@@ -210,6 +212,9 @@ func (e *RefusedError) Error() string {
 func (r *Rotator) Run(ctx context.Context) (*engine.Result, error) {
 	if res, err := r.ready(); res != nil || err != nil {
 		return res, err
+	}
+	if _, shut, err := closes(r.opts.Spec, time.Now()); shut != nil || err != nil {
+		return shut, err
 	}
 	return r.locked(ctx, func(lock runtime.Lock) (*engine.Result, error) {
 		// Another rotation may have ended since we looked.
@@ -221,6 +226,11 @@ func (r *Rotator) Run(ctx context.Context) (*engine.Result, error) {
 		}
 		if res, err := r.ready(); res != nil || err != nil {
 			return res, err
+		}
+		var shut *engine.Result
+		var err error
+		if r.closesAt, shut, err = closes(r.opts.Spec, time.Now()); shut != nil || err != nil {
+			return shut, err
 		}
 		return r.run(ctx, r.plan, lock, false)
 	})
@@ -272,7 +282,7 @@ func (r *Rotator) run(ctx context.Context, p *plan.Plan, lock runtime.Lock, drai
 	// The ids of this run's operations are its own, also where it goes on with an
 	// earlier rotation.
 	e := engine.New(engine.Config{Rotation: id, OpPrefix: fresh, Memory: engine.Restore(log.Past()), Plan: p, Spec: r.opts.Spec,
-		SpecID: spec, DrainOnly: drainOnly, UndoOnStop: r.opts.Spec.Strategy.OnSignal == plan.SignalUndo})
+		SpecID: spec, DrainOnly: drainOnly, ClosesAt: r.closesAt, UndoOnStop: r.opts.Spec.Strategy.OnSignal == plan.SignalUndo})
 	first := engine.Cluster(&r.inventory)
 	first.Snapshot = &engine.Snapshot{Groups: r.inventory.Groups, Instances: r.inventory.Instances}
 	result, err := runtime.Run(ctx, runtime.Options{Rotation: id, Engine: e, Provider: r.provider, Cluster: r.cluster, Journal: log, Lock: lock,

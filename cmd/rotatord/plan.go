@@ -32,11 +32,14 @@ func (a *app) plan(cmd *cobra.Command, all bool) error {
 	if err != nil {
 		return err
 	}
-	s, err := a.open(cmd, false)
+	s, err := a.newSession(cmd, false)
 	if err != nil {
 		return err
 	}
 	defer s.close()
+	if err := a.open(s, false); err != nil {
+		return err
+	}
 	p, err := s.rotation.Plan()
 	if err != nil {
 		return err

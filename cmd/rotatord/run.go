@@ -39,11 +39,17 @@ func (a *app) rotate(cmd *cobra.Command, fromCluster bool) error {
 	if err != nil {
 		return err
 	}
-	s, err := a.open(cmd, fromCluster)
+	s, err := a.newSession(cmd, false)
 	if err != nil {
 		return err
 	}
 	defer s.close()
+	if err := a.awaitWindow(s); err != nil {
+		return err
+	}
+	if err := a.open(s, fromCluster); err != nil {
+		return err
+	}
 	p, err := s.rotation.Plan()
 	if err != nil {
 		return err

@@ -57,19 +57,15 @@ func (a *app) newSession(cmd *cobra.Command, noProvider bool) (*session, error) 
 	return s, nil
 }
 
-// open makes a session with an opened rotation.
-func (a *app) open(cmd *cobra.Command, fromCluster bool) (*session, error) {
-	s, err := a.newSession(cmd, false)
-	if err != nil {
-		return nil, err
-	}
+// open opens the session's rotation.
+func (a *app) open(s *session, fromCluster bool) error {
 	s.request.FromCluster = fromCluster
-	s.rotation, err = a.backend.Open(s.stopper.opening, s.request)
+	r, err := a.backend.Open(s.stopper.opening, s.request)
 	if err != nil {
-		s.close()
-		return nil, s.interrupted(err)
+		return s.interrupted(err)
 	}
-	return s, nil
+	s.rotation = r
+	return nil
 }
 
 // begin opens the report's files and lets signals stop the rotation in order

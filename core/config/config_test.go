@@ -84,6 +84,7 @@ func TestDefaults(t *testing.T) {
 	want := plan.Spec{
 		Driver: plan.Driver{Timeout: 2 * time.Minute},
 		Select: plan.Select{Roles: []string{"node"}},
+		Window: plan.Window{Duration: 6 * time.Hour},
 		Strategy: plan.Strategy{
 			Mode: "rolling", MaxInFlight: "0", MaxUnavailablePerZone: "0", Zones: plan.ZonesAny, Order: plan.OrderOldest, GroupsAtOnce: 1, Attract: plan.AttractCordon, OnFailure: plan.FailureAbort, MaxFailed: 3, OnSignal: plan.SignalKeep, AutoscalerShield: true,
 			Canary:        plan.Canary{Enabled: true},
@@ -173,6 +174,7 @@ report: {dir: r}
 			}},
 		Kube:   plan.Kube{Kubeconfig: "/k", Context: "c"},
 		Select: plan.Select{Groups: []string{"workers-*", "[ab]"}, ExcludeGroups: []string{"spot"}, Roles: []string{"control-plane", "node"}, Nodes: []string{"i-1"}, Force: true, MaxAge: 720 * time.Hour},
+		Window: plan.Window{Duration: 6 * time.Hour},
 		Strategy: plan.Strategy{Mode: plan.ModeBatch, MaxSurge: "25%", MaxUnavailable: "2", MaxInFlight: "7", MaxUnavailablePerZone: "50%", Zones: plan.ZonesSpread, Order: "label:example.com/wave", OrderNodes: []string{"n-2", "n-1"}, GroupsAtOnce: 3, Attract: plan.AttractTaint, BatchSize: 4, OnFailure: plan.FailureAbort, MaxFailed: 3, OnSignal: plan.SignalKeep,
 			Canary: plan.Canary{Enabled: true, Bake: 5 * time.Minute},
 			Waits:  plan.Waits{BetweenBatches: time.Minute, BetweenDrains: 2 * time.Minute, BetweenEvictions: 1500 * time.Millisecond},
@@ -305,11 +307,17 @@ func TestParseRefuses(t *testing.T) {
 		"a number that JSON does not know": {header + "cluster: demo\ndriver: {name: eks, config: {a: .nan}}\n", []string{
 			"f.yaml:4:33: driver.config.a: .nan is not a number that a driver can be given"}},
 		"a merge key": {header + "cluster: demo\nx: &x {a: 1}\ndriver: {name: eks, config: {<<: *x}}\n", []string{
-			"f.yaml:4:1: x: unknown key: apiVersion, kind, cloudOnly, cluster, drain, driver, gates, journal, kubernetes, lock, report, select or strategy is allowed here",
+			"f.yaml:4:1: x: unknown key: apiVersion, kind, cloudOnly, cluster, drain, driver, gates, journal, kubernetes, lock, report, select, strategy or window is allowed here",
 			"f.yaml:5:30: driver.config: << as a key: only words are allowed (no merge keys)"}},
 		"no namespace for the lock": {minimal + "journal: {namespace: \"\"}\nlock: {duration: 1s}\n", []string{
 			"f.yaml:5:22: journal.namespace: is empty: the lock needs one with every store",
 			"f.yaml:6:18: lock.duration: 1s is out of range: 3s to 1h is allowed"}},
+		"a window that never opens": {minimal + "window: {start: 0 0 30 2 *}\n", []string{
+			`f.yaml:5:17: window.start: "0 0 30 2 *" never comes: there is no such day`}},
+		"a window without a start": {minimal + "window: {timeZone: Europe/Berlin}\n", []string{
+			"f.yaml: window.start: is missing: give when the window opens, by the file, --window or ROTATOR_WINDOW"}},
+		"a window of no known place": {minimal + "window: {start: '@daily', timeZone: Europe/Atlantis}\n", []string{
+			`f.yaml:5:17: window.start: time zone "Europe/Atlantis" is unknown: write a name such as Europe/Berlin or UTC`}},
 		"all at once": {header + "cluster: demo\nstrategy: {mode: x, maxSurge: 101%}\ndrian: {}\n", []string{
 			`f.yaml:4:18: strategy.mode: "x" is unknown: rolling or batch is allowed`,
 			`f.yaml:4:31: strategy.maxSurge: "101%" is more than 100%: give a count (2) or a percentage up to 100% (25%)`,
@@ -456,11 +464,11 @@ func TestEveryFlagAndVariable(t *testing.T) {
 		switch k.Path {
 		case "driver.sha256":
 			value = strings.Repeat("0", 64)
-		case "strategy.order":
+		case "strategy.order", "window.start", "window.timeZone":
 			value = k.Example
 		}
 		// What the key needs beside it to make sense.
-		base := []string{"--cluster=c", "--driver=d", "--mode=batch", "--force"}
+		base := []string{"--cluster=c", "--driver=d", "--mode=batch", "--force", "--window=@daily"}
 		t.Run(k.Flag, func(t *testing.T) {
 			got, err := load(t, "", Sources{}, append(base, "--"+k.Flag+"="+value)...)
 			if err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/rotatord/rotator/core/drain"
 	"github.com/rotatord/rotator/core/model"
 	"github.com/rotatord/rotator/core/plan"
+	"github.com/rotatord/rotator/core/window"
 )
 
 // Kind is the kind of a key's value.
@@ -58,6 +59,7 @@ type Key struct {
 const (
 	TopicTarget   = "Cluster and driver"
 	TopicSelect   = "Selection"
+	TopicWindow   = "Window"
 	TopicStrategy = "Pace"
 	TopicDrain    = "Drain"
 	TopicGates    = "Health gates"
@@ -66,7 +68,7 @@ const (
 
 // Topics returns the topics in the order of help texts.
 func Topics() []string {
-	return []string{TopicTarget, TopicSelect, TopicStrategy, TopicDrain, TopicGates, TopicOutput}
+	return []string{TopicTarget, TopicSelect, TopicWindow, TopicStrategy, TopicDrain, TopicGates, TopicOutput}
 }
 
 const (
@@ -100,6 +102,7 @@ var sections = map[string]string{
 	"driver":             "The driver knows the provider. It runs as a process of its own.",
 	"kubernetes":         "How to reach the cluster.",
 	"select":             "Which groups and nodes are rotated.",
+	"window":             "When work may be done.",
 	"strategy":           "How many nodes at once, and how to go on.",
 	"strategy.canary":    "A trial with one node of each group before the others.",
 	"strategy.waits":     "Fixed pauses, for those who want them. Health gates make them unnecessary.",
@@ -154,6 +157,15 @@ var table = []Key{
 		Doc: "Replaces current nodes too."},
 	{Path: "select.maxAge", Flag: "max-age", Topic: TopicSelect, Kind: Duration, Min: 0, Max: maxAge, Default: time.Duration(0),
 		Doc: "Replaces nodes whose instance was launched longer ago than this, such as 720h for 30 days. 0: age is no reason."},
+
+	{Path: "window.start", Flag: "window", Topic: TopicWindow, Kind: Text, Example: "0 22 * * 1-5",
+		Doc: "When the window opens, as a cron expression: minute, hour, day of month, month, day of week. Nothing is begun outside of the window; when it closes, what has been begun is finished and the surge is given back. Empty: there is no window."},
+	{Path: "window.duration", Flag: "window-duration", Topic: TopicWindow, Kind: Duration, Default: 6 * time.Hour, Min: int64(time.Minute), Max: int64(window.MaxDuration),
+		Doc: "For how long the window stays open."},
+	{Path: "window.timeZone", Flag: "window-time-zone", Topic: TopicWindow, Kind: Text, Example: "Europe/Berlin",
+		Doc: "The time zone of window.start, by its name in the IANA's database. Empty: UTC."},
+	{Path: "window.wait", Flag: "wait-for-window", Topic: TopicWindow, Kind: Bool, Default: false,
+		Doc: "Waits until the window opens. Otherwise rotatord run ends with exit code 4 where it is shut, and says when it opens."},
 
 	{Path: "strategy.mode", Flag: "mode", Topic: TopicStrategy, Kind: Text, Default: plan.ModeRolling,
 		Enum: []string{string(plan.ModeRolling), string(plan.ModeBatch)},

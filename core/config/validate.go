@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/rotatord/rotator/core/plan"
+	"github.com/rotatord/rotator/core/window"
 )
 
 // Validate checks a spec that was made in Go, as Load does with a file. The
@@ -41,10 +42,26 @@ func validate(d *decoder, noProvider bool) {
 	if _, said := d.places["journal.store"]; said && s.CloudOnly && s.Journal.Store == plan.StoreCluster {
 		d.refuse("journal.store", "is the cluster, and cloudOnly does without it: set folder, or leave it out")
 	}
+	d.checkWindow()
 	d.pace()
 	d.checkDrain()
 	if s.Journal.Namespace == "" && !d.bad["journal.namespace"] {
 		d.refuse("journal.namespace", "is empty: the lock needs one with every store")
+	}
+}
+
+// checkWindow refuses a window that never opens, and parts of one without the
+// rest.
+func (d *decoder) checkWindow() {
+	w := d.spec.Window
+	if w.Start == "" {
+		if w.TimeZone != "" || w.Wait {
+			d.missing("window.start", "when the window opens")
+		}
+		return
+	}
+	if _, err := window.Parse(w.Start, w.Duration, w.TimeZone); err != nil && !d.bad["window.duration"] {
+		d.refuse("window.start", err.Error())
 	}
 }
 

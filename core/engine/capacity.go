@@ -54,7 +54,7 @@ func (e *Engine) admit(g *group) (starved bool) {
 		return false // new nodes may be no good: nothing more goes until that is known
 	}
 	g.heldBack = ""
-	if g.early {
+	if g.early || e.shut {
 		return false
 	}
 	limit := max(g.Surge, min(g.surge, len(g.Nodes))) + g.Unavailable

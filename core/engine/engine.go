@@ -41,6 +41,9 @@ type Config struct {
 	UndoOnStop bool
 	// DrainOnly empties the plan's nodes and ends no instance: they stay cordoned.
 	DrainOnly bool
+	// ClosesAt is when the rotation's window closes: nothing is begun from then on.
+	// Zero: never.
+	ClosesAt time.Time
 }
 
 // Bounds of the engine, with their reasons.
@@ -105,6 +108,7 @@ type Engine struct {
 	cp       controlPlane
 	room     room
 	stop     *stopping
+	shut     bool // the window has closed
 	finish   Result
 	lastTold time.Time
 }
@@ -215,6 +219,7 @@ func (e *Engine) findMarks() {
 func (e *Engine) decide() {
 	switch e.phase {
 	case phaseRunning:
+		e.closeWindow()
 		e.markOutdated()
 		e.stepGroups()
 		e.fence()

@@ -315,6 +315,8 @@ func (s *script) cluster(input []string) {
 				}
 			}
 			toy.count()
+		case "closes": // closes 5m: the rotation's window, so long after its start
+			cfg.ClosesAt = epoch.Add(duration(w[1]))
 		case "static":
 			toy.static = w[1:]
 		case "budget":

@@ -94,7 +94,7 @@ func (e *Engine) stepGroups() {
 		if g.phase == groupWaiting {
 			// A role waits for the roles before it: the control plane goes first.
 			blocked := slices.ContainsFunc(e.groups[:i], func(o *group) bool { return o.Role != g.Role && o.phase != groupFinished })
-			if active >= atOnce || blocked {
+			if active >= atOnce || blocked || e.shut {
 				continue
 			}
 			active++
@@ -208,7 +208,7 @@ func (e *Engine) stepGroup(g *group) {
 // left is in force already and is used.
 func (e *Engine) wantSurge(g *group) {
 	want := min(g.Surge, g.census.old[memberWaiting])
-	if g.surging || g.surge >= want || g.waves > 0 || g.begun() || e.cfg.DrainOnly {
+	if e.shut || g.surging || g.surge >= want || g.waves > 0 || g.begun() || e.cfg.DrainOnly {
 		return
 	}
 	g.surging = true

@@ -39,6 +39,7 @@ const (
 	RotationStarted  Kind = "rotation-started"  // Data: groups, nodes, mode, spec, unhealthy
 	RotationFinished Kind = "rotation-finished" // Code: done, stopped, gate-failed, failed
 	RotationStopping Kind = "rotation-stopping" // Code: signal, failure
+	WindowClosed     Kind = "window-closed"     // nothing new is begun
 
 	GroupPlanned  Kind = "group-planned"  // Data: instances, separated by spaces
 	CanaryPassed  Kind = "canary-passed"  // the group's first node was replaced, its pods are healthy
@@ -87,7 +88,7 @@ const (
 // is the record.
 func (k Kind) Durable() bool {
 	switch k {
-	case RotationStarted, RotationFinished, RotationStopping,
+	case RotationStarted, RotationFinished, RotationStopping, WindowClosed,
 		GroupPlanned, CanaryPassed, GroupStarted, GroupHalted, GroupFinished, GroupResized,
 		OpIntended, OpSucceeded, OpFailed,
 		ReplacementBad, NodeDraining, DrainWaits, PodOverridden, NodeDrained, NodeQuarantined, NodeReplaced, GateFailed:

@@ -17,6 +17,7 @@ type Spec struct {
 	CloudOnly bool     `yaml:"cloudOnly" json:"cloudOnly"`
 	Driver    Driver   `yaml:"driver" json:"driver"`
 	Select    Select   `yaml:"select" json:"select"`
+	Window    Window   `yaml:"window" json:"window"`
 	Strategy  Strategy `yaml:"strategy" json:"strategy"`
 	Drain     Drain    `yaml:"drain" json:"drain"`
 	Gates     Gates    `yaml:"gates" json:"gates"`
@@ -54,6 +55,19 @@ type Select struct {
 	Force bool `yaml:"force" json:"force"`
 	// MaxAge replaces instances that were launched longer ago; 0: age is no reason.
 	MaxAge time.Duration `yaml:"maxAge" json:"maxAge"`
+}
+
+// Window is when a rotation may work; the zero value: always. Package window
+// reads it.
+type Window struct {
+	// Start is a cron expression: when it opens.
+	Start string `yaml:"start" json:"start"`
+	// Duration is for how long.
+	Duration time.Duration `yaml:"duration" json:"duration"`
+	// TimeZone of Start, by its IANA name; empty: UTC.
+	TimeZone string `yaml:"timeZone" json:"timeZone"`
+	// Wait has a command that finds it shut wait until it opens.
+	Wait bool `yaml:"wait" json:"wait"`
 }
 
 // Mode of going on.

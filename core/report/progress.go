@@ -107,6 +107,8 @@ func (p *Progress) text(e event.Event) string {
 		return cmp.Or(message, "rotation started")
 	case event.RotationStopping:
 		return with("stopping")
+	case event.WindowClosed:
+		return message
 	case event.RotationFinished:
 		return with(cmp.Or(e.Code, "finished"))
 	case event.GroupStarted:

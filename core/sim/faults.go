@@ -36,6 +36,7 @@ const (
 	Rescale       Kind = "rescale"        // somebody scales a Deployment
 	Relabel       Kind = "relabel"        // somebody sets marks for the autoscaler and load balancers
 	Signal        Kind = "signal"         // SIGTERM
+	WindowShuts   Kind = "window-shuts"   // the rotation's window closes
 
 	// The process is killed, before a Step's records are durable, when some of
 	// them are, when all are, or when some of the Step's effects have begun.
@@ -55,7 +56,7 @@ const (
 // Kinds are all of them.
 var Kinds = []Kind{FailBefore, Lost, Late, DriverDies, Storm, NoCapacity, NeverJoins, JoinsLate, NodeDies, SlowPods, SlowDetach,
 	Closes, Uncordon, Cordon, EndInstance, DeletePod, ScaleUp, ScaleDown, Autoscaler, Retemplate, Signal,
-	KillUnrecorded, KillTorn, KillRecorded, KillActing, LoseLease, LoseJournal, Relabel, StaysBalanced, Rescale}
+	KillUnrecorded, KillTorn, KillRecorded, KillActing, LoseLease, LoseJournal, Relabel, StaysBalanced, Rescale, WindowShuts}
 
 // Rates are how often each kind strikes, as the chance at each occasion; a
 // kind without one never does.

@@ -237,17 +237,23 @@ func (r *runner) start() {
 	}
 	in := engine.Cluster(&inv)
 	in.Snapshot = snap
+	run := r.report.Runs
+	where := fmt.Sprintf("@%d", run)
+	var closes time.Time
+	if w.faults.strikes(w, WindowShuts, where) {
+		d := w.dice("window", where)
+		closes = w.time().Add(d.between(0, 30*time.Minute))
+	}
 	r.eng = engine.New(engine.Config{Rotation: r.rotation, OpPrefix: fmt.Sprintf("%s.%d", r.rotation, r.report.Runs), Memory: mem,
-		Plan: p, Spec: r.shape.Spec, UndoOnStop: r.shape.Spec.Strategy.OnSignal == plan.SignalUndo})
+		Plan: p, Spec: r.shape.Spec, UndoOnStop: r.shape.Spec.Strategy.OnSignal == plan.SignalUndo, ClosesAt: closes})
 	if r.Wrap != nil {
 		r.eng = r.Wrap(r.eng)
 	}
 	r.check.begins(p, mem.LastSeq, in)
-	run := r.report.Runs
 	if run == 1 {
 		r.began = w.now
 	}
-	if where := fmt.Sprintf("@%d", run); w.faults.strikes(w, Signal, where) {
+	if w.faults.strikes(w, Signal, where) {
 		d := w.dice("signal", where)
 		w.after(d.between(0, 30*time.Minute), func() {
 			if r.report.Runs == run && r.eng != nil {
