@@ -1,9 +1,7 @@
 package aws
 
 func stsActions() map[string]action {
-	return map[string]action{
-		"GetCallerIdentity": xmlAction(serviceSTS, "GetCallerIdentity", (*Cloud).getCallerIdentity),
-	}
+	return map[string]action{"GetCallerIdentity": getCallerIdentity}
 }
 
 type callerIdentity struct {
@@ -12,8 +10,9 @@ type callerIdentity struct {
 	Arn     string
 }
 
-func (c *Cloud) getCallerIdentity(_ *struct{}) (*callerIdentity, error) {
-	return &callerIdentity{
-		UserID: "AIDASANDBOXSANDBOX123", Account: c.cfg.AccountID, Arn: "arn:aws:iam::" + c.cfg.AccountID + ":user/sandbox",
-	}, nil
+// getCallerIdentity answers who asks; it is the only action here to which that matters.
+func getCallerIdentity(c *Cloud, r request) ([]byte, error) {
+	return xmlAction(serviceSTS, "GetCallerIdentity", func(c *Cloud, _ *struct{}) (*callerIdentity, error) {
+		return &callerIdentity{UserID: "AIDASANDBOXSANDBOX123", Account: c.cfg.AccountID, Arn: c.principal(r.key)}, nil
+	})(c, r)
 }

@@ -42,6 +42,7 @@ type action func(c *Cloud, body request) ([]byte, error)
 // request is a call as it came in, before its parameters are decoded.
 type request struct {
 	id   string // request id
+	key  string // the caller's access key
 	form url.Values
 	json []byte
 	path []string // what the route's placeholders stand for, in their order
@@ -144,7 +145,8 @@ const maxRequest = 1 << 20
 var credentialScope = regexp.MustCompile(`^AWS4-HMAC-SHA256 Credential=([^/]+)/\d{8}/([^/]+)/([^/]+)/aws4_request\b`)
 
 // Handler speaks the wire protocols of all services on one port. The service is told by the SigV4 credential scope,
-// without one by the request's Version or X-Amz-Target. Signatures are not verified: the secret is no secret here.
+// without one by the request's Version or X-Amz-Target. Signatures are not verified, those in URLs aside: the secret is
+// no secret here.
 func (c *Cloud) Handler() http.Handler { return http.HandlerFunc(c.serveAWS) }
 
 func (c *Cloud) serveAWS(w http.ResponseWriter, r *http.Request) {
@@ -170,6 +172,10 @@ func (c *Cloud) serveAWS(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	scope := credentialScope.FindStringSubmatch(r.Header.Get("Authorization"))
+	presigned := scope == nil && form.Has(amzCredential)
+	if presigned {
+		scope = presignedScope(form)
+	}
 	prefix, target, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
 	svc := findService(scope, form.Get("Version"), prefix)
 	if svc == nil {
@@ -184,7 +190,16 @@ func (c *Cloud) serveAWS(w http.ResponseWriter, r *http.Request) {
 	case svc.json:
 		name = target
 	}
-	answer, err := c.call(svc, name, scope, in)
+	var answer []byte
+	if presigned {
+		for _, p := range amzParameters {
+			form.Del(p)
+		}
+		err = verifyPresigned(r, c.now())
+	}
+	if err == nil {
+		answer, err = c.call(svc, name, scope, in)
+	}
 	if err != nil {
 		e := asError(svc.name, name, err)
 		c.count(svc, name, e.Code)
@@ -234,6 +249,7 @@ func (c *Cloud) call(svc *service, name string, scope []string, r request) ([]by
 	if c.callFault(control.ErrorBeforeAct, svc.name, name) {
 		return nil, internalError(svc)
 	}
+	r.key = scope[1]
 	answer, err := act(c, r)
 	if err == nil && c.callFault(control.ErrorAfterAct, svc.name, name) {
 		return nil, internalError(svc)

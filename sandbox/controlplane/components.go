@@ -34,7 +34,7 @@ func runAPIServer(ctx context.Context, c *credentials, listener net.Listener, et
 		return err
 	}
 	s := apiserveroptions.NewServerRunOptions()
-	if err := parse(s.Flags(), []string{
+	args := []string{
 		"--etcd-servers=" + etcdURL,
 		"--bind-address=127.0.0.1",
 		"--advertise-address=127.0.0.1",
@@ -57,7 +57,11 @@ func runAPIServer(ctx context.Context, c *credentials, listener net.Listener, et
 		"--max-requests-inflight=3000",
 		"--max-mutating-requests-inflight=2000",
 		"--profiling=true", // of the whole process: kubectl get --raw /debug/pprof/profile
-	}); err != nil {
+	}
+	if c.webhook != "" {
+		args = append(args, "--authentication-token-webhook-config-file="+c.webhook, "--authentication-token-webhook-version=v1")
+	}
+	if err := parse(s.Flags(), args); err != nil {
 		return err
 	}
 	s.SecureServing.Listener = listener

@@ -47,6 +47,9 @@ type Options struct {
 	Name string
 	// ServerNames are names by which the serving certificate goes beside its own.
 	ServerNames []string
+	// TokenWebhook is the URL of a webhook on loopback that the API server asks
+	// about bearer tokens that it does not know, with TokenReviews; empty: none.
+	TokenWebhook string
 	// NodeMonitorGracePeriod is how long a node's lease may go without renewal
 	// before the node counts as dead; 0 means 50 s, Kubernetes' own default.
 	NodeMonitorGracePeriod time.Duration

@@ -30,6 +30,9 @@ type credentials struct {
 	caKey  []byte // PEM; in no file of this package
 	name   string // of the cluster in the kubeconfigs
 	tokens map[User]string
+	// webhook is the file by which the API server finds its token webhook; "":
+	// it has none.
+	webhook string
 }
 
 func (c *credentials) file(name string) string { return filepath.Join(c.dir, name) }
@@ -66,6 +69,16 @@ func writeCredentials(dir string, port int, opts Options) (*credentials, error) 
 	}
 	if err := os.WriteFile(c.file("tokens.csv"), []byte(lines.String()), 0o600); err != nil {
 		return nil, fmt.Errorf("tokens of the control plane: %w", err)
+	}
+	if opts.TokenWebhook != "" {
+		c.webhook = c.file("token-webhook")
+		config := clientcmdapi.NewConfig()
+		config.Clusters["webhook"] = &clientcmdapi.Cluster{Server: opts.TokenWebhook}
+		config.Contexts["webhook"] = &clientcmdapi.Context{Cluster: "webhook"}
+		config.CurrentContext = "webhook"
+		if err := clientcmd.WriteToFile(*config, c.webhook); err != nil {
+			return nil, fmt.Errorf("token webhook of the control plane: %w", err)
+		}
 	}
 	return c, nil
 }

@@ -111,10 +111,24 @@ func Up(ctx context.Context, o Options, progress func(format string, args ...any
 	}
 	s.start("simulated AWS", func() error { return s.cloud.Run(run) })
 
+	// The API server is told where the port is before anybody answers there.
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("port of the simulated AWS: %w", err)
+	}
+	defer func() {
+		if s.server == nil {
+			_ = listener.Close()
+		}
+	}()
+	s.url = "http://" + listener.Addr().String()
+
 	progress("starting etcd, API server, controllers and scheduler")
 	plane := controlplane.Options{Dir: o.Dir, Front: s.proxy.Address(), NodeMonitorGracePeriod: o.NodeLostTime}
 	if s.kops != nil {
 		plane.Name, plane.ServerNames = o.Cluster, []string{s.kops.cluster.InternalName()}
+	} else {
+		plane.TokenWebhook = s.url + tokenWebhookPath
 	}
 	if s.plane, err = controlplane.Start(ctx, plane); err != nil {
 		return nil, err
@@ -154,9 +168,7 @@ func Up(ctx context.Context, o Options, progress func(format string, args ...any
 		backend = kopsPublisher{s.cloud, s.kops.store}
 	}
 	s.faults = newFaults(backend, way, s.plane, kubelets)
-	if err := s.serve(); err != nil {
-		return nil, err
-	}
+	s.serve(listener)
 
 	progress("waiting for %d nodes", from.nodes())
 	setup := clients[controlplane.UserSetup]
@@ -235,18 +247,22 @@ func leaseInterval(lost time.Duration) time.Duration {
 	return min(usual, lost/4)
 }
 
-// serve opens the port of AWS and of the sandbox's own endpoint.
-func (s *Sandbox) serve() error {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return fmt.Errorf("port of the simulated AWS: %w", err)
-	}
-	s.url = "http://" + listener.Addr().String()
+// tokenWebhookPath is where the API server of an EKS cluster asks about tokens.
+const tokenWebhookPath = "/_sandbox/eks/token-reviews"
+
+// serve answers on the port of AWS and of the sandbox's own endpoint.
+func (s *Sandbox) serve(listener net.Listener) {
 	mux := http.NewServeMux()
 	verify := http.StripPrefix("/_sandbox", s.observer.Handler())
 	mux.Handle("/_sandbox/verify", verify)
 	mux.Handle("/_sandbox/verify/", verify)
 	mux.Handle("/_sandbox/", http.StripPrefix("/_sandbox", control.NewHandler(s.faults)))
+	if s.kops == nil {
+		// rotatord is the same user by whatever way it gets in, so that the observer
+		// knows what it does.
+		mux.Handle("POST "+tokenWebhookPath, &eks.Authenticator{Cloud: s.cloud, Cluster: s.opts.Cluster, Host: listener.Addr().String(),
+			Entries: map[string]eks.AccessEntry{s.cloud.Administrator(): {User: string(controlplane.UserAdmin), Groups: []string{"system:masters"}}}})
+	}
 	mux.Handle("/", s.cloud.Handler())
 	s.server = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	s.start("simulated AWS' port", func() error {
@@ -255,7 +271,6 @@ func (s *Sandbox) serve() error {
 		}
 		return nil
 	})
-	return nil
 }
 
 // await repeats look until it names nothing that is missing.
