@@ -113,6 +113,7 @@ func (w *World) lag(kind string) time.Duration {
 }
 
 func (w *World) tellNode(n *node, gone bool) {
+	w.nodesChanged = true
 	w.visible(w.feed.nodes.push(w.now+w.lag("n"), n.Name, n.Node, gone))
 }
 

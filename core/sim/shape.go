@@ -349,7 +349,7 @@ func (s *Shape) build(seed uint64, in *injector, now time.Time) *World {
 	for i := range s.Cordoned {
 		d := w.dice("cordoned", fmt.Sprint(i))
 		n := w.nodeList[d.n(len(w.nodeList))]
-		n.Unschedulable, n.person = true, true
+		n.Unschedulable, n.person, w.nodesChanged = true, true, true
 	}
 	w.epoch = now
 	w.queue, w.feed, w.healed = queue{}, feed{}, false // what is left in it does nothing in a world at rest

@@ -33,8 +33,10 @@ type World struct {
 
 	pending      []*pod // not scheduled, in the order of their making
 	schedulerDue bool
-	provisioning bool // a provisioner is about to launch an instance
-	schedulerAt  int  // where the scheduler's next look at nodeList begins
+	provisioning bool        // a provisioner is about to launch an instance
+	schedulerAt  int         // where the scheduler's next look at nodeList begins
+	takers       []candidate // see candidates
+	nodesChanged bool        // since takers was made
 
 	feed    feed
 	watcher func()
