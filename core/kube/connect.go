@@ -203,7 +203,7 @@ func newCluster(cfg *rest.Config, userAgent string, log *slog.Logger) (*Cluster,
 	}
 	group := func(path string, gv schema.GroupVersion) (*rest.RESTClient, error) {
 		cfg := rest.CopyConfig(cfg)
-		cfg.APIPath, cfg.GroupVersion = path, &gv
+		cfg.APIPath, cfg.GroupVersion, cfg.NegotiatedSerializer = path, &gv, pruning{cfg.NegotiatedSerializer}
 		return rest.RESTClientForConfigAndClient(cfg, client)
 	}
 	own := flowcontrol.NewTokenBucketRateLimiter(stateQPS, stateBurst)

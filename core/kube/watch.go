@@ -160,14 +160,14 @@ func (r *resource[K, V]) state() (synced bool, name, group string, err error) {
 // wake is called after each try to list.
 func (r *resource[K, V]) run(ctx context.Context, client *rest.RESTClient, example apiruntime.Object, wake func()) {
 	lw := cache.NewListWatchFromClient(client, r.name, metav1.NamespaceAll, fields.Everything())
-	list := r.paged(lw.ListWithContextFunc)
-	lw.ListWithContextFunc = func(ctx context.Context, o metav1.ListOptions) (apiruntime.Object, error) {
-		answer, err := list(ctx, o)
+	lw.ListWithContextFunc = func(ctx context.Context, _ metav1.ListOptions) (apiruntime.Object, error) {
+		list, err := r.list(ctx, client, example)
 		r.failed(err)
 		if err != nil {
 			wake()
+			return nil, err
 		}
-		return answer, err
+		return list, nil
 	}
 	cache.NewReflectorWithOptions(pages{lw}, example, r, cache.ReflectorOptions{
 		Name: "rotator-" + r.name,

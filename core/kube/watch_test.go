@@ -95,7 +95,7 @@ func TestStartBringsTheInventory(t *testing.T) {
 func TestListsComeInPages(t *testing.T) {
 	api := newFakeAPI(t)
 	fill(api)
-	const all = 1100
+	const all = 2*listPage + 100
 	var asked []string
 	api.answer = func(w http.ResponseWriter, r *http.Request, _ []byte) bool {
 		q := r.URL.Query()
@@ -117,10 +117,10 @@ func TestListsComeInPages(t *testing.T) {
 		return true
 	}
 	inv := api.started().Inventory()
-	if len(inv.Nodes) != all || inv.Nodes[all-1].Name != "n1099" {
+	if len(inv.Nodes) != all || inv.Nodes[all-1].Name != "n4099" {
 		t.Errorf("%d nodes", len(inv.Nodes))
 	}
-	want := []string{`from "", at most 500, version ""`, `from "500", at most 500, version ""`, `from "1000", at most 500, version ""`}
+	want := []string{`from "", at most 2000, version ""`, `from "2000", at most 2000, version ""`, `from "4000", at most 2000, version ""`}
 	if diff := cmp.Diff(want, asked); diff != "" {
 		t.Error(diff)
 	}
