@@ -49,7 +49,7 @@ var layers = []layer{
 	{dir: "core/sim/contract", own: []string{"core/model", "core/engine", "core/runtime", "core/journal", "core/sim"},
 		third: []string{"github.com/google/go-cmp/"}},
 	{dir: "core/kube", own: []string{"core/model", "core/event", "core/plan", "core/engine", "core/runtime", "core/journal"},
-		third: []string{"k8s.io/", "sigs.k8s.io/", "github.com/go-logr/logr"}},
+		third: []string{"k8s.io/", "sigs.k8s.io/", "github.com/go-logr/logr", "google.golang.org/protobuf/encoding/protowire"}},
 	{dir: "core/host", own: []string{"core/model", "core/event", "core/plan", "core/engine", "core/runtime", "drivers/sdk/..."},
 		third: []string{"github.com/hashicorp/", "google.golang.org/"}},
 	{dir: "core", own: []string{"core/model", "core/bound", "core/window", "core/event", "core/plan", "core/drain", "core/gate", "core/engine",
