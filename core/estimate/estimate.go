@@ -26,6 +26,10 @@ type Input struct {
 	Instances []model.Instance
 	Pods      []model.Pod
 
+	// Roles of the cluster's node groups, by id; those that are missing have one of
+	// their own.
+	Roles map[string]model.Role
+
 	Groups       []Group // in the order in which they are visited
 	GroupsAtOnce int     // below 1: one
 	// Pause is waited between waves, and Gap between drains, which then go one at a
@@ -97,7 +101,7 @@ func Make(in Input) *Estimate {
 	h := learn(&in)
 	usual := &run{in: &in, h: h, usual: true, budgets: map[*model.Budget]*turns{}}
 	long := &run{in: &in, h: h, budgets: map[*model.Budget]*turns{}}
-	e := &Estimate{Assumed: h.boot.N == 0 || h.start.N == 0}
+	e := &Estimate{Assumed: h.start.N == 0 || slices.ContainsFunc(in.Groups, func(g Group) bool { return h.bootOf(g.ID).N == 0 })}
 	total, parts := usual.all()
 	e.Seconds, e.Groups = total.Seconds(), parts
 	total, _ = long.all()
@@ -105,11 +109,7 @@ func Make(in Input) *Estimate {
 	lower, limit := bound.Lower(usual.shape())
 	e.LowerBoundSeconds, e.LimitedBy = min(lower.Seconds(), e.Seconds), limit.String()
 
-	boot := h.boot
-	if len(in.Groups) == 1 {
-		boot = h.bootOf(in.Groups[0].ID)
-	}
-	e.Basis = append(e.Basis, "a new node is Ready after "+boot.text("instances"),
+	e.Basis = append(e.Basis, "a new node is Ready after "+h.boot.text("instances"),
 		"a pod is Ready after "+h.start.text("pods")+h.slowest())
 	return e
 }

@@ -196,6 +196,43 @@ func TestRecentBootsCount(t *testing.T) {
 	}
 }
 
+// Whose boots say how long the next one of the group takes.
+func TestBootsOfOthers(t *testing.T) {
+	minutes := func(n int) Stat {
+		return Stat{N: 1, Median: time.Duration(n) * time.Minute, P90: time.Duration(n) * time.Minute}
+	}
+	type boot struct {
+		group    string
+		launched int // minutes after the start
+		took     int // minutes
+	}
+	roles := map[string]model.Role{"workers": model.RoleNode, "spot": model.RoleNode, "masters": model.RoleControlPlane, "jump": model.RoleBastion}
+	for name, tc := range map[string]struct {
+		boots []boot
+		want  Stat
+	}{
+		"its own":                               {[]boot{{"spot", 0, 1}, {"workers", 60, 3}}, minutes(3)},
+		"of another group of its role":          {[]boot{{"jump", 60, 1}, {"spot", 60, 2}}, minutes(2)},
+		"of another role only":                  {[]boot{{"jump", 60, 1}, {"masters", 60, 5}}, Stat{Median: assumedBoot, P90: 2 * assumedBoot}},
+		"with the first nodes":                  {[]boot{{"workers", 0, 4}}, minutes(4)},
+		"with the first nodes, and another":     {[]boot{{"workers", 0, 4}, {"workers", 60, 2}}, minutes(2)},
+		"beside the control plane":              {[]boot{{"masters", 0, 5}, {"workers", 0, 6}}, Stat{Median: assumedBoot, P90: 2 * assumedBoot}},
+		"beside the control plane, and another": {[]boot{{"masters", 0, 5}, {"workers", 0, 6}, {"workers", 60, 2}}, minutes(2)},
+		"long after the control plane":          {[]boot{{"masters", 0, 5}, {"workers", 6, 2}}, minutes(2)},
+	} {
+		in := Input{Roles: roles, Groups: []Group{{ID: "workers"}}}
+		for i, b := range tc.boots {
+			id, launched := fmt.Sprintf("i-%d", i), start.Add(time.Duration(b.launched)*time.Minute)
+			in.Instances = append(in.Instances, model.Instance{ID: id, GroupID: b.group, ProviderID: id, LaunchedAt: launched})
+			at := launched.Add(time.Duration(b.took) * time.Minute)
+			in.Nodes = append(in.Nodes, model.Node{Name: id, ProviderID: id, CreatedAt: at, ReadySince: at})
+		}
+		if h := learn(&in); h.bootOf("workers") != tc.want || h.boot != tc.want {
+			t.Errorf("%s: %+v, and for the text %+v; want %+v", name, h.bootOf("workers"), h.boot, tc.want)
+		}
+	}
+}
+
 func TestLines(t *testing.T) {
 	in := world(2)
 	in.pods("web", 2, nil)

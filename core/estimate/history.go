@@ -80,8 +80,10 @@ func short(d time.Duration) string {
 
 // history is what the cluster tells of its own past.
 type history struct {
-	boots  map[string]Stat // by group id
-	boot   Stat            // of all groups
+	groups map[string]Stat     // boots, by group id
+	roles  map[model.Role]Stat // boots of all groups of a role
+	role   map[string]model.Role
+	boot   Stat // of those that are rotated
 	starts map[model.WorkloadKey]Stat
 	start  Stat // of all pods
 }
@@ -89,41 +91,10 @@ type history struct {
 // learn reads boot times from instances that joined, and start times from pods
 // that run.
 func learn(in *Input) *history {
-	h := &history{boots: map[string]Stat{}, starts: map[model.WorkloadKey]Stat{}}
-	nodes := make(map[string]*model.Node, len(in.Nodes))
-	for i := range in.Nodes {
-		if n := &in.Nodes[i]; n.ProviderID != "" {
-			nodes[n.ProviderID] = n
-		}
-	}
-	boots := map[string][]time.Duration{}
-	var all []time.Duration
-	// The most recent launches first; the id breaks ties.
-	instances := make([]*model.Instance, len(in.Instances))
-	for i := range in.Instances {
-		instances[i] = &in.Instances[i]
-	}
-	slices.SortFunc(instances, func(a, b *model.Instance) int {
-		return cmp.Or(b.LaunchedAt.Compare(a.LaunchedAt), cmp.Compare(a.ID, b.ID))
-	})
-	for _, inst := range instances {
-		if len(boots[inst.GroupID]) == recentBoots {
-			continue
-		}
-		if took, ok := bootTook(inst, nodes[inst.ProviderID]); ok {
-			boots[inst.GroupID] = append(boots[inst.GroupID], took)
-			all = append(all, took)
-		}
-	}
-	for id, list := range boots {
-		h.boots[id] = statOf(list)
-	}
-	if h.boot = statOf(all); h.boot.N == 0 {
-		h.boot.Median, h.boot.P90 = assumedBoot, 2*assumedBoot
-	}
-
+	h := &history{groups: map[string]Stat{}, roles: map[model.Role]Stat{}, role: in.Roles, starts: map[model.WorkloadKey]Stat{}}
+	h.learnBoots(in)
 	starts := map[model.WorkloadKey][]time.Duration{}
-	all = nil
+	var all []time.Duration
 	for i := range in.Pods {
 		p := &in.Pods[i]
 		// What every node has of its own starts with the node.
@@ -142,6 +113,75 @@ func learn(in *Input) *history {
 	return h
 }
 
+// learnBoots reads how long instances took to become Ready nodes.
+func (h *history) learnBoots(in *Input) {
+	nodes := make(map[string]*model.Node, len(in.Nodes))
+	var first time.Time
+	for i := range in.Nodes {
+		n := &in.Nodes[i]
+		if n.ProviderID != "" {
+			nodes[n.ProviderID] = n
+		}
+		if !n.CreatedAt.IsZero() && (first.IsZero() || n.CreatedAt.Before(first)) {
+			first = n.CreatedAt
+		}
+	}
+	boots, early := map[string][]time.Duration{}, map[string][]time.Duration{}
+	ownControlPlane := false
+	// The most recent launches first; the id breaks ties.
+	instances := make([]*model.Instance, len(in.Instances))
+	for i := range in.Instances {
+		instances[i] = &in.Instances[i]
+	}
+	slices.SortFunc(instances, func(a, b *model.Instance) int {
+		return cmp.Or(b.LaunchedAt.Compare(a.LaunchedAt), cmp.Compare(a.ID, b.ID))
+	})
+	for _, inst := range instances {
+		ownControlPlane = ownControlPlane || in.Roles[inst.GroupID] == model.RoleControlPlane
+		of := boots
+		if inst.LaunchedAt.Before(first) {
+			of = early
+		}
+		if len(of[inst.GroupID]) == recentBoots {
+			continue
+		}
+		if took, ok := bootTook(inst, nodes[inst.ProviderID]); ok {
+			of[inst.GroupID] = append(of[inst.GroupID], took)
+		}
+	}
+	// Instances that were launched before any node had registered may have waited for
+	// the cluster itself: they say less than later ones, and nothing where the
+	// control plane was launched beside them.
+	for id, list := range early {
+		if len(boots[id]) == 0 && !ownControlPlane {
+			boots[id] = list
+		}
+	}
+	roles := map[model.Role][]time.Duration{}
+	for id, list := range boots {
+		h.groups[id] = statOf(list)
+		roles[in.Roles[id]] = append(roles[in.Roles[id]], list...)
+	}
+	for role, list := range roles {
+		h.roles[role] = statOf(list)
+	}
+	var all []time.Duration
+	counted := map[string]bool{}
+	for _, g := range in.Groups {
+		if !counted[g.ID] {
+			all = append(all, boots[g.ID]...)
+		}
+		counted[g.ID] = true
+	}
+	if h.boot = statOf(all); h.boot.N > 0 {
+		return
+	}
+	h.boot.Median, h.boot.P90 = assumedBoot, 2*assumedBoot
+	if len(in.Groups) > 0 {
+		h.boot = h.bootOf(in.Groups[0].ID)
+	}
+}
+
 // bootTook is from an instance's launch until its node was Ready for the first
 // time, as far as that is still to be seen: else until it registered.
 func bootTook(inst *model.Instance, n *model.Node) (time.Duration, bool) {
@@ -156,12 +196,16 @@ func bootTook(inst *model.Instance, n *model.Node) (time.Duration, bool) {
 	return took, took > 0 && took <= longestBoot
 }
 
-// bootOf a group; that of all groups where it has no history of its own.
+// bootOf a group; where it has no history of its own that of the groups of its
+// role: a node of the control plane boots in another way than a worker.
 func (h *history) bootOf(group string) Stat {
-	if s := h.boots[group]; s.N > 0 {
+	if s := h.groups[group]; s.N > 0 {
 		return s
 	}
-	return h.boot
+	if s := h.roles[h.role[group]]; s.N > 0 {
+		return s
+	}
+	return Stat{Median: assumedBoot, P90: 2 * assumedBoot}
 }
 
 // startOf a pod: of its owner's pods, or else of all.

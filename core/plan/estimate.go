@@ -16,6 +16,10 @@ func (b *builder) estimateTime() {
 	if s.Mode == ModeBatch {
 		in.Pause = s.Waits.BetweenBatches
 	}
+	in.Roles = make(map[string]model.Role, len(b.inv.Groups))
+	for i := range b.inv.Groups {
+		in.Roles[b.inv.Groups[i].ID] = b.inv.Groups[i].Role
+	}
 	for _, g := range b.plan.Groups {
 		out := estimate.Group{ID: g.ID, Name: g.Name, Nodes: make([]estimate.Node, len(g.Nodes))}
 		out.Surge, out.Unavailable = b.atOnce(g)
