@@ -31,13 +31,13 @@ type checker struct {
 	nodes     map[string]model.Node
 	budgets   map[model.BudgetKey]model.Budget
 	asked     map[string]askedFor // evictions not answered, by pod UID
-	leaving   map[string]bool            // nodes that we cordoned
-	person    map[string]bool            // nodes that a person cordoned
-	theirs    map[string]string          // nodes' marks that others set, by name
-	base      map[string]int             // the smallest size that each group had
-	groupOf   map[string]string          // provider id -> group
-	surge     map[string]int             // the largest allowed
-	available map[string]int             // unavailable, by group
+	leaving   map[string]bool     // nodes that we cordoned
+	person    map[string]bool     // nodes that a person cordoned
+	theirs    map[string]string   // nodes' marks that others set, by name
+	base      map[string]int      // the smallest size that each group had
+	groupOf   map[string]string   // provider id -> group
+	surge     map[string]int      // the largest allowed
+	available map[string]int      // unavailable, by group
 	finished  bool
 }
 
