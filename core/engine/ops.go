@@ -110,11 +110,17 @@ func (e *Engine) sendOps() {
 	}
 }
 
-// behind tells whether an earlier change of the same group's capacity has not
-// ended: they state absolute numbers, so they go one after the other.
+// maxShrinks is how many instances of a group may be ended together with their
+// capacity at once. The driver makes them take turns; what is saved is the way
+// there and back, and the journal's.
+const maxShrinks = 4
+
+// behind tells whether an op has to wait for earlier changes of the same group's
+// capacity: the surge is an absolute number, which must not overtake what shrinks
+// the group, nor the other way round.
 //
-// So do the calls that take one instance out of its load balancers and put it
-// back.
+// The calls that take one instance out of its load balancers and put it back go
+// one after the other, too.
 func (e *Engine) behind(o *op) bool {
 	if o.balances() {
 		i := slices.IndexFunc(e.ops, func(p *op) bool { return p.balances() && p.InstanceID == o.InstanceID })
@@ -123,11 +129,15 @@ func (e *Engine) behind(o *op) bool {
 	if !o.capacity() {
 		return false
 	}
+	shrinks := 0
 	for _, p := range e.ops {
 		if p == o {
 			return false
 		}
-		if p.group == o.group && p.capacity() {
+		if p.group != o.group || !p.capacity() {
+			continue
+		}
+		if shrinks++; shrinks == maxShrinks || p.Verb == VerbSetSurge || o.Verb == VerbSetSurge {
 			return true
 		}
 	}

@@ -154,11 +154,6 @@ func (d *Driver) terminateShrink(ctx context.Context, c *clients, r sdk.Terminat
 		diags = append(diags, rebasedDiagnostic(g, now))
 	}
 	rec := g.surge.shrunk(r.RotationID, r.InstanceID, now, g.desired)
-	if rec.Surge != r.Surge {
-		diags = append(diags, finding(sdk.SeverityInfo, "surge-differs", g.name,
-			"One instance ends, and so the surge goes down by one at most.",
-			"group %s has a surge of %d after instance %s, and %d was asked for", g.name, rec.Surge, r.InstanceID, r.Surge))
-	}
 	if r.DryRun {
 		return gone("dry run: nothing was changed", diags...), nil
 	}

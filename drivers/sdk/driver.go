@@ -40,6 +40,9 @@ type Driver interface {
 // Terminator ends instances. Idempotent: an instance already gone, or already
 // on its way, is success; before a shrink is repeated an instance that is no
 // longer in service counts as done, so that capacity is not taken twice.
+//
+// Calls that keep the capacity come concurrently; those that shrink a group come
+// one at a time, as those of SetSurge do, in any order.
 type Terminator interface {
 	Terminate(ctx context.Context, r TerminateRequest) (*TerminateResult, error)
 }

@@ -27,6 +27,8 @@ type server struct {
 	d          Driver
 	ops        *ledger
 	configured atomic.Bool
+	// resizing: changes of one group's capacity are absolute numbers.
+	resizing oneAtATime
 }
 
 func (s *server) Info(context.Context, *proto.InfoRequest) (*proto.InfoResponse, error) {
@@ -99,6 +101,11 @@ func (s *server) Restore(ctx context.Context, r *proto.RestoreRequest) (*proto.R
 
 func (s *server) SetSurge(ctx context.Context, r *proto.SetSurgeRequest) (*proto.SetSurgeResponse, error) {
 	op, err := operate[Surger](s, "SetSurge", r, func(d Surger, op Op) (*Operation, error) {
+		done, err := s.resizing.begin(ctx, r.GetGroupId())
+		if err != nil {
+			return nil, err
+		}
+		defer done()
 		return d.SetSurge(ctx, SetSurgeRequest{Op: op, GroupID: r.GetGroupId(), Surge: int(r.GetSurge()), Going: r.GetGoing()})
 	})
 	return &proto.SetSurgeResponse{Operation: op}, err
@@ -112,6 +119,13 @@ func (s *server) Terminate(ctx context.Context, r *proto.TerminateRequest) (*pro
 	capacity, err := capacityFromProto(r.GetCapacity())
 	if err != nil { // begin has checked it
 		return nil, Errorf(codes.InvalidArgument, "Terminate: %v", err)
+	}
+	if capacity == ShrinkCapacity {
+		done, err := s.resizing.begin(ctx, r.GetGroupId())
+		if err != nil {
+			return nil, err
+		}
+		defer done()
 	}
 	result, err := d.Terminate(ctx, TerminateRequest{
 		Op: op, GroupID: r.GetGroupId(), InstanceID: r.GetInstanceId(), Capacity: capacity, Surge: int(r.GetSurge()),

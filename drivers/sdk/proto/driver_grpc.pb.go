@@ -134,7 +134,9 @@ type DriverClient interface {
 	// Terminate ends one instance. An instance that is gone or on its way is
 	// success. With CAPACITY_SHRINK an instance that is no longer in service
 	// counts as shrunk, so that a repeated call does not take capacity twice.
-	// Needs the trait terminate_keep or terminate_shrink.
+	// Up to four calls with CAPACITY_SHRINK for one group may be on their way at
+	// once, and any number with CAPACITY_KEEP: a driver makes the former take turns,
+	// in any order (Go: the SDK does). Needs the trait terminate_keep or terminate_shrink.
 	Terminate(ctx context.Context, in *TerminateRequest, opts ...grpc.CallOption) (*TerminateResponse, error)
 	// Quiesce takes an instance out of its load balancers, before the drain. It
 	// records at the provider what it takes out, before it does. RUNNING while
@@ -388,7 +390,9 @@ type DriverServer interface {
 	// Terminate ends one instance. An instance that is gone or on its way is
 	// success. With CAPACITY_SHRINK an instance that is no longer in service
 	// counts as shrunk, so that a repeated call does not take capacity twice.
-	// Needs the trait terminate_keep or terminate_shrink.
+	// Up to four calls with CAPACITY_SHRINK for one group may be on their way at
+	// once, and any number with CAPACITY_KEEP: a driver makes the former take turns,
+	// in any order (Go: the SDK does). Needs the trait terminate_keep or terminate_shrink.
 	Terminate(context.Context, *TerminateRequest) (*TerminateResponse, error)
 	// Quiesce takes an instance out of its load balancers, before the drain. It
 	// records at the provider what it takes out, before it does. RUNNING while
