@@ -177,6 +177,19 @@ func largePlan() *plan.Plan {
 	return p
 }
 
+// rollPlan has groups that their provider rolls.
+func rollPlan() *plan.Plan {
+	p := examplePlan()
+	p.Warnings, p.MarkedNodes, p.Estimate = nil, 0, nil
+	p.Groups[0].Surge, p.Groups[0].Unavailable = 0, 1
+	p.Groups[0].Roll = &plan.Roll{Running: "u-1", Cannot: []string{"it takes the nodes in an order of its own"}, Ignored: []string{"strategy.order", "drain.rules"}}
+	assisted := p.Groups[0]
+	assisted.Name, assisted.Roll = "batch", &plan.Roll{Assisted: true, MaxUnavailable: 1, Cannot: []string{"it goes on when rotatord ends"}}
+	p.Groups[1] = plan.Group{Name: "spot", Role: model.RoleNode, Revision: "lt-2:1", Size: 5, Current: 5, Roll: &plan.Roll{Running: "u-2", Ours: true}}
+	p.Groups = append(p.Groups, assisted)
+	return p
+}
+
 func refusedPlan() *plan.Plan {
 	p := examplePlan()
 	p.Refusals = []plan.Finding{
@@ -227,6 +240,7 @@ func TestGolden(t *testing.T) {
 		"plan-text":            {&fake{plan: examplePlan(), notes: exampleNotes}, with("plan"), 0},
 		"plan-json":            {&fake{plan: examplePlan(), notes: exampleNotes}, with("plan", "-o", "json"), 0},
 		"plan-large":           {&fake{plan: largePlan()}, with("plan"), 0},
+		"plan-roll":            {&fake{plan: rollPlan()}, with("plan"), 0},
 		"plan-nothing":         {&fake{plan: &plan.Plan{Cluster: "prod", Mode: plan.ModeRolling, Groups: []plan.Group{{Name: "workers", Role: model.RoleNode, Revision: "lt-1:4", Size: 1, Current: 1}}}}, with("plan"), 0},
 		"plan-refused":         {&fake{plan: refusedPlan()}, with("plan"), exitRefused},
 		"run-done":             {doneRun(), with("run"), 0},

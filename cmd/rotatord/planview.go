@@ -111,10 +111,17 @@ func writeGroup(b *strings.Builder, g plan.Group, pace string, all bool) {
 		fmt.Fprintf(b, "  an earlier run left it unfinished: held by rotation %s, %s\n", cmp.Or(g.HeldBy, "-"), report.Plural(g.LeftSurge, "extra instance"))
 	}
 	if len(g.Nodes) == 0 {
+		if g.Roll != nil && g.Roll.Running != "" {
+			fmt.Fprintf(b, "  its provider rolls it still (%s): its end is waited for\n", report.Clean(g.Roll.Running))
+		}
 		fmt.Fprintf(b, "  nothing to replace: %s current\n", are(g.Current, "node"))
 		return
 	}
-	fmt.Fprintf(b, "  replace %s; size %d, surge %d, unavailable %d%s\n", of(len(g.Nodes), len(g.Nodes)+g.Current, "node"), g.Size, g.Surge, g.Unavailable, pace)
+	if g.Roll != nil {
+		writeRoll(b, g)
+	} else {
+		fmt.Fprintf(b, "  replace %s; size %d, surge %d, unavailable %d%s\n", of(len(g.Nodes), len(g.Nodes)+g.Current, "node"), g.Size, g.Surge, g.Unavailable, pace)
+	}
 	switch surge, unavailable := report.Clean(g.SurgeFrom), report.Clean(g.UnavailableFrom); {
 	case surge != "" && surge == unavailable:
 		fmt.Fprintf(b, "  surge and unavailable are the group's own: %s\n", surge)
@@ -139,6 +146,26 @@ func writeGroup(b *strings.Builder, g plan.Group, pace string, all bool) {
 	report.Table(b, rows, 0, 4)
 	if more := len(g.Nodes) - len(shown); more > 0 {
 		fmt.Fprintf(b, "  and %d more: --all lists them\n", more)
+	}
+}
+
+// writeRoll says that the provider replaces a group's nodes, and what that
+// means.
+func writeRoll(b *strings.Builder, g plan.Group) {
+	most := "as many missing at once as the group's own setting allows"
+	if g.Roll.MaxUnavailable > 0 {
+		most = fmt.Sprintf("at most %d missing at once", g.Roll.MaxUnavailable)
+	}
+	fmt.Fprintf(b, "  the provider rolls it: replace %s; size %d, %s\n", of(len(g.Nodes), len(g.Nodes)+g.Current, "node"), g.Size, most)
+	if g.Roll.Running != "" {
+		fmt.Fprintf(b, "  a roll is in flight already (%s): no other is begun\n", report.Clean(g.Roll.Running))
+	}
+	if g.Roll.Assisted {
+		fmt.Fprintf(b, "  rotatord empties nodes ahead of it, at most %d at once, and ends none\n", g.Unavailable)
+	}
+	fmt.Fprintf(b, "  mind: %s\n", strings.Join(g.Roll.Cannot, "; "))
+	if len(g.Roll.Ignored) > 0 {
+		fmt.Fprintf(b, "  without effect on it: %s\n", strings.Join(g.Roll.Ignored, ", "))
 	}
 }
 

@@ -113,7 +113,7 @@ type running struct {
 	Group    string    `json:"group,omitempty"`
 	Node     string    `json:"node,omitempty"`
 	Instance string    `json:"instance,omitempty"`
-	Message  string    `json:"message,omitempty"` // of a drain: what it waits for
+	Message  string    `json:"message,omitempty"` // of a drain or a roll: what it waits for
 }
 
 func (a *app) status(cmd *cobra.Command, id string) error {
@@ -203,6 +203,14 @@ func unended(events []event.Event) []running {
 			begin("op "+e.Op, e.Verb, e)
 		case event.OpSucceeded, event.OpFailed:
 			end("op " + e.Op)
+		case event.GroupRolling:
+			if i, ok := open["roll "+e.Group]; ok {
+				list[i].Message = e.Message
+			} else {
+				begin("roll "+e.Group, "roll", e)
+			}
+		case event.GroupRolled:
+			end("roll " + e.Group)
 		case event.NodeDraining:
 			end("drain " + e.Node)
 			begin("drain "+e.Node, "drain", e)
@@ -265,8 +273,8 @@ func writeStatus(w io.Writer, doc statusDocument) {
 				break
 			}
 			fmt.Fprintf(w, "  %s of %s since %s\n", r.What, report.Clean(cmp.Or(r.Node, r.Instance, r.Group, "the rotation")), at(r.Since))
-			if r.What == "drain" && r.Message != "" {
-				fmt.Fprintf(w, "    waits: %s\n", report.Clean(r.Message))
+			if r.Message != "" {
+				fmt.Fprintf(w, "    %s: %s\n", map[bool]string{true: "waits", false: "says"}[r.What == "drain"], report.Clean(r.Message))
 			}
 		}
 	}

@@ -58,7 +58,11 @@ func recorded(t *testing.T) *fakeState {
 		event.Event{Kind: event.NodeDraining, Group: "workers", Node: "n-2", Instance: "i-2"},
 		event.Event{Kind: event.DrainWaits, Group: "workers", Node: "n-2", Instance: "i-2", Message: "pod shop/web-1 waits for budget shop/web: disruptionsAllowed 0; for 30s"},
 		event.Event{Kind: event.OpIntended, Op: "o-2", Verb: "set-surge", Group: "workers"},
-		event.Event{Kind: event.OpIntended, Op: "o-2", Verb: "set-surge", Group: "workers"})
+		event.Event{Kind: event.OpIntended, Op: "o-2", Verb: "set-surge", Group: "workers"},
+		event.Event{Kind: event.GroupRolling, Group: "batch", Message: "the provider rolls the group (u-1)"},
+		event.Event{Kind: event.GroupRolling, Group: "batch", Code: "progress", Message: "2 of 5 nodes; pod shop/cart-1 waits for budget shop/cart"},
+		event.Event{Kind: event.GroupRolling, Group: "web", Message: "the provider rolls the group (u-2)"},
+		event.Event{Kind: event.GroupRolled, Group: "web", Code: "succeeded"})
 	write("r-other", "staging", event.Event{Kind: event.RotationFinished, Code: "stopped", Message: "stopped\x1b[31m"})
 	return &fakeState{Store: store}
 }
@@ -74,7 +78,8 @@ func TestStatus(t *testing.T) {
 	}{
 		"a running one": {held, []string{"--config", "testdata/prod.yaml"},
 			[]string{"held by ci-1/42/ab for rotation r-now since 2026-11-22 09:00:00Z", "rotation r-now of cluster prod: running", "1 of 3 node(s) replaced, 1 drained, 7 pod(s) evicted",
-				"workers  running  1         3", "drain of n-2 since", "    waits: pod shop/web-1 waits for budget shop/web: disruptionsAllowed 0; for 30s", "set-surge of workers since"}, []string{"n-1", "cut off"}, 0},
+				"workers  running  1         3", "drain of n-2 since", "    waits: pod shop/web-1 waits for budget shop/web: disruptionsAllowed 0; for 30s", "set-surge of workers since",
+				"roll of batch since", "    says: 2 of 5 nodes; pod shop/cart-1 waits for budget shop/cart"}, []string{"n-1", "cut off", "roll of web"}, 0},
 		"one that was cut off": {nil, []string{"--config", "testdata/prod.yaml"},
 			[]string{"lock: free", "rotation r-now of cluster prod: cut off"}, []string{"running,"}, 0},
 		"the newest of all clusters":    {nil, nil, []string{"rotation r-other of cluster staging: stopped"}, []string{"\x1b"}, 0},
@@ -123,7 +128,7 @@ func TestStatusJSON(t *testing.T) {
 		t.Fatalf("%v, exit code %d: %s", err, got.code, got.stdout)
 	}
 	if doc.Lock.Holder != "ci-1/42/ab" || doc.Lock.Seconds != 30 || doc.Lock.Fence != 7 || doc.Rotation.Rotation != "r-now" || doc.Rotation.Status != "unfinished" ||
-		doc.Summary.Replaced != 1 || doc.Summary.Planned != 3 || len(doc.Running) != 2 || doc.Running[0].What != "drain" || doc.Running[1].What != "set-surge" {
+		doc.Summary.Replaced != 1 || doc.Summary.Planned != 3 || len(doc.Running) != 3 || doc.Running[0].What != "drain" || doc.Running[1].What != "set-surge" || doc.Running[2].What != "roll" {
 		t.Errorf("%+v", doc)
 	}
 	empty := &fakeState{Store: journal.Folder{Path: t.TempDir()}}

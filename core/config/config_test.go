@@ -86,7 +86,7 @@ func TestDefaults(t *testing.T) {
 		Select: plan.Select{Roles: []string{"node"}},
 		Window: plan.Window{Duration: 6 * time.Hour},
 		Strategy: plan.Strategy{
-			Mode: "rolling", MaxInFlight: "0", MaxUnavailablePerZone: "0", Zones: plan.ZonesAny, Order: plan.OrderOldest, GroupsAtOnce: 1, Attract: plan.AttractCordon, OnFailure: plan.FailureAbort, MaxFailed: 3, OnSignal: plan.SignalKeep, AutoscalerShield: true,
+			Mode: "rolling", MaxInFlight: "0", MaxUnavailablePerZone: "0", Zones: plan.ZonesAny, Order: plan.OrderOldest, GroupsAtOnce: 1, Attract: plan.AttractCordon, OnFailure: plan.FailureAbort, MaxFailed: 3, OnSignal: plan.SignalKeep, RollTimeout: 24 * time.Hour, AutoscalerShield: true,
 			Canary:        plan.Canary{Enabled: true},
 			CapacityCheck: plan.CapacityRefuse,
 		},
@@ -147,6 +147,7 @@ strategy:
   attract: taint
   batchSize: 4
   autoscalerShield: false
+  rollTimeout: 2h
   capacityCheck: warn
   canary: {enabled: true, bake: 5m}
   waits: {betweenBatches: 1m, betweenDrains: 2m, betweenEvictions: 1500ms}
@@ -175,7 +176,7 @@ report: {dir: r}
 		Kube:   plan.Kube{Kubeconfig: "/k", Context: "c"},
 		Select: plan.Select{Groups: []string{"workers-*", "[ab]"}, ExcludeGroups: []string{"spot"}, Roles: []string{"control-plane", "node"}, Nodes: []string{"i-1"}, Force: true, MaxAge: 720 * time.Hour},
 		Window: plan.Window{Duration: 6 * time.Hour},
-		Strategy: plan.Strategy{Mode: plan.ModeBatch, MaxSurge: "25%", MaxUnavailable: "2", MaxInFlight: "7", MaxUnavailablePerZone: "50%", Zones: plan.ZonesSpread, Order: "label:example.com/wave", OrderNodes: []string{"n-2", "n-1"}, GroupsAtOnce: 3, Attract: plan.AttractTaint, BatchSize: 4, OnFailure: plan.FailureAbort, MaxFailed: 3, OnSignal: plan.SignalKeep,
+		Strategy: plan.Strategy{Mode: plan.ModeBatch, MaxSurge: "25%", MaxUnavailable: "2", MaxInFlight: "7", MaxUnavailablePerZone: "50%", Zones: plan.ZonesSpread, Order: "label:example.com/wave", OrderNodes: []string{"n-2", "n-1"}, GroupsAtOnce: 3, Attract: plan.AttractTaint, BatchSize: 4, OnFailure: plan.FailureAbort, MaxFailed: 3, OnSignal: plan.SignalKeep, RollTimeout: 2 * time.Hour,
 			Canary: plan.Canary{Enabled: true, Bake: 5 * time.Minute},
 			Waits:  plan.Waits{BetweenBatches: time.Minute, BetweenDrains: 2 * time.Minute, BetweenEvictions: 1500 * time.Millisecond},
 

@@ -89,6 +89,10 @@ const (
 	// puts it back.
 	VerbQuiesce   Verb = "quiesce"
 	VerbUnquiesce Verb = "unquiesce"
+	// VerbRoll has the provider replace all outdated instances of a group itself;
+	// snapshots show how it goes. VerbCancel ends that.
+	VerbRoll      Verb = "roll"
+	VerbCancel    Verb = "cancel"
 	VerbPatchNode Verb = "patch-node" // cluster: taint, cordon, annotate; goals, so idempotent
 	// VerbPatchWorkload restarts a Deployment, or changes its replicas by one.
 	VerbPatchWorkload Verb = "patch-workload"
@@ -108,6 +112,9 @@ type Effect struct {
 	Surge      int    // SetSurge: absolute. Terminate with Shrink: surge afterwards
 	Going      []string
 	Shrink     bool // Terminate: desired capacity goes down by one
+
+	MaxUnavailable int    // Roll: instances; 0: the group's own setting
+	Target         string // Cancel: the id of the operation that began it
 
 	Node  string     // PatchNode, and Terminate with a NodeUID
 	Patch *NodePatch // PatchNode

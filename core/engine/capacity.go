@@ -457,7 +457,7 @@ func (e *Engine) markOutdated() {
 		return
 	}
 	for _, g := range e.groups {
-		if len(g.untainted) > 0 {
+		if g.Roll == nil && len(g.untainted) > 0 {
 			g.untainted = slices.DeleteFunc(g.untainted, func(m *member) bool { return e.taint(g, m) })
 		}
 	}

@@ -450,6 +450,10 @@ func (e *Engine) drained(g *group, m *member) {
 	if !e.detached(g, m) {
 		return
 	}
+	if g.Roll != nil {
+		m.become(memberDrainedOnly) // the provider ends it
+		return
+	}
 	if e.cfg.DrainOnly {
 		// The cordon is a person's from now on: no later run takes it off.
 		m.drain.cordonedByUs = false
@@ -556,6 +560,9 @@ func (e *Engine) deadline(g *group, m *member) {
 	}
 	g.lastDrainEnd = e.now
 	e.quarantine(g, m, "drain-deadline", msg)
+	if g.Roll != nil {
+		return // it is the provider's to drain
+	}
 	e.nodeFailed(g, m, msg)
 }
 

@@ -106,6 +106,8 @@ func (s *script) command(words []string, input []string) {
 		s.step(engine.Input{Stop: true})
 	case "abort":
 		s.step(engine.Input{Undo: true})
+	case "roll":
+		s.rollCommand(arg(0), arg(1), args[2:])
 	case "snapshot":
 		s.step(engine.Input{Snapshot: toy.snapshot()})
 	case "advance":
@@ -220,7 +222,7 @@ func (s *script) command(words []string, input []string) {
 		for _, a := range args {
 			*map[string]*bool{"slow-end": &toy.slowEnd, "no-launch": &toy.noLaunch, "launch-old": &toy.launchOld,
 				"slow-detach": &toy.volumes.slow, "stays-balanced": &toy.staysBalanced, "slow-ready": &toy.slowReady, "slow-static": &toy.slowStatic,
-				"no-progress": &toy.noProgress, "progress": &toy.noProgress}[a] = a != "progress"
+				"hides-rolls": &toy.hidesRolls, "no-progress": &toy.noProgress, "progress": &toy.noProgress}[a] = a != "progress"
 		}
 	case "world":
 		s.world()
@@ -282,6 +284,9 @@ func (s *script) cluster(input []string) {
 				g.Traits.MaxSurge, g.Traits.TerminateShrink = 0, false
 			}
 			g.Traits.Quiesce = opts.get("quiesce", "no") == "yes"
+			if by := opts.get("rolls", ""); by != "" {
+				g.Traits = model.Traits{Roll: true, Drains: model.Drains(by), Prepare: g.Traits.Prepare, RollCancellable: opts.get("cancellable", "no") == "yes"}
+			}
 			old := number(opts.get("old", "0"))
 			for i := range old + number(opts.get("new", "0")) {
 				g.Desired++
@@ -457,6 +462,7 @@ func (s *script) set(o optionMap, cfg *engine.Config) {
 		"retries":         func(v string) { dr.Retries = number(v) },
 		"onFailure":       func(v string) { st.OnFailure = plan.OnFailure(v) },
 		"maxFailed":       func(v string) { st.MaxFailed = number(v) },
+		"rollTimeout":     func(v string) { st.RollTimeout = duration(v) },
 		"undoOnStop":      func(v string) { cfg.UndoOnStop = v == "yes" },
 		"onDeadline":      func(v string) { dr.OnDeadline = plan.OnDeadline(v) },
 		"unmanaged":       func(v string) { dr.UnmanagedPods = plan.Unmanaged(v) },
@@ -563,6 +569,10 @@ func effectText(e engine.Effect) string {
 		words = append(words, fmt.Sprintf("surge=%d going=%s", e.Surge, strings.Join(e.Going, ",")))
 	case engine.VerbTerminate:
 		words = append(words, fmt.Sprintf("shrink=%v surge=%d", e.Shrink, e.Surge))
+	case engine.VerbRoll:
+		words = append(words, fmt.Sprintf("max-unavailable=%d", e.MaxUnavailable))
+	case engine.VerbCancel:
+		words = append(words, "target="+e.Target)
 	case engine.VerbEvict, engine.VerbDeletePod:
 		words = append(words, e.Pod.Name)
 		if e.GracePeriodSeconds != nil {

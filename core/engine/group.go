@@ -33,6 +33,8 @@ type group struct {
 	base    int            // the group's own size, as the last snapshot shows it
 	surge   int            // extra instances in force, as the provider confirmed
 
+	roll rolling // where Group.Roll is set
+
 	preparing, prepared bool
 	surging             bool // a SetSurge is on its way
 	restoring, restored bool
@@ -122,6 +124,9 @@ func (e *Engine) stepGroups() {
 // groups have no surge to boot.
 func (g *group) takesPlace() bool {
 	old := &g.census.old
+	if g.Roll != nil {
+		return g.phase != groupWaiting && g.phase != groupFinished
+	}
 	switch g.phase {
 	case groupWaiting, groupFinished:
 		return false
@@ -135,7 +140,7 @@ func (g *group) takesPlace() bool {
 
 func (e *Engine) startGroup(g *group) {
 	g.phase, g.lastProgress = groupActive, e.now
-	if len(g.Nodes) == 0 {
+	if len(g.Nodes) == 0 && (g.Roll == nil || !g.Roll.Ours) {
 		// Nothing to replace; what an earlier run left behind is put back.
 		g.phase = groupGivingBack
 		if g.surge == 0 && !g.prepared {
@@ -147,8 +152,11 @@ func (e *Engine) startGroup(g *group) {
 	e.learnControlPlane(g)
 	g.canaryAt = e.mem.canary[g.Name]
 	e.recordPlanned(g)
-	e.record(event.Event{Kind: event.GroupStarted, Group: g.Name,
-		Message: fmt.Sprintf("%d of %d node(s) to replace, surge %d, unavailable %d", len(g.Nodes), g.base, g.Surge, g.Unavailable),
+	text := fmt.Sprintf("%d of %d node(s) to replace, surge %d, unavailable %d", len(g.Nodes), g.base, g.Surge, g.Unavailable)
+	if g.Roll != nil {
+		text = fmt.Sprintf("%d of %d node(s) to be rolled by the provider", len(g.Nodes), g.base)
+	}
+	e.record(event.Event{Kind: event.GroupStarted, Group: g.Name, Message: text,
 		Data: map[string]string{"base": fmt.Sprint(g.base), "surge": fmt.Sprint(g.Surge), "unavailable": fmt.Sprint(g.Unavailable),
 			"nodes": fmt.Sprint(len(g.Nodes))}})
 	if len(g.Nodes) > 0 && g.Traits.Prepare && !e.cfg.DrainOnly {
@@ -161,6 +169,12 @@ func (e *Engine) stepGroup(g *group) {
 	switch g.phase {
 	case groupActive:
 		if g.preparing {
+			return
+		}
+		if g.Roll != nil {
+			if e.stepRoll(g); g.phase == groupRestoring {
+				e.stepGroup(g)
+			}
 			return
 		}
 		e.wantSurge(g)
@@ -284,16 +298,22 @@ func (e *Engine) conclude() {
 	e.phase = phaseTidying
 	e.findMarks()
 	e.unquiesceAll()
-	replaced, left, bad := 0, 0, 0
+	replaced, left, bad, failed := 0, 0, 0, 0
 	var trouble, kept []string
 	for _, g := range e.groups {
 		replaced += g.replaced
+		if g.roll.failed != "" {
+			failed++
+			trouble = append(trouble, g.roll.failed)
+		}
 		for _, m := range g.fallen {
 			bad++
 			trouble = append(trouble, m.trouble)
 		}
 		for _, m := range g.members {
 			switch {
+			case g.roll.failed != "" && m.old && m.phase != memberGone:
+				left++
 			case m.phase == memberQuarantined:
 				left++
 				trouble = append(trouble, m.trouble)
@@ -319,7 +339,7 @@ func (e *Engine) conclude() {
 	}
 	switch {
 	case e.finish.Status == StatusFailed:
-	case left > 0:
+	case left+failed > 0:
 		e.finish.Status = StatusStopped
 		msg += fmt.Sprintf(", %d not: %s; run again to retry", left, first(trouble))
 	case bad > 0:

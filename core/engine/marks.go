@@ -75,7 +75,7 @@ func goal(b bool) *bool { return &b }
 // shieldNew keeps the cluster autoscaler from a new node as soon as it has
 // joined: it is empty, and the group has more nodes than its pods need.
 func (e *Engine) shieldNew(g *group, m *member) {
-	if !e.cfg.Spec.Strategy.AutoscalerShield || !m.ours || m.shielded || m.n == nil || m.phase == memberTerminating ||
+	if !e.cfg.Spec.Strategy.AutoscalerShield || g.Roll != nil || !m.ours || m.shielded || m.n == nil || m.phase == memberTerminating ||
 		e.phase != phaseRunning || !e.started || e.cfg.DrainOnly {
 		return
 	}

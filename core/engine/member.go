@@ -144,7 +144,9 @@ func (e *Engine) takeSize(g *group, pg model.NodeGroup, first bool) {
 	// The record at the provider counts: where somebody else ended the instance
 	// that we were about to, its capacity is still there to be given back.
 	g.surge = pg.Surge
-	if base := pg.Desired - pg.Surge; base != g.base {
+	if base := pg.Desired - pg.Surge; g.Roll != nil {
+		g.base = base // the provider adds and takes instances as it rolls
+	} else if base != g.base {
 		e.record(event.Event{Kind: event.GroupResized, Group: g.Name,
 			Message: fmt.Sprintf("somebody else changed the size of group %s from %d to %d; the rotation goes on with it", g.Name, g.base, base),
 			Data:    map[string]string{"from": fmt.Sprint(g.base), "to": fmt.Sprint(base)}})
@@ -168,7 +170,10 @@ func (e *Engine) takeInstances(g *group, now []model.Instance, first bool) {
 		switch {
 		case in.State == model.InstanceTerminating && m.phase != memberTerminating && m.phase != memberGone:
 			// Somebody else ends it: an autoscaler, a health check, a person.
-			e.endedByOthers(g, m)
+			if !e.takeRolled(g, m) {
+				e.endedByOthers(g, m)
+			}
+		case g.Roll != nil:
 		case m.ours && in.Outdated() && !wasOutdated && (m.phase == memberBooting || m.phase == memberReady):
 			e.outdatedReplacement(g, m)
 		}
@@ -223,7 +228,7 @@ func (e *Engine) adopt(g *group, in model.Instance, first bool) *member {
 		g.lastProgress = e.now
 		e.record(event.Event{Kind: event.ReplacementLaunched, Group: g.Name, Instance: in.ID,
 			Message: fmt.Sprintf("instance %s launched in %s", in.ID, in.Zone), Data: map[string]string{"zone": in.Zone}})
-		if in.Outdated() {
+		if in.Outdated() && g.Roll == nil {
 			e.outdatedReplacement(g, m)
 		}
 	}
@@ -253,9 +258,12 @@ func (e *Engine) gone(g *group, m *member) {
 	delete(e.marked, m.node)
 	if m.old {
 		ev := event.Event{Kind: event.NodeReplaced, Group: g.Name, Instance: m.inst.ID, Node: m.node}
-		if !m.startedAt.IsZero() {
+		switch {
+		case g.Roll != nil && g.roll.op != "":
+			ev.Code = "rolled"
+		case !m.startedAt.IsZero():
 			ev.Data = map[string]string{"seconds": seconds(e.now.Sub(m.startedAt))}
-		} else {
+		default:
 			ev.Code, ev.Message = "by-others", fmt.Sprintf("%s was ended by somebody else", m.label())
 		}
 		e.record(ev)

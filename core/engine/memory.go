@@ -27,13 +27,16 @@ type Memory struct {
 	unhealthy map[model.WorkloadKey]bool
 	// quiesced instances were taken out of their load balancers, or may have been.
 	quiesced map[string]bool
-	open     []event.Event // intents without an outcome, oldest first
+	// rolls are the calls, by group name, that had a provider roll the group and
+	// whose roll has not been seen to end.
+	rolls map[string]string
+	open  []event.Event // intents without an outcome, oldest first
 }
 
 // Restore folds the events of a rotation's earlier runs. It is pure, and any
 // prefix of a journal gives a Memory that is safe to go on with.
 func Restore(past []event.Event) Memory {
-	m := Memory{canary: make(map[string]time.Time), unhealthy: make(map[model.WorkloadKey]bool), quiesced: make(map[string]bool)}
+	m := Memory{canary: make(map[string]time.Time), unhealthy: make(map[model.WorkloadKey]bool), quiesced: make(map[string]bool), rolls: make(map[string]string)}
 	m.Planned, m.Quarantined = make(map[string]map[string]bool), make(map[string]bool)
 	for _, ev := range past {
 		m.LastSeq = ev.Seq
@@ -65,6 +68,11 @@ func Restore(past []event.Event) Memory {
 			if ev.Verb == string(VerbQuiesce) {
 				m.quiesced[ev.Instance] = true
 			}
+			if ev.Verb == string(VerbRoll) {
+				m.rolls[ev.Group] = ev.Op
+			}
+		case event.GroupRolled:
+			delete(m.rolls, ev.Group)
 		case event.OpSucceeded, event.OpFailed:
 			m.close(ev.Op)
 			if ev.Kind == event.OpSucceeded && ev.Verb == string(VerbUnquiesce) {
@@ -162,6 +170,11 @@ func (e *Engine) reached(ev event.Event) bool {
 		return fmt.Sprint(g.surge) == ev.Data["surge"]
 	case VerbRestore:
 		return !g.prepared
+	case VerbRoll:
+		shown := e.w.groups[g.ID].Roll
+		return shown.State != model.RollNone && shown.Op == ev.Op
+	case VerbCancel:
+		return e.w.groups[g.ID].Roll.State != model.RollRunning
 	case VerbPrepare, VerbQuiesce, VerbUnquiesce, VerbPatchNode, VerbPatchWorkload, VerbObserve, VerbEvict, VerbDeletePod, VerbCheckAPI:
 	}
 	return false
@@ -182,7 +195,8 @@ func (e *Engine) reuse(o *op) string {
 	want := o.event(event.OpIntended)
 	for i, ev := range e.mem.open {
 		if ev.Verb == want.Verb && ev.Group == want.Group && ev.Instance == want.Instance &&
-			ev.Data["shrink"] == want.Data["shrink"] && ev.Data["surge"] == want.Data["surge"] {
+			ev.Data["shrink"] == want.Data["shrink"] && ev.Data["surge"] == want.Data["surge"] &&
+			ev.Data["max-unavailable"] == want.Data["max-unavailable"] && ev.Data["target"] == want.Data["target"] {
 			e.mem.open = slices.Delete(e.mem.open, i, i+1)
 			return ev.Op
 		}

@@ -32,6 +32,9 @@ const (
 	// observeQuiescing, while an instance leaves its load balancers: its drain
 	// waits for that, and nothing else tells.
 	observeQuiescing = 5 * time.Second
+	// observeRolling, while a provider rolls a group: its end is to be seen within
+	// 10 s.
+	observeRolling = 5 * time.Second
 	// maxObserveFailures in a row, with pauses up to 30 s: about four minutes.
 	maxObserveFailures = 10
 )
@@ -45,6 +48,8 @@ func (e *Engine) planObserve() {
 	}
 	every := observeIdle
 	switch {
+	case e.rolls():
+		every = observeRolling
 	case e.quiescing():
 		every = observeQuiescing
 	case e.expecting():

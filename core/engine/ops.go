@@ -37,6 +37,8 @@ const (
 	forUnquiesce
 	forMove   // restart a Deployment, or add a replica
 	forReturn // take an extra replica back
+	forRoll
+	forCancel
 )
 
 // addOp queues a change. It is recorded and sent by sendOps of the same Step,
@@ -167,6 +169,10 @@ func (o *op) event(k event.Kind) event.Event {
 		ev.Data = o.Patch.data()
 	case VerbPatchWorkload:
 		ev.Data = o.WorkloadPatch.data(o.Workload)
+	case VerbRoll:
+		ev.Data = map[string]string{"max-unavailable": fmt.Sprint(o.MaxUnavailable)}
+	case VerbCancel:
+		ev.Data = map[string]string{"target": o.Target}
 	case VerbPrepare, VerbRestore, VerbQuiesce, VerbUnquiesce, VerbObserve, VerbEvict, VerbDeletePod, VerbCheckAPI:
 	}
 	return ev
@@ -204,7 +210,7 @@ func (e *Engine) outcome(o Outcome) {
 	case VerbCheckAPI:
 		e.apiAnswered(o)
 		return
-	case VerbPrepare, VerbRestore, VerbSetSurge, VerbTerminate, VerbQuiesce, VerbUnquiesce, VerbPatchNode, VerbPatchWorkload:
+	case VerbPrepare, VerbRestore, VerbSetSurge, VerbTerminate, VerbQuiesce, VerbUnquiesce, VerbRoll, VerbCancel, VerbPatchNode, VerbPatchWorkload:
 	}
 	for i, p := range e.ops {
 		if p.ID != o.ID || !p.inFlight {
@@ -214,7 +220,7 @@ func (e *Engine) outcome(o Outcome) {
 		if p.capacity() {
 			p.group.resizedStep = e.step
 		}
-		if o.Err != nil && o.Err.Code == ErrTransient && p.calledOff() {
+		if o.Err != nil && o.Err.Code == ErrTransient && e.calledOff(p) {
 			// It was called off meanwhile: sent again, it would take the node once more.
 			e.ops = slices.Delete(e.ops, i, i+1)
 			e.forget(p)
@@ -249,15 +255,17 @@ func (e *Engine) outcome(o Outcome) {
 }
 
 // calledOff tells whether an op on its way is not wanted any more.
-func (o *op) calledOff() bool {
+func (e *Engine) calledOff(o *op) bool {
 	switch o.purpose {
+	case forRoll:
+		return e.stop != nil
 	case forCordon:
 		return o.member.phase != memberCordoning
 	case forQuiesce:
 		return o.member.drain.quiesce.phase != quiesceAsked
 	case forMove:
 		return o.mover.calledOff
-	case forPrepare, forRestore, forSurge, forTerminate, forTaint, forUnmark, forUnquiesce, forReturn:
+	case forPrepare, forRestore, forSurge, forTerminate, forTaint, forUnmark, forUnquiesce, forReturn, forCancel:
 	}
 	return false
 }
@@ -293,6 +301,10 @@ func (e *Engine) succeeded(o *op) {
 		e.moved(o, nil)
 	case forReturn:
 		e.returnedReplica(o, nil)
+	case forRoll:
+		e.rollAccepted(o.group)
+	case forCancel:
+		e.obs.ask()
 	case forTaint, forUnquiesce:
 	}
 }
@@ -365,6 +377,16 @@ func (e *Engine) failed(o *op, err *Error) {
 		}
 	case forSurge:
 		o.group.surging = false
+	case forRoll:
+		if err.Code != ErrNotFound && err.Code != ErrDriverLost {
+			e.rollFailed(o.group, string(err.Code), err.Message)
+			return
+		}
+		o.group.roll.over = true
+	case forCancel:
+		e.rollGoesOn(o.group)
+		o.group.trouble += ": " + err.Message
+		return
 	case forQuiesce:
 		if !e.quiesceFailed(o.member, err) {
 			return
@@ -421,6 +443,10 @@ func (e *Engine) dropUnsent() {
 			o.member.quiesced = false
 		case forMove:
 			e.dropMove(o)
+		case forRoll:
+			o.group.roll.op = ""
+		case forCancel:
+			o.group.roll.cancelling = false
 		case forTerminate, forUnmark, forUnquiesce, forReturn:
 		}
 	}

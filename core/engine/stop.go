@@ -17,6 +17,8 @@ type stopping struct {
 	signal  bool // time is short: leave surge to the next run
 	// keepSurge leaves the surge to the next run for another reason.
 	keepSurge bool
+	// undo: a person asked for everything to be taken back.
+	undo bool
 	// driverLost: the provider cannot be reached; nothing there can be put back.
 	driverLost bool
 	since      time.Time
@@ -51,9 +53,9 @@ func (e *Engine) signalled() {
 func (e *Engine) undo() {
 	switch {
 	case e.stop == nil:
-		e.beginStop(stopping{status: StatusStopped, message: "aborted: everything is put back"})
+		e.beginStop(stopping{status: StatusStopped, message: "aborted: everything is put back", undo: true})
 	case e.stop.keepSurge || e.stop.signal:
-		e.stop.keepSurge, e.stop.signal = false, false
+		e.stop.keepSurge, e.stop.signal, e.stop.undo = false, false, true
 		for _, g := range e.groups {
 			if g.phase == groupFinished && g.surge > 0 {
 				g.phase = groupGivingBack
@@ -92,7 +94,8 @@ func (e *Engine) freeze() {
 	}
 	for _, g := range e.groups {
 		for _, m := range g.census.busy {
-			if m.phase != memberCordoning && m.phase != memberDraining {
+			ahead := g.Roll != nil && m.phase == memberDrainedOnly
+			if m.phase != memberCordoning && m.phase != memberDraining && !ahead {
 				continue
 			}
 			e.dropDrain(m)
@@ -116,7 +119,7 @@ func (e *Engine) stepStopping() {
 		return // nothing there can be put back
 	}
 	for _, g := range e.groups {
-		if g.phase == groupFinished {
+		if g.phase == groupFinished || g.Roll != nil && !e.leaveRoll(g) {
 			continue
 		}
 		e.checkReplacements(g)

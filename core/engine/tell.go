@@ -30,6 +30,11 @@ func (e *Engine) waitsFor(g *group) string {
 		return ""
 	}
 	var parts []string
+	if g.Roll != nil {
+		if s := e.waitsForRoll(g); s != "" {
+			parts = append(parts, s)
+		}
+	}
 	add := func(what string, in func(*member) bool) {
 		var names []string
 		for _, m := range g.census.busy {
@@ -41,7 +46,9 @@ func (e *Engine) waitsFor(g *group) string {
 			parts = append(parts, what+" "+first(names))
 		}
 	}
-	add("replacement", func(m *member) bool { return m.phase == memberBooting })
+	if g.Roll == nil {
+		add("replacement", func(m *member) bool { return m.phase == memberBooting })
+	}
 	quiescing := func(m *member) bool { return m.phase == memberDraining && m.drain.quiesce.holds() }
 	add("load balancers to let go of", quiescing)
 	add("drain of", func(m *member) bool {
@@ -49,7 +56,7 @@ func (e *Engine) waitsFor(g *group) string {
 	})
 	add("end of", func(m *member) bool { return m.phase == memberTerminating })
 	add("pods that left", func(m *member) bool { return m.verify.open })
-	if missing := g.base + g.surge - e.live(g); missing > 0 && !e.cfg.DrainOnly {
+	if missing := g.base + g.surge - e.live(g); missing > 0 && !e.cfg.DrainOnly && g.Roll == nil {
 		parts = append(parts, fmt.Sprintf("%d instance(s) that the provider has not launched yet", missing))
 	}
 	if !g.canaryAt.IsZero() && e.canary(g) {
@@ -61,5 +68,9 @@ func (e *Engine) waitsFor(g *group) string {
 	if len(parts) == 0 {
 		return ""
 	}
-	return "waiting for " + strings.Join(parts, "; ")
+	text := strings.Join(parts, "; ")
+	if g.Roll != nil {
+		return text
+	}
+	return "waiting for " + text
 }

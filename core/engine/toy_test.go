@@ -55,6 +55,8 @@ type toy struct {
 	static []string
 	// slowStatic lets them be not Ready before the test says so.
 	slowStatic bool
+	// hidesRolls: snapshots do not show them.
+	hidesRolls bool
 	// apiAway is what the API server says is not ready; empty: it is.
 	apiAway string
 }
@@ -65,6 +67,7 @@ type toyGroup struct {
 	prepare bool // called at least once
 	// lost are ended instances under whose names others are to come.
 	lost []*model.Instance
+	rolls   int  // rolls that there were
 }
 
 func newToy() *toy {
@@ -396,7 +399,11 @@ func (t *toy) snapshot() *engine.Snapshot {
 	s := &engine.Snapshot{}
 	for _, id := range t.order {
 		if g := t.groups[id]; g != nil {
-			s.Groups = append(s.Groups, g.NodeGroup)
+			shown := g.NodeGroup
+			if t.hidesRolls {
+				shown.Roll = model.Roll{}
+			}
+			s.Groups = append(s.Groups, shown)
 		}
 	}
 	for _, in := range t.instances {
@@ -436,7 +443,8 @@ func (t *toy) apply(e engine.Effect) *engine.Error {
 	}
 	g := t.groups[e.GroupID]
 	switch e.Verb {
-	case engine.VerbPrepare, engine.VerbRestore, engine.VerbSetSurge, engine.VerbTerminate, engine.VerbQuiesce, engine.VerbUnquiesce:
+	case engine.VerbPrepare, engine.VerbRestore, engine.VerbSetSurge, engine.VerbTerminate, engine.VerbQuiesce, engine.VerbUnquiesce,
+		engine.VerbRoll, engine.VerbCancel:
 		if g == nil {
 			return missing("group", e.GroupID)
 		}
@@ -506,6 +514,15 @@ func (t *toy) apply(e engine.Effect) *engine.Error {
 		} else if !t.unbalanced[in.ID] {
 			t.unbalanced[in.ID], in.Work = true, model.Work{Verb: "quiesce", Phase: "draining connections of target group web", Since: t.now}
 		}
+	case engine.VerbRoll:
+		if g.Roll.State != model.RollRunning {
+			t.roll(g, e.ID)
+		}
+	case engine.VerbCancel:
+		if g.Roll.Op != e.Target {
+			return missing("operation", e.Target)
+		}
+		g.Roll.State, g.Roll.Ended = model.RollCancelled, t.now
 	case engine.VerbPatchNode:
 		if t.nodes[e.Node] == nil {
 			return missing("node", e.Node)

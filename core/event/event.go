@@ -46,7 +46,13 @@ const (
 	GroupStarted  Kind = "group-started"  // Data: base, surge, unavailable, nodes
 	GroupHalted   Kind = "group-halted"   // Code and Message say why
 	GroupFinished Kind = "group-finished" // Data: replaced, quarantined
-	GroupResized  Kind = "group-resized"  // somebody else changed the size. Data: from, to
+	// GroupRolling: the provider rolls the group, or says another thing of its roll.
+	// Code: empty, foreign, earlier (who began it), progress. GroupRolled: the roll
+	// has ended, or is not waited for any more. Code: succeeded, or why the group was
+	// given up. Op: the call that began it. Data: roll, the provider's id.
+	GroupRolling Kind = "group-rolling"
+	GroupRolled  Kind = "group-rolled"
+	GroupResized Kind = "group-resized" // somebody else changed the size. Data: from, to
 
 	// OpIntended is written before a provider or a node is changed, OpSucceeded
 	// and OpFailed after. Data of the intent: what replaying the call needs.
@@ -89,7 +95,7 @@ const (
 func (k Kind) Durable() bool {
 	switch k {
 	case RotationStarted, RotationFinished, RotationStopping, WindowClosed,
-		GroupPlanned, CanaryPassed, GroupStarted, GroupHalted, GroupFinished, GroupResized,
+		GroupPlanned, CanaryPassed, GroupStarted, GroupHalted, GroupFinished, GroupResized, GroupRolling, GroupRolled,
 		OpIntended, OpSucceeded, OpFailed,
 		ReplacementBad, NodeDraining, DrainWaits, PodOverridden, NodeDrained, NodeQuarantined, NodeReplaced, GateFailed:
 		return true

@@ -95,6 +95,20 @@ func (d *Driver) Do(ctx context.Context, rotation string, e engine.Effect) error
 			r, err := c.Unquiesce(ctx, &proto.UnquiesceRequest{Op: op, GroupId: e.GroupID, InstanceId: e.InstanceID})
 			return outcome(err, r.GetOperation())
 		}
+	case engine.VerbRoll:
+		most, err := count(e.MaxUnavailable)
+		if err != nil {
+			return &engine.Error{Code: engine.ErrPermanent, Message: fmt.Sprintf("%s: %v", what, err)}
+		}
+		call = func(ctx context.Context, c proto.DriverClient) error {
+			r, err := c.Roll(ctx, &proto.RollRequest{Op: op, GroupId: e.GroupID, MaxUnavailable: most})
+			return outcome(err, r.GetOperation())
+		}
+	case engine.VerbCancel:
+		call = func(ctx context.Context, c proto.DriverClient) error {
+			r, err := c.Cancel(ctx, &proto.CancelRequest{Op: op, GroupId: e.GroupID, TargetId: e.Target})
+			return outcome(err, r.GetOperation())
+		}
 	default:
 		return &engine.Error{Code: engine.ErrUnsupported, Message: fmt.Sprintf("%s is not a driver's verb", e.Verb)}
 	}

@@ -107,6 +107,10 @@ type Traits struct {
 	SurgeDetaches bool
 }
 
+// Rolled tells whether the group's nodes are replaced by a roll of its provider,
+// which drains them itself, alone or beside the core.
+func (t Traits) Rolled() bool { return t.Roll && t.Drains != DrainsCore }
+
 // Defaults are settings of a group's own, which hold where the rotation file
 // says nothing.
 type Defaults struct {

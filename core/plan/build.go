@@ -104,7 +104,10 @@ func (b *builder) group(g model.NodeGroup) {
 		b.warnDisabled(g, len(old))
 		pg.Nodes, old = nil, nil
 	}
-	if len(old) > 0 {
+	switch {
+	case g.Traits.Rolled():
+		b.roll(&pg, g)
+	case len(old) > 0:
 		b.checkGroup(g)
 		b.checkControlPlane(g)
 		b.checkHold(g)

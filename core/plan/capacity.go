@@ -20,7 +20,7 @@ func (b *builder) checkCapacity() {
 	}
 	q := fit.Question{Nodes: pointers(b.inv.Nodes), Pods: pointers(b.inv.Pods), Leaves: b.leaves}
 	for _, g := range b.plan.Groups {
-		if len(g.Nodes) > 0 {
+		if len(g.Nodes) > 0 && g.Roll == nil { // how many a provider adds first is its own
 			q.Groups = append(q.Groups, b.fitGroup(g))
 		}
 	}

@@ -21,6 +21,9 @@ func (b *builder) estimateTime() {
 		in.Roles[b.inv.Groups[i].ID] = b.inv.Groups[i].Role
 	}
 	for _, g := range b.plan.Groups {
+		if g.Roll != nil {
+			continue // nothing tells how long its provider takes
+		}
 		out := estimate.Group{ID: g.ID, Name: g.Name, Nodes: make([]estimate.Node, len(g.Nodes))}
 		out.Surge, out.Unavailable = b.atOnce(g)
 		if s.Mode == ModeBatch {

@@ -51,6 +51,9 @@ type Group struct {
 	UnavailableFrom string `json:"unavailableFrom,omitempty"`
 	// Nodes to replace, in the order of preference.
 	Nodes []Node `json:"nodes"`
+	// Roll is set where the provider replaces the group's nodes by itself; nil: the
+	// core does, node by node.
+	Roll *Roll `json:"roll,omitempty"`
 	// HeldBy is the rotation that prepared the group and did not restore it, and
 	// LeftSurge its surge: what an earlier run left behind.
 	HeldBy    string `json:"heldBy,omitempty"`
@@ -83,7 +86,7 @@ type Finding struct {
 // Leftovers tells whether an earlier run left something to put back.
 func (p *Plan) Leftovers() bool {
 	for _, g := range p.Groups {
-		if g.HeldBy != "" || g.LeftSurge > 0 {
+		if g.HeldBy != "" || g.LeftSurge > 0 || g.Roll != nil && g.Roll.Ours {
 			return true
 		}
 	}

@@ -52,16 +52,8 @@ func (b *builder) checkIdentity(groups []model.NodeGroup) {
 // checkGroup refuses what the driver reports as an error, and what the traits
 // do not offer.
 func (b *builder) checkGroup(g model.NodeGroup) {
-	for _, d := range g.Diagnostics {
-		f := Finding{Code: d.Code, Object: g.Name, Message: d.Summary, Fix: d.Detail}
-		switch d.Severity {
-		case model.SeverityError:
-			b.refuse(f)
-		case model.SeverityWarning, model.SeverityInfo:
-			b.warn(f)
-		}
-	}
-	if !g.Traits.TerminateKeep || g.Traits.Refill == model.RefillNobody {
+	b.checkDiagnostics(g)
+	if !g.Traits.TerminateKeep || g.Traits.Refill == model.RefillNobody || g.Traits.Drains != model.DrainsCore {
 		b.refuse(Finding{Code: "cannot-replace", Object: g.Name,
 			Message: fmt.Sprintf("the driver offers no way to replace instances of group %s that this version can use", g.Name),
 			Fix:     "leave the group out with select.excludeGroups"})
@@ -70,6 +62,18 @@ func (b *builder) checkGroup(g model.NodeGroup) {
 		b.refuse(Finding{Code: "cannot-replace", Object: g.Name,
 			Message: fmt.Sprintf("instances of group %s are replaced when pods are pending, and without the API server nothing shows pods", g.Name),
 			Fix:     "rotate this group with the API server reachable, or leave it out with select.excludeGroups"})
+	}
+}
+
+func (b *builder) checkDiagnostics(g model.NodeGroup) {
+	for _, d := range g.Diagnostics {
+		f := Finding{Code: d.Code, Object: g.Name, Message: d.Summary, Fix: d.Detail}
+		switch d.Severity {
+		case model.SeverityError:
+			b.refuse(f)
+		case model.SeverityWarning, model.SeverityInfo:
+			b.warn(f)
+		}
 	}
 }
 
@@ -184,7 +188,8 @@ func (b *builder) checkPods() {
 				for _, bud := range b.budgetsOf(p) {
 					over, one = append(over, bud.Name), bud
 				}
-				if moved := singles.look(p, one); one != nil && len(over) == 1 && !moved && drain.NeverAllows(one) {
+				moved := singles.look(p, one, g.Roll == nil || g.Roll.Assisted)
+				if one != nil && len(over) == 1 && !moved && drain.NeverAllows(one) {
 					never[one.BudgetKey] = append(never[one.BudgetKey], p.String())
 				}
 				if len(over) > 1 {

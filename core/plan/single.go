@@ -68,8 +68,13 @@ func newSingles(spec Spec, inv *model.Inventory) *singles {
 }
 
 // look takes one pod that will leave, with the budget over it (nil: none), and
-// tells whether it is moved in a way that asks no budget.
-func (s *singles) look(p *model.Pod, b *model.Budget) (moved bool) {
+// tells whether it is moved in a way that asks no budget. Where ours is false,
+// a provider drains: it evicts, and knows no other way.
+func (s *singles) look(p *model.Pod, b *model.Budget, ours bool) (moved bool) {
+	want := s.want
+	if !ours {
+		want = drain.ByEviction
+	}
 	w := s.workloads[p.Owner]
 	if w == nil || w.Kind == "DaemonSet" {
 		return false // a Job's pod, or one of a controller that is not known
@@ -89,11 +94,11 @@ func (s *singles) look(p *model.Pod, b *model.Budget) (moved bool) {
 		if !single.Needed() {
 			return false
 		}
-		found.Way, found.Why = single.Way(s.want)
+		found.Way, found.Why = single.Way(want)
 		found.Down = d.Replicas == 1 && found.Way == drain.ByEviction
 	case !found.Down && !never:
 		return false
-	case s.want != drain.ByEviction:
+	case want != drain.ByEviction:
 		found.Why = fmt.Sprintf("no Deployment can start a pod of a %s before the old one ends", w.Kind)
 	}
 	if never {

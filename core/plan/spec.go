@@ -121,20 +121,27 @@ type Strategy struct {
 	// CapacityCheck says what pods that would find no room do to the plan. Default
 	// refuse.
 	CapacityCheck CapacityCheck `yaml:"capacityCheck" json:"capacityCheck"`
-	// OnFailure says what a node that cannot be drained does to the rotation.
-	// Default abort.
+	// OnFailure says what a node that cannot be drained does to the rotation, or a
+	// group whose provider fails to roll it. Default abort.
 	OnFailure OnFailure `yaml:"onFailure" json:"onFailure"`
 	// MaxFailed stops the rotation when more nodes than this could not be
 	// drained; 0: no limit. Default 3.
 	MaxFailed int `yaml:"maxFailed" json:"maxFailed"`
 	// OnSignal says what the first SIGINT or SIGTERM does. Default keep.
 	OnSignal OnSignal `yaml:"onSignal" json:"onSignal"`
+	// RollTimeout bounds a roll of a whole group by its provider, from its begin;
+	// 0: DefaultRollTimeout.
+	RollTimeout time.Duration `yaml:"rollTimeout" json:"rollTimeout"`
 	// AutoscalerShield keeps the cluster autoscaler from removing old nodes that
 	// wait and new ones. Default true.
 	AutoscalerShield bool   `yaml:"autoscalerShield" json:"autoscalerShield"`
 	Canary           Canary `yaml:"canary" json:"canary"`
 	Waits            Waits  `yaml:"waits" json:"waits"`
 }
+
+// DefaultRollTimeout is long enough for a provider that takes a hundred nodes one
+// at a time, a quarter of an hour each.
+const DefaultRollTimeout = 24 * time.Hour
 
 // CapacityCheck is a policy for pods that would find no room while the nodes
 // that they are on are replaced.

@@ -183,9 +183,11 @@ func (f *Fold) apply(e event.Event) {
 	case event.NodeReplaced:
 		g.Replaced++
 		f.s.Replaced++
-		if e.Code == "by-others" {
+		switch e.Code {
+		case "by-others":
 			f.s.ByOthers++
-		} else {
+		case "rolled": // by the provider, which tells nothing of a node's drain
+		default:
 			f.s.Replace.add(seconds(e, "seconds", f.draining[e.Instance]))
 		}
 		f.unblock(e, true)
@@ -204,7 +206,7 @@ func (f *Fold) apply(e event.Event) {
 		}
 	case event.GateFailed:
 		f.trouble(&f.s.Failures, e)
-	case event.GroupPlanned, event.CanaryPassed, event.NodeQuiesced, event.Waiting, event.DrainWaits, event.PodOverridden,
+	case event.GroupRolling, event.GroupRolled, event.GroupPlanned, event.CanaryPassed, event.NodeQuiesced, event.Waiting, event.DrainWaits, event.PodOverridden,
 		event.WorkloadMoving, event.WorkloadMoved:
 		// Nothing to count: progress lines tell them.
 	}

@@ -117,6 +117,16 @@ func (p *Progress) text(e event.Event) string {
 		return with("halted")
 	case event.GroupFinished:
 		return with("finished")
+	case event.GroupRolling:
+		if e.Code == "progress" {
+			return "rolling: " + message
+		}
+		return message
+	case event.GroupRolled:
+		if strings.HasPrefix(e.Code, "roll-") {
+			return "" // the group is halted for it, in the same words
+		}
+		return message
 	case event.GroupResized:
 		return cmp.Or(message, fmt.Sprintf("somebody else changed the size from %s to %s", e.Data["from"], e.Data["to"]))
 	case event.OpIntended:
@@ -178,6 +188,10 @@ func intent(e event.Event) string {
 		return "giving the group its settings back"
 	case "set-surge":
 		return "asking for " + e.Data["surge"] + " extra instance(s)"
+	case "roll":
+		return "asking the provider to roll the group"
+	case "cancel":
+		return "asking the provider to stop its roll"
 	case "terminate":
 		return "terminating"
 	case "quiesce":

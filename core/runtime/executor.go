@@ -76,7 +76,7 @@ func laneOf(v engine.Verb) lane {
 	case engine.VerbEvict, engine.VerbDeletePod:
 		return lanePods
 	case engine.VerbObserve, engine.VerbPrepare, engine.VerbRestore, engine.VerbSetSurge, engine.VerbTerminate,
-		engine.VerbQuiesce, engine.VerbUnquiesce:
+		engine.VerbQuiesce, engine.VerbUnquiesce, engine.VerbRoll, engine.VerbCancel:
 	}
 	return laneProvider
 }
@@ -195,7 +195,8 @@ func (x *executor) run(e engine.Effect) (res result) {
 		if err == nil {
 			err = x.provider.Do(ctx, x.rotation, e)
 		}
-	case engine.VerbPrepare, engine.VerbRestore, engine.VerbSetSurge, engine.VerbQuiesce, engine.VerbUnquiesce:
+	case engine.VerbPrepare, engine.VerbRestore, engine.VerbSetSurge, engine.VerbQuiesce, engine.VerbUnquiesce,
+		engine.VerbRoll, engine.VerbCancel:
 		err = x.provider.Do(ctx, x.rotation, e)
 	case engine.VerbPatchNode:
 		if e.Patch == nil {
