@@ -66,8 +66,8 @@ type toyGroup struct {
 	zones   []string
 	prepare bool // called at least once
 	// lost are ended instances under whose names others are to come.
-	lost []*model.Instance
-	rolls   int  // rolls that there were
+	lost  []*model.Instance
+	rolls int // rolls that there were
 }
 
 func newToy() *toy {
