@@ -158,19 +158,22 @@ func leaseOptions(o Options) kube.LeaseOptions {
 // the journals. It reads only.
 type State struct {
 	store     journal.Store
-	cluster   *kube.Cluster
+	cluster   *kube.Cluster // nil: the spec does without it
 	namespace string
 }
 
-// OpenState connects to the cluster and finds the journals. No driver is
-// started. Errors are *kube.Error.
+// OpenState connects to the cluster, unless the spec does without it, and finds
+// the journals. No driver is started. Errors are *kube.Error.
 func OpenState(ctx context.Context, o Options) (*State, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	c, err := kube.Connect(ctx, kube.Options{Kubeconfig: o.Spec.Kube.Kubeconfig, Context: o.Spec.Kube.Context, Log: o.Log})
-	if err != nil {
-		return nil, err
+	var c *kube.Cluster
+	var err error
+	if !o.Spec.CloudOnly {
+		if c, err = kube.Connect(ctx, kube.Options{Kubeconfig: o.Spec.Kube.Kubeconfig, Context: o.Spec.Kube.Context, Log: o.Log}); err != nil {
+			return nil, err
+		}
 	}
 	s := &State{cluster: c, namespace: cmp.Or(o.Spec.Journal.Namespace, defaultNamespace), store: o.Journal}
 	if s.store == nil {
@@ -181,8 +184,11 @@ func OpenState(ctx context.Context, o Options) (*State, error) {
 	return s, nil
 }
 
-// Holder tells who holds the lock; nil: nobody.
+// Holder tells who holds the lock; nil: nobody, or there is none to look at.
 func (s *State) Holder(ctx context.Context) (*kube.Holder, error) {
+	if s.cluster == nil {
+		return nil, nil
+	}
 	return s.cluster.Holder(ctx, s.namespace)
 }
 

@@ -64,7 +64,7 @@ func writePlan(w io.Writer, p *plan.Plan, diagnostics []model.Diagnostic, all bo
 		}
 	}
 	for _, g := range p.Groups {
-		writeGroup(&b, g, paceOf(p, g.Name), all)
+		writeGroup(&b, g, paceOf(p, g.Name), nodeless(p, g), all)
 	}
 	writeSingles(&b, p)
 	if p.MarkedNodes > 0 {
@@ -105,7 +105,19 @@ func paceOf(p *plan.Plan, group string) string {
 	return ""
 }
 
-func writeGroup(b *strings.Builder, g plan.Group, pace string, all bool) {
+// nodeless is what stands for the node of an instance that has none, as far as is
+// known.
+func nodeless(p *plan.Plan, g plan.Group) string {
+	switch {
+	case g.Role == model.RoleBastion:
+		return "-" // never a node
+	case p.CloudOnly:
+		return "(unknown)"
+	}
+	return "(never joined)"
+}
+
+func writeGroup(b *strings.Builder, g plan.Group, pace, nodeless string, all bool) {
 	fmt.Fprintf(b, "\nGroup %s (%s), revision %s\n", report.Clean(g.Name), g.Role, cmp.Or(report.Clean(g.Revision), "unknown"))
 	if g.HeldBy != "" || g.LeftSurge > 0 {
 		fmt.Fprintf(b, "  an earlier run left it unfinished: held by rotation %s, %s\n", cmp.Or(g.HeldBy, "-"), report.Plural(g.LeftSurge, "extra instance"))
@@ -140,7 +152,7 @@ func writeGroup(b *strings.Builder, g plan.Group, pace string, all bool) {
 		for _, r := range n.Reasons {
 			why = append(why, cmp.Or(r.Message, r.Code))
 		}
-		rows = append(rows, []string{fmt.Sprintf("  %d", i+1), cmp.Or(n.Node, "(never joined)"), n.Instance, cmp.Or(n.Zone, "-"),
+		rows = append(rows, []string{fmt.Sprintf("  %d", i+1), cmp.Or(n.Node, nodeless), n.Instance, cmp.Or(n.Zone, "-"),
 			fmt.Sprint(n.Pods), report.Clean(strings.Join(why, "; "))})
 	}
 	report.Table(b, rows, 0, 4)

@@ -67,7 +67,7 @@ func (a *app) historyCommand() *cobra.Command {
 func stateFlags(cmd *cobra.Command) {
 	cmd.Flags().SortFlags = false
 	configFlag(cmd)
-	for _, path := range []string{"kubernetes.kubeconfig", "kubernetes.context", "journal.store", "journal.namespace", "journal.dir"} {
+	for _, path := range []string{"kubernetes.kubeconfig", "kubernetes.context", "cloudOnly", "journal.store", "journal.namespace", "journal.dir"} {
 		config.AddFlag(cmd.Flags(), path)
 	}
 	outputFlag(cmd)

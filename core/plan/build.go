@@ -24,7 +24,7 @@ func Build(spec Spec, inv model.Inventory, now time.Time) (*Plan, error) {
 // Resume makes the plan of a rotation that goes on after its earlier runs. With
 // an empty memory it is Build.
 func Resume(spec Spec, inv model.Inventory, now time.Time, past Memory) (*Plan, error) {
-	b := &builder{spec: spec, inv: inv, now: now, past: past, plan: &Plan{Cluster: spec.Cluster, Mode: spec.Strategy.Mode}}
+	b := &builder{spec: spec, inv: inv, now: now, past: past, plan: &Plan{Cluster: spec.Cluster, Mode: spec.Strategy.Mode, CloudOnly: spec.CloudOnly}}
 	b.policies()
 	b.index()
 	groups, err := selectGroups(spec.Cluster, spec.Select, inv.Groups)

@@ -559,6 +559,15 @@ func TestCloudOnly(t *testing.T) {
 		t.Errorf("a group that cannot be held: refusals %v, want cannot-hold", codes(p.Refusals))
 	}
 	for i := range s.Groups {
+		s.Groups[i].Traits.Prepare, s.Groups[i].Traits.Refill = true, model.RefillScheduler
+	}
+	if p := build(t, cloudOnly, s.Inventory); !slices.Contains(codes(p.Refusals), "cannot-replace") {
+		t.Errorf("a group that pending pods refill: refusals %v, want cannot-replace", codes(p.Refusals))
+	}
+	for i := range s.Groups {
+		s.Groups[i].Traits.Refill = model.RefillGroup
+	}
+	for i := range s.Groups {
 		s.Groups[i].Traits.Prepare, s.Groups[i].Role = true, model.RoleControlPlane
 	}
 	masters := spec(func(s *plan.Spec) { s.CloudOnly, s.Select.Roles = true, []string{"control-plane"} })

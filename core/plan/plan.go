@@ -9,6 +9,8 @@ import (
 type Plan struct {
 	Cluster string `json:"cluster"`
 	Mode    Mode   `json:"mode"`
+	// CloudOnly: the API server was not asked, so that nothing is known of nodes.
+	CloudOnly bool `json:"cloudOnly,omitempty"`
 	// MarkedNodes counts nodes that carry rotator's taints or annotations.
 	MarkedNodes int `json:"markedNodes,omitempty"`
 	// SurgedWorkloads counts Deployments that an earlier run left with an extra

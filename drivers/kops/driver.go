@@ -24,7 +24,10 @@ type Driver struct {
 	now func() time.Time
 	// build makes kops' interface to a cluster's cloud: cloudup.BuildCloud.
 	build func(*kopsapi.Cluster) (fi.Cloud, error)
+	// apply applies a cluster as it is specified, and returns when that is done.
+	apply func(context.Context, *store, *spec, fi.Cloud) error
 	calls callers
+	jobs  jobs
 
 	mu     sync.Mutex // guards what follows up to the blank line
 	cfg    Config
@@ -56,6 +59,10 @@ func WithCloud(build func(*kopsapi.Cluster) (fi.Cloud, error)) Option {
 // New returns a driver that has not been configured. It makes no call.
 func New(opts ...Option) *Driver {
 	d := &Driver{now: time.Now, build: cloudup.BuildCloud}
+	d.apply = func(ctx context.Context, s *store, sp *spec, cloud fi.Cloud) error {
+		_, err := s.update(ctx, sp, cloud, nil, true)
+		return err
+	}
 	for _, o := range opts {
 		o(d)
 	}

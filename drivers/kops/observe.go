@@ -183,6 +183,7 @@ type inventory struct {
 	cloud  fi.Cloud
 	groups map[string]*cloudinstances.CloudInstanceGroup // by the name that the cloud's code gives them
 	facts  map[string]facts                              // by instance; AWS only
+	others map[string]machine                            // by the id that kops gives them; other clouds
 	// versions are what $Latest and $Default of launch templates mean; AWS only.
 	versions map[string]string
 	// templates are what groups launch from; AWS only, and not for every call.
@@ -211,12 +212,11 @@ func (d *Driver) look(ctx context.Context, s *store, scope sdk.Scope, age time.D
 	if inv.cloud, err = d.cloud(ctx, inv.cluster); err != nil {
 		return nil, err
 	}
-	inv.groups, err = call(ctx, &d.calls, "looking at the cloud", func() (map[string]*cloudinstances.CloudInstanceGroup, error) {
-		// Nodes would only be joined, which is the host's: it passes none.
-		return inv.cloud.GetCloudGroups(inv.cluster, inv.spec.groups, false, nil)
-	})
-	if err != nil {
+	if inv.groups, err = d.cloudGroups(ctx, inv, inv.within(scope)); err != nil {
 		return nil, statusOf("looking at the groups", "cluster "+scope.Cluster, err)
+	}
+	if inv.others, err = d.machines(ctx, inv); err != nil {
+		return nil, statusOf("looking at the machines", "cluster "+scope.Cluster, err)
 	}
 	if cloud := inv.aws(); cloud != nil {
 		if inv.facts, err = awsFacts(ctx, cloud, scope.Cluster); err != nil {
@@ -267,14 +267,32 @@ func (d *Driver) holdsOf(ctx context.Context, sp *spec) (map[string]*holdRecord,
 	return found.holds, found.bad, nil
 }
 
+// within are the instance groups of a scope: kops' code asks two or three things
+// for each. All of them, where a name is the cloud's own (GCE).
+func (inv *inventory) within(scope sdk.Scope) []*kopsapi.InstanceGroup {
+	var igs []*kopsapi.InstanceGroup
+	for _, id := range scope.Groups {
+		_, name, _ := splitGroupID(id)
+		ig := inv.spec.group(name)
+		if ig == nil {
+			return inv.spec.groups
+		}
+		igs = append(igs, ig)
+	}
+	if len(igs) == 0 {
+		return inv.spec.groups
+	}
+	return igs
+}
+
 // findings are about the cluster: what is in the specification and not in the
 // cloud, and the other way round.
 func (inv *inventory) findings(scope sdk.Scope) []sdk.Diagnostic {
 	var list []sdk.Diagnostic
 	cluster := inv.cluster.Name
 	backed := map[string]bool{}
-	for _, g := range inv.groups {
-		backed[g.InstanceGroup.Name] = true
+	for name, g := range inv.groups {
+		backed[g.InstanceGroup.Name] = len(g.Ready)+len(g.NeedUpdate) > 0 || g.Raw != nil || inv.holds[name] != nil
 	}
 	for _, ig := range inv.spec.groups {
 		if len(scope.Groups) == 0 && !backed[ig.Name] {
@@ -355,8 +373,19 @@ func (inv *inventory) nodeGroup(cfg Config, name string) sdk.NodeGroup {
 		add(sdk.SeverityError, "role-unknown", "Use a newer rotator.", "instance group %s has the role %s, which this driver does not know", name, ig.Spec.Role)
 	}
 	if ig.Spec.Manager == kopsapi.InstanceManagerKarpenter {
-		n.Desired = len(g.Ready) + len(g.NeedUpdate) // Karpenter keeps no number
+		// Karpenter keeps no number, and kops' code has none on their way out.
+		n.Desired = len(g.Ready) + len(g.NeedUpdate)
 		n.Max = max(n.Max, n.Desired)
+	}
+	if n.Traits.Refill == sdk.RefillDriver {
+		if diag := inv.mayApply(); diag != nil {
+			n.Traits = sdk.Traits{}
+			n.Diagnostics = append(n.Diagnostics, *diag)
+		} else {
+			add(sdk.SeverityInfo, "applies-cluster",
+				"Look at what kops update cluster prints before the rotation: whatever it lists is applied with the first replacement. kops rolling-update does the same on this cloud.",
+				"a machine of instance group %s that is deleted comes back by applying the cluster, with all that its specification holds", name)
+		}
 	}
 	if asg := asgOf(g); asg != nil {
 		n.Revision = awsRevision(asg, inv.versions)
@@ -397,6 +426,9 @@ func (inv *inventory) instances(name string, n *sdk.NodeGroup) []sdk.Instance {
 			}
 			continue
 		}
+		if _, known := inv.others[i.ID]; !known && inv.aws() == nil {
+			continue // it went between two calls
+		}
 		seen[i.ID] = true
 		si := sdk.Instance{ID: i.ID, GroupID: n.ID, State: sdk.InstanceInService, Revision: n.Revision}
 		inv.place(&si, asg, i)
@@ -420,12 +452,22 @@ func (inv *inventory) instances(name string, n *sdk.NodeGroup) []sdk.Instance {
 // place fills in where an instance is and what it was made from.
 func (inv *inventory) place(si *sdk.Instance, asg *asgtypes.AutoScalingGroup, i *cloudinstances.CloudInstance) {
 	if inv.aws() == nil {
-		si.ProviderID = providerID(inv.cluster.GetCloudProvider(), i)
+		m := inv.others[i.ID]
+		si.ID, si.ProviderID, si.Zone, si.LaunchedAt = cmp.Or(m.id, i.ID), m.provider, m.zone, m.launched
+		if m.state != sdk.InstanceStateUnspecified {
+			si.State = m.state
+		}
+		if si.State == sdk.InstanceTerminating {
+			si.Work = &sdk.Work{Verb: "terminate", Phase: "terminating"}
+		}
 		si.Revision = ""
 		return
 	}
 	f := inv.facts[i.ID]
 	si.Zone, si.LaunchedAt = f.zone, f.launched
+	if f.state == ec2types.InstanceStateNamePending {
+		si.State = sdk.InstancePending // of Karpenter: no group says so
+	}
 	if asg != nil {
 		if m := memberOf(asg, i.ID); m != nil {
 			si.Zone = aws.ToString(m.AvailabilityZone)
@@ -490,25 +532,4 @@ func reasonOf(i *cloudinstances.CloudInstance, asg *asgtypes.AutoScalingGroup, w
 		}
 	}
 	return sdk.Reason{Code: "revision", Message: "older than the instance group's specification, says kops"}
-}
-
-// providerID is what the node of an instance of another cloud than AWS has as
-// spec.providerID; empty: this driver does not know, and the two are not joined.
-func providerID(cloud kopsapi.CloudProviderID, i *cloudinstances.CloudInstance) string {
-	switch cloud {
-	case kopsapi.CloudProviderGCE:
-		// https://www.googleapis.com/compute/v1/projects/P/zones/Z/instances/NAME
-		parts := strings.Split(i.ID, "/")
-		if n := len(parts); n >= 6 && parts[n-2] == "instances" && parts[n-4] == "zones" {
-			return "gce://" + parts[n-5] + "/" + parts[n-3] + "/" + parts[n-1]
-		}
-	case kopsapi.CloudProviderHetzner:
-		return "hcloud://" + i.ID
-	case kopsapi.CloudProviderDO:
-		return "digitalocean://" + i.ID
-	case kopsapi.CloudProviderOpenstack:
-		return "openstack:///" + i.ID
-	default:
-	}
-	return ""
 }

@@ -68,6 +68,9 @@ func (d *Driver) Prepare(ctx context.Context, r sdk.GroupRequest) (*sdk.Operatio
 			return failed(diagnose("ec2:TerminateInstances", g.name, err)), nil
 		}
 	}
+	if diag := d.complete(ctx, g); diag != nil {
+		return failed(*diag), nil
+	}
 	return &sdk.Operation{State: sdk.OperationDone}, nil
 }
 
@@ -112,6 +115,9 @@ func (d *Driver) Restore(ctx context.Context, r sdk.GroupRequest) (*sdk.Operatio
 	case err != nil:
 		return nil, err
 	default:
+		if diag := d.complete(ctx, g); diag != nil {
+			return failed(*diag), nil
+		}
 		asg, cloud := asgOf(g.group), g.aws()
 		if g.hold.ResumeAZRebalance && asg != nil && cloud != nil && suspended(asg, azRebalance) {
 			_, err := cloud.Autoscaling().ResumeProcesses(ctx, &autoscaling.ResumeProcessesInput{

@@ -79,14 +79,17 @@ func (g *target) read(ctx context.Context) error {
 	if g.ig != nil {
 		igs = []*kopsapi.InstanceGroup{g.ig}
 	}
-	groups, err := call(ctx, &g.d.calls, "looking at the cloud", func() (map[string]*cloudinstances.CloudInstanceGroup, error) {
-		return g.cloud.GetCloudGroups(g.cluster, igs, false, nil)
-	})
+	groups, err := g.d.cloudGroups(ctx, &g.inventory, igs)
 	if err != nil {
 		return statusOf("looking at the group", g.name, err)
 	}
-	if g.group = groups[g.name]; g.group == nil {
+	if groups[g.name] == nil {
 		return sdk.Errorf(codes.NotFound, "cluster %s has no group %s in its cloud: somebody deleted it, or kops update cluster never made it", g.cluster.Name, g.name)
 	}
+	g.groups = map[string]*cloudinstances.CloudInstanceGroup{g.name: groups[g.name]}
+	if g.others, err = g.d.machines(ctx, &g.inventory); err != nil {
+		return statusOf("looking at the machines of the group", g.name, err)
+	}
+	g.group = groups[g.name]
 	return nil
 }

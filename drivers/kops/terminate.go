@@ -1,6 +1,7 @@
 package kops
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
@@ -42,6 +43,12 @@ func (d *Driver) Terminate(ctx context.Context, r sdk.TerminateRequest) (*sdk.Te
 		return nil, err
 	}
 	i := g.member(r.InstanceID)
+	if refillsByApplying(g.cluster.GetCloudProvider()) {
+		if res := refuseCapacity(r, false); res != nil && i != nil {
+			return res, nil
+		}
+		return d.endAndRefill(ctx, g, r, i), nil
+	}
 	if i == nil {
 		return d.notMember(ctx, g, r), nil
 	}
@@ -157,14 +164,15 @@ func refused(diags ...sdk.Diagnostic) *sdk.TerminateResult {
 	return &sdk.TerminateResult{Instance: *failed(diags...), Capacity: *failed(diags...)}
 }
 
-// member returns an instance of the group; nil: it has none like this.
+// member returns an instance of the group that runs; nil: it has none like this.
 func (g *target) member(id string) *cloudinstances.CloudInstance {
-	list := slices.Concat(g.group.NeedUpdate, g.group.Ready)
-	if i := slices.IndexFunc(list, func(i *cloudinstances.CloudInstance) bool { return i.ID == id }); i >= 0 {
-		if g.terminating(id) {
-			return nil
+	for _, i := range slices.Concat(g.group.NeedUpdate, g.group.Ready) {
+		if m := g.others[i.ID]; cmp.Or(m.id, i.ID) == id {
+			if m.state == sdk.InstanceTerminating || g.terminating(id) {
+				return nil
+			}
+			return i
 		}
-		return list[i]
 	}
 	return nil
 }

@@ -19,12 +19,14 @@ import (
 //	AWS           detaches            ends               the Auto Scaling group    no
 //	AWS, Karpenter   -                ends               Karpenter                 no
 //	GCE           refuses             recreates          the instance group        yes
-//	OpenStack     refuses             ends               kops update cluster       no
-//	Hetzner       does nothing        ends               kops update cluster       no
-//	Scaleway      refuses             ends               kops update cluster       yes
-//	DigitalOcean  refuses             ends               kops update cluster       no
-//	Azure         refuses             ends               kops update cluster       no
+//	OpenStack     refuses             ends               applying the cluster      no
+//	Hetzner       does nothing        ends               applying the cluster      no
+//	Scaleway      refuses             ends               applying the cluster      yes
+//	DigitalOcean  refuses             ends               applying the cluster      no
+//	Azure         refuses             ends               applying the cluster      no
 //	Metal, Linode refuses             refuses            nobody                    -
+//
+// Who applies the cluster is the driver (refill.go).
 func traitsOf(cloud kopsapi.CloudProviderID, ig *kopsapi.InstanceGroup, members int) sdk.Traits {
 	t := sdk.Traits{Drains: sdk.DrainsCore, Prepare: true}
 	switch cloud {
@@ -48,11 +50,9 @@ func traitsOf(cloud kopsapi.CloudProviderID, ig *kopsapi.InstanceGroup, members 
 	case kopsapi.CloudProviderGCE:
 		t.TerminateKeep, t.Refill, t.KeepsNodeName = true, sdk.RefillGroup, true
 	case kopsapi.CloudProviderScaleway:
-		t.TerminateKeep, t.KeepsNodeName = true, true
+		t.TerminateKeep, t.Refill, t.KeepsNodeName = true, sdk.RefillDriver, true
 	case kopsapi.CloudProviderOpenstack, kopsapi.CloudProviderHetzner, kopsapi.CloudProviderDO, kopsapi.CloudProviderAzure:
-		// What is ended comes back by ApplyClusterCmd only, which applies whatever
-		// else the specification has changed.
-		t.TerminateKeep = true
+		t.TerminateKeep, t.Refill = true, sdk.RefillDriver
 	case kopsapi.CloudProviderMetal, kopsapi.CloudProviderLinode:
 		return sdk.Traits{}
 	default:

@@ -20,7 +20,7 @@ import (
 
 func TestTraitsOf(t *testing.T) {
 	node, control := kopsapi.InstanceGroupRoleNode, kopsapi.InstanceGroupRoleControlPlane
-	ended := sdk.Traits{Prepare: true, TerminateKeep: true}
+	ended := sdk.Traits{Prepare: true, TerminateKeep: true, Refill: sdk.RefillDriver}
 	surges := sdk.Traits{Prepare: true, Stage: true, TerminateKeep: true, TerminateShrink: true, SurgeDetaches: true, MaxSurge: 5, Refill: sdk.RefillGroup}
 	for _, tc := range []struct {
 		name    string
@@ -40,7 +40,7 @@ func TestTraitsOf(t *testing.T) {
 		{name: "Hetzner", cloud: kopsapi.CloudProviderHetzner, role: node, want: ended},
 		{name: "DigitalOcean", cloud: kopsapi.CloudProviderDO, role: node, want: ended},
 		{name: "Azure", cloud: kopsapi.CloudProviderAzure, role: node, want: ended},
-		{name: "Scaleway", cloud: kopsapi.CloudProviderScaleway, role: node, want: sdk.Traits{Prepare: true, TerminateKeep: true, KeepsNodeName: true}},
+		{name: "Scaleway", cloud: kopsapi.CloudProviderScaleway, role: node, want: sdk.Traits{Prepare: true, TerminateKeep: true, Refill: sdk.RefillDriver, KeepsNodeName: true}},
 		{name: "Metal", cloud: kopsapi.CloudProviderMetal, role: node},
 		{name: "Linode", cloud: kopsapi.CloudProviderLinode, role: node},
 		{name: "a cloud of a later kops", cloud: "moon", role: node},
