@@ -36,7 +36,8 @@ func (c *Cloud) createNodegroup(in *createNodegroupInput) (*nodegroupOutput, err
 	if err != nil {
 		return nil, err
 	}
-	token, body := in.Token, tokenBody("CreateNodegroup", in, &in.Token)
+	token := in.Token
+	body := tokenBody("CreateNodegroup", in, &in.Token)
 	if n, err := cl.usedBefore(token, body); err != nil || n != nil {
 		return c.shown(n, err)
 	}

@@ -81,7 +81,8 @@ func (c *Cloud) updateNodegroupVersion(in *updateVersionInput) (*updateOutput, e
 	if err != nil {
 		return nil, err
 	}
-	token, body := in.Token, tokenBody("UpdateNodegroupVersion "+in.Name, in, &in.Token)
+	token := in.Token
+	body := tokenBody("UpdateNodegroupVersion "+in.Name, in, &in.Token)
 	if u, err := n.cluster.usedBefore(token, body); err != nil || u != nil {
 		return shownBefore(u, err)
 	}
@@ -126,9 +127,13 @@ func (n *nodegroup) changeable() error {
 	return nil
 }
 
-// targetOf is what an update rolls to: the Kubernetes version asked for or the node group's own, the release asked for
-// or the recommended one, and the version of the user's launch template asked for or the one in use. "You can't roll
-// back a node group to an earlier Kubernetes version or AMI version", says the user guide.
+// targetOf is what an update rolls to: the Kubernetes version and the release asked for, and the version of the user's
+// launch template asked for or the one in use. A release without a version is looked for among the node group's own
+// ("Requested release version 1.31.3-20250103 is not valid for kubernetes version 1.30", eksctl#7976, with a cluster at
+// 1.31). With neither "the node group will be updated to match the cluster's current Kubernetes version, and the latest
+// available AMI for that version will be used", says the API's documentation of the parameter version; its introduction
+// says the node group's version. The former surprises, so it is the one to test against. And: "You cannot roll back a
+// node group to an earlier Kubernetes version or AMI version."
 func (c *Cloud) targetOf(n *nodegroup, in *updateVersionInput) (string, eksRevision, error) {
 	about := n.about()
 	version := n.version
@@ -143,6 +148,8 @@ func (c *Cloud) targetOf(n *nodegroup, in *updateVersionInput) (string, eksRevis
 		return "", eksRevision{}, invalidParameter(about, "Nodegroup version %s is newer than the cluster's %s", in.Version, n.cluster.version)
 	case in.Version != "":
 		version = in.Version
+	case in.ReleaseVersion == "" && !n.custom():
+		version = n.cluster.version
 	}
 	user := n.launchTemplate
 	if in.LaunchTemplate != nil {
@@ -203,7 +210,8 @@ func (c *Cloud) updateNodegroupConfig(in *updateConfigInput) (*updateOutput, err
 	if err != nil {
 		return nil, err
 	}
-	token, body := in.Token, tokenBody("UpdateNodegroupConfig "+in.Name, in, &in.Token)
+	token := in.Token
+	body := tokenBody("UpdateNodegroupConfig "+in.Name, in, &in.Token)
 	if u, err := n.cluster.usedBefore(token, body); err != nil || u != nil {
 		return shownBefore(u, err)
 	}

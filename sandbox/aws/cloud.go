@@ -45,6 +45,8 @@ type Config struct {
 	TerminatedRetention time.Duration
 	// ResourceNames makes private DNS names from instance ids (i-0abc.eu-central-1.compute.internal) instead of addresses.
 	ResourceNames bool
+	// TemplateVersions is how many versions a launch template may have; default 10,000, EC2's quota.
+	TemplateVersions int
 	// EKSSpeedup is how many times faster than at AWS the phases of managed node groups pass here; default 60: a drain
 	// may take 15 seconds instead of 15 minutes. Machines boot by BootDelay all the same.
 	EKSSpeedup float64
@@ -77,6 +79,9 @@ func (c Config) withDefaults() Config {
 	def(&c.LaunchBackoff, time.Second)
 	def(&c.TerminatedRetention, time.Hour)
 	def(&c.TargetDelay, time.Second)
+	if c.TemplateVersions == 0 {
+		c.TemplateVersions = 10_000
+	}
 	if c.EKSSpeedup == 0 {
 		c.EKSSpeedup = 60
 	}

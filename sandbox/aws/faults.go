@@ -42,11 +42,17 @@ func (c *Cloud) callFault(kind control.Kind, service, action string) bool {
 // machineFault finds the fault of the kind that strikes this launch. Caller holds mu.
 func (c *Cloud) machineFault(kind control.Kind, group, zone string) (*fault, bool) {
 	for _, f := range c.faults {
-		if f.Kind == kind && (f.Group == "" || f.Group == group) && (f.Zone == "" || f.Zone == zone) && f.strikes() {
+		if f.Kind == kind && (f.Group == "" || f.Group == group || c.isNodegroup(f.Group, group)) && (f.Zone == "" || f.Zone == zone) && f.strikes() {
 			return f, true
 		}
 	}
 	return nil, false
+}
+
+// isNodegroup says whether a name is that of the managed node group that owns an Auto Scaling group.
+func (c *Cloud) isNodegroup(name, asg string) bool {
+	n := c.nodegroupOf(asg)
+	return n != nil && n.name == name
 }
 
 // AddFault implements [control.Backend]. A group or zone that does not exist is refused: such a fault could never strike.
@@ -59,8 +65,8 @@ func (c *Cloud) AddFault(f control.Fault) (control.Fault, error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if f.Group != "" && c.groups[f.Group] == nil {
-		return control.Fault{}, fmt.Errorf("fault %s: there is no Auto Scaling group %q", f.Kind, f.Group)
+	if f.Group != "" && c.groups[f.Group] == nil && !slices.ContainsFunc(c.groupOrder, func(g *group) bool { return c.isNodegroup(f.Group, g.name) }) {
+		return control.Fault{}, fmt.Errorf("fault %s: there is no Auto Scaling group or managed node group %q", f.Kind, f.Group)
 	}
 	if f.Zone != "" && c.zoneIndex(f.Zone) < 0 {
 		return control.Fault{}, fmt.Errorf("fault %s: there is no zone %q: the zones are %v", f.Kind, f.Zone, c.cfg.Zones)

@@ -86,8 +86,8 @@ func TestRawRequests(t *testing.T) {
 		{"unknown action of autoscaling", signed("autoscaling"), "", "Action=Scale&Version=2011-01-01", 400, "Could not find operation Scale for version 2011-01-01"},
 		{"unknown operation of ssm", signed("ssm"), "AmazonSSM.Reboot", "{}", 400, "UnknownOperationException"},
 		{"no JSON", signed("ssm"), "AmazonSSM.GetParameter", "{", 400, "SerializationException"},
-		{"a service that is not simulated", signed("s3"), "", "", 404, "serves ec2, autoscaling, elasticloadbalancing, ssm and sts"},
-		{"nothing of AWS's", "", "", "hello", 404, "serves ec2, autoscaling, elasticloadbalancing, ssm and sts"},
+		{"a service that is not simulated", signed("s3"), "", "", 404, "serves ec2, autoscaling, elasticloadbalancing, eks, ssm and sts"},
+		{"nothing of AWS's", "", "", "hello", 404, "serves ec2, autoscaling, elasticloadbalancing, eks, ssm and sts"},
 		{"text is escaped", signed("ec2"), "", "Action=%3Cx%3E&Version=2016-11-15", 400, "The action &lt;x&gt; is not valid"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -285,7 +285,7 @@ func TestFaultsAreChecked(t *testing.T) {
 		{"delay of what is not slow", "takes no delay", control.Fault{Kind: control.NeverJoin, Delay: 1}},
 		{"calls have no zone", "takes an action", control.Fault{Kind: control.Throttle, Zone: "eu-central-1a"}},
 		{"launches have no action", "takes a group or a zone", control.Fault{Kind: control.NeverJoin, Action: "RunInstances"}},
-		{"unknown group", `no Auto Scaling group "x"`, control.Fault{Kind: control.NeverJoin, Group: "x"}},
+		{"unknown group", `no Auto Scaling group or managed node group "x"`, control.Fault{Kind: control.NeverJoin, Group: "x"}},
 		{"unknown zone", `no zone "x"`, control.Fault{Kind: control.NeverJoin, Zone: "x"}},
 		{"unknown action", `"Fly" is simulated`, control.Fault{Kind: control.Throttle, Action: "Fly"}},
 		{"unknown action of a service", `"ec2:Fly" is simulated`, control.Fault{Kind: control.Throttle, Action: "ec2:Fly"}},

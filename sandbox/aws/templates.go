@@ -131,6 +131,9 @@ func (c *Cloud) CreateLaunchTemplateVersion(name, source string, data LaunchTemp
 }
 
 func (c *Cloud) createVersion(t *launchTemplate, source, description string, data LaunchTemplateData) (*templateVersion, error) {
+	if len(t.versions) >= c.cfg.TemplateVersions {
+		return nil, failf("VersionLimitExceeded", "The maximum number of versions (%d) of launch template %s has been reached: delete versions that are not in use.", c.cfg.TemplateVersions, t.id)
+	}
 	if source != "" {
 		base, err := t.versionNamed(source)
 		if err != nil {

@@ -1,12 +1,14 @@
 package aws
 
 import (
+	"errors"
 	"testing"
 	"time"
 
 	sdk "github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/smithy-go"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -219,5 +221,18 @@ func TestImagesByParameterResolveAtLaunch(t *testing.T) {
 	a.pass(time.Second)
 	if g := a.group("i"); len(g.Instances) != 0 {
 		t.Error("a group launched from an image that does not exist")
+	}
+}
+
+func TestLaunchTemplateVersionLimit(t *testing.T) {
+	a := newAccount(t, func(c *Config) { c.TemplateVersions = 2 })
+	a.seed()
+	for i, want := range []string{"", "VersionLimitExceeded"} {
+		_, err := a.EC2.CreateLaunchTemplateVersion(a.ctx(), &ec2.CreateLaunchTemplateVersionInput{
+			LaunchTemplateName: ptr("nodes"), SourceVersion: ptr("1"), LaunchTemplateData: &types.RequestLaunchTemplateData{InstanceType: "m5.xlarge"}})
+		var api smithy.APIError
+		if errors.As(err, &api); (err == nil) != (want == "") || err != nil && api.ErrorCode() != want {
+			t.Errorf("version %d: error %v, want %q", i+2, err, want)
+		}
 	}
 }

@@ -66,7 +66,7 @@ type Fault struct {
 	// Action limits a fault of calls: an API action ("TerminateInstanceInAutoScalingGroup"), a service ("autoscaling"),
 	// or both ("autoscaling:TerminateInstanceInAutoScalingGroup"). Empty: every call of every service.
 	Action string `json:"action,omitempty"`
-	// Group limits a fault of machines to an Auto Scaling group. Empty: every launch.
+	// Group limits a fault of machines to an Auto Scaling group, or to that of a managed node group. Empty: every launch.
 	Group string `json:"group,omitempty"`
 	// Zone limits a fault of machines to an availability zone. Empty: all.
 	Zone string `json:"zone,omitempty"`

@@ -29,7 +29,7 @@ type Kubernetes struct {
 
 var _ aws.Kubernetes = (*Kubernetes)(nil)
 
-// NewKubernetes acts by a client. Give it one that does not repeat a refused eviction by itself.
+// NewKubernetes acts by a client.
 func NewKubernetes(client kubernetes.Interface) *Kubernetes { return &Kubernetes{client: client} }
 
 // Nodes implements aws.Kubernetes.
@@ -95,10 +95,7 @@ func (k *Kubernetes) Evict(ctx context.Context, node string) (left []string, err
 		}
 		why := "it is ending"
 		if p.DeletionTimestamp == nil {
-			err := k.client.PolicyV1().Evictions(p.Namespace).Evict(ctx, &policyv1.Eviction{
-				ObjectMeta:    metav1.ObjectMeta{Name: p.Name, Namespace: p.Namespace},
-				DeleteOptions: &metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &p.UID}},
-			})
+			err := k.evict(ctx, p)
 			switch {
 			case apierrors.IsNotFound(err) || apierrors.IsConflict(err):
 				continue // it is gone, or another pod of that name is there
@@ -110,6 +107,17 @@ func (k *Kubernetes) Evict(ctx context.Context, node string) (left []string, err
 	}
 	slices.SortFunc(left, cmp.Compare[string])
 	return left, nil
+}
+
+// evict asks once: without MaxRetries client-go itself repeats a call that was refused with Retry-After.
+func (k *Kubernetes) evict(ctx context.Context, p *corev1.Pod) error {
+	return k.client.CoreV1().RESTClient().Post().MaxRetries(0).
+		Namespace(p.Namespace).Resource("pods").Name(p.Name).SubResource("eviction").
+		Body(&policyv1.Eviction{
+			TypeMeta:      metav1.TypeMeta{APIVersion: policyv1.SchemeGroupVersion.String(), Kind: "Eviction"},
+			ObjectMeta:    metav1.ObjectMeta{Namespace: p.Namespace, Name: p.Name},
+			DeleteOptions: &metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &p.UID}},
+		}).Do(ctx).Error()
 }
 
 // drains says whether a drain evicts a pod.

@@ -217,6 +217,7 @@ func (w *world) pass(d time.Duration) {
 		now := w.at
 		w.mu.Unlock()
 		w.Tick(now)
+		w.TickEKS(w.t.Context(), now)
 	}
 }
 

@@ -31,16 +31,7 @@ type managedProvider struct{ opts Options }
 
 func (p *managedProvider) nodes() int { return p.opts.Nodes }
 
-func (p *managedProvider) profile(m aws.Machine) (cloudnode.Profile, bool) {
-	out := cloudnode.Profile{Labels: m.Labels}
-	effects := map[string]corev1.TaintEffect{
-		"NO_SCHEDULE": corev1.TaintEffectNoSchedule, "NO_EXECUTE": corev1.TaintEffectNoExecute, "PREFER_NO_SCHEDULE": corev1.TaintEffectPreferNoSchedule,
-	}
-	for _, t := range m.Taints {
-		out.Taints = append(out.Taints, corev1.Taint{Key: t.Key, Value: t.Value, Effect: effects[t.Effect]})
-	}
-	return out, true
-}
+func (p *managedProvider) profile(m aws.Machine) (cloudnode.Profile, bool) { return eksProfile(m) }
 
 func (p *managedProvider) seed(cloud *aws.Cloud) error {
 	o := p.opts
@@ -64,6 +55,18 @@ func (p *managedProvider) seed(cloud *aws.Cloud) error {
 		return err
 	}
 	return addGroup(cloud, o.Cluster+"-2", 1, 1, image, false, nil) // another cluster's, in the same account
+}
+
+// eksProfile is that of a machine on EKS: a worker, with the labels and taints of its managed node group if it has one.
+func eksProfile(m aws.Machine) (p cloudnode.Profile, joins bool) {
+	effects := map[string]corev1.TaintEffect{
+		"NO_SCHEDULE": corev1.TaintEffectNoSchedule, "NO_EXECUTE": corev1.TaintEffectNoExecute, "PREFER_NO_SCHEDULE": corev1.TaintEffectPreferNoSchedule,
+	}
+	p.Labels = m.Labels
+	for _, t := range m.Taints {
+		p.Taints = append(p.Taints, corev1.Taint{Key: t.Key, Value: t.Value, Effect: effects[t.Effect]})
+	}
+	return p, true
 }
 
 // shareOf is the size of group number i when nodes are spread evenly over so many groups.

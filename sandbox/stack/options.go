@@ -34,6 +34,7 @@ type Options struct {
 	TargetGroup         bool          // all groups are behind a load balancer's target group
 	DeregistrationDelay time.Duration // of the target group, in whole seconds
 	ResourceNames       bool          // node names from instance ids instead of addresses
+	TemplateVersions    int           // how many versions a launch template may have
 	EKSSpeedup          float64       // how many times faster than at AWS managed node groups are updated
 	APIServerPort       int           // where the kubeconfig leads; 0: a free one
 }
@@ -67,8 +68,8 @@ func Defaults() Options {
 		// called dead, and their pods not Ready, only because nothing got a CPU.
 		// A terminated machine's node goes at once all the same.
 		NodeLostTime: 3 * time.Minute,
-		EKSSpeedup:   60,
-		Workload:     WorkloadDemo, Seed: 1, DeregistrationDelay: 5 * time.Second,
+		EKSSpeedup:   60, TemplateVersions: 10_000,
+		Workload: WorkloadDemo, Seed: 1, DeregistrationDelay: 5 * time.Second,
 	}
 }
 
@@ -87,6 +88,8 @@ func (o Options) Validate() error {
 		return fmt.Errorf("--provider %q: choose %s, %s or %s", o.Provider, ProviderEKS, ProviderEKSManaged, ProviderKops)
 	case o.Provider == ProviderEKSManaged && o.Nodes <= o.Groups:
 		return fmt.Errorf("--nodes %d: each of the %d managed node groups and the group beside them needs at least one", o.Nodes, o.Groups)
+	case o.TemplateVersions < 1:
+		return fmt.Errorf("--launch-template-versions %d: at least 1 is needed", o.TemplateVersions)
 	case o.EKSSpeedup < 1 || o.EKSSpeedup > 10_000:
 		return fmt.Errorf("--eks-speedup %v: choose 1 to 10000", o.EKSSpeedup)
 	case o.Provider == ProviderKops && o.Zones < kops.ControlPlaneSize:

@@ -31,7 +31,7 @@ func zones(region string, n int) []string {
 // but their tags holds together.
 type groupsProvider struct{ opts Options }
 
-func (p *groupsProvider) profile(m aws.Machine) (cloudnode.Profile, bool) { return cloudnode.Plain(m) }
+func (p *groupsProvider) profile(m aws.Machine) (cloudnode.Profile, bool) { return eksProfile(m) }
 
 func (p *groupsProvider) nodes() int { return p.opts.Nodes }
 

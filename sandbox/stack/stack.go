@@ -104,7 +104,7 @@ func Up(ctx context.Context, o Options, progress func(format string, args ...any
 	}
 	s.cloud = aws.New(aws.Config{
 		Region: o.Region, Zones: zones(o.Region, o.Zones), Seed: o.Seed, BootDelay: o.BootDelay,
-		ResourceNames: o.ResourceNames, EKSSpeedup: o.EKSSpeedup, Hooks: hooks,
+		ResourceNames: o.ResourceNames, EKSSpeedup: o.EKSSpeedup, TemplateVersions: o.TemplateVersions, Hooks: hooks,
 	})
 	if err := from.seed(s.cloud); err != nil {
 		return nil, err

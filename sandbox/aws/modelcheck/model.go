@@ -28,12 +28,14 @@ var services = map[string]string{
 	"sts":                  "sts/2011-06-15",
 }
 
-// additions are what AWS added to a model after v1 ended, as the SDK for Go v2 has it: members of structures with the
-// shape of each, and values of enums.
+// additions are what the models of v1 lack. What AWS added after v1 ended is as the SDK for Go v2 has it: members of
+// structures with the shape of each, and values of enums. Errors are such that the service answers and no model
+// declares.
 var additions = map[string]struct {
 	members map[string]map[string]string
 	enums   map[string][]string
 	shapes  map[string]*shape
+	errors  map[string][]string // by operation
 }{
 	"eks": {
 		members: map[string]map[string]string{"NodegroupUpdateConfig": {"updateStrategy": "NodegroupUpdateStrategies"}},
@@ -42,6 +44,7 @@ var additions = map[string]struct {
 			"AMITypes":        {"AL2023_x86_64_NVIDIA", "AL2023_ARM_64_NVIDIA", "AL2023_x86_64_NEURON", "BOTTLEROCKET_x86_64_FIPS", "BOTTLEROCKET_ARM_64_FIPS"},
 			"UpdateParamType": {"UpdateStrategy"},
 		},
+		errors: map[string][]string{"CreateNodegroup": {"ResourceNotFoundException"}},
 	},
 }
 
@@ -53,6 +56,13 @@ func complete(name string, m *Model) {
 		for member, target := range members {
 			m.Shapes[s].Members[member] = &ref{Shape: target}
 		}
+	}
+	for name, codes := range add.errors {
+		op := m.Operations[name]
+		for _, code := range codes {
+			op.Errors = append(op.Errors, ref{Shape: code})
+		}
+		m.Operations[name] = op
 	}
 	for s, values := range add.enums {
 		m.Shapes[s].Enum = append(m.Shapes[s].Enum, values...)

@@ -74,6 +74,7 @@ never-ready ("true") on pods, ready-delay and never-ready on nodes.`,
 	f.DurationVar(&o.DeregistrationDelay, "deregistration-delay", o.DeregistrationDelay, "how long a target of it drains, in whole seconds")
 	f.BoolVar(&o.ResourceNames, "resource-names", false, "node names from instance ids (i-0abc.eu-central-1.compute.internal)")
 	f.Float64Var(&o.EKSSpeedup, "eks-speedup", o.EKSSpeedup, "how many times faster than at AWS EKS works on managed node groups: with 60 its drain of 15 minutes takes 15 s")
+	f.IntVar(&o.TemplateVersions, "launch-template-versions", o.TemplateVersions, "how many versions a launch template may have")
 	f.IntVar(&o.APIServerPort, "apiserver-port", 0, "port of the API server, as the kubeconfig names it (default: a free one)")
 	f.BoolVar(&watchStdin, "exit-on-stdin-close", false, "end when standard input closes: with a parent's pipe the sandbox never outlives the parent")
 	return c
