@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/rotatord/rotator/drivers/sdk"
@@ -25,6 +27,12 @@ type Config struct {
 	// Tag that marks the cluster's groups, KEY or KEY=VALUE; empty:
 	// kubernetes.io/cluster/NAME with the value owned or shared.
 	Tag string `json:"tag,omitempty"`
+	// ManagedNodeGroups says how managed node groups are rotated.
+	ManagedNodeGroups ManagedNodeGroups `json:"managedNodeGroups,omitzero"`
+	// Releases says, by name of a self-managed group, where its newest image is
+	// found: ssm:PARAMETER. Groups that are not named follow EKS' own images, by
+	// the name of the image that they have.
+	Releases map[string]string `json:"releases,omitempty"`
 }
 
 // configSchema describes Config. A test holds it against the struct.
@@ -50,6 +58,50 @@ const configSchema = `{
     "tag": {
       "type": "string",
       "description": "Tag of the cluster's Auto Scaling groups, KEY or KEY=VALUE. Default: kubernetes.io/cluster/NAME with the value owned or shared."
+    },
+    "managedNodeGroups": {
+      "type": "object",
+      "description": "How managed node groups are rotated.",
+      "additionalProperties": false,
+      "properties": {
+        "way": {"$ref": "#/$defs/way"},
+        "strategy": {"$ref": "#/$defs/strategy"},
+        "force": {"$ref": "#/$defs/force"},
+        "groups": {
+          "type": "object",
+          "description": "What differs for some node groups, by name.",
+          "additionalProperties": {
+            "type": "object",
+            "additionalProperties": false,
+            "properties": {
+              "way": {"$ref": "#/$defs/way"},
+              "strategy": {"$ref": "#/$defs/strategy"},
+              "force": {"$ref": "#/$defs/force"}
+            }
+          }
+        }
+      }
+    },
+    "releases": {
+      "type": "object",
+      "description": "Where the newest image of a self-managed group is found, by the group's name: ssm:PARAMETER. Default: EKS' recommended image of the same family.",
+      "additionalProperties": {"type": "string", "pattern": "^ssm:.+"}
+    }
+  },
+  "$defs": {
+    "way": {
+      "type": "string",
+      "enum": ["delegated", "assisted", "self", "skip"],
+      "description": "delegated: EKS rolls the node group. assisted (experimental): the same, while rotator empties old nodes ahead. self: rotator replaces instances itself, for every reason but a new release. skip: leave them alone. Default: delegated."
+    },
+    "strategy": {
+      "type": "string",
+      "enum": ["DEFAULT", "MINIMAL"],
+      "description": "EKS' update strategy for the time of a rotation. Default: the node group's own."
+    },
+    "force": {
+      "type": "boolean",
+      "description": "EKS ends nodes whose pods it cannot evict, past PodDisruptionBudgets. Default: false."
     }
   }
 }`
@@ -59,7 +111,7 @@ func parseConfig(raw []byte) (Config, []sdk.Diagnostic) {
 	refuse := func(summary, detail string) (Config, []sdk.Diagnostic) {
 		return Config{}, []sdk.Diagnostic{{Severity: sdk.SeverityError, Code: "config-invalid", Summary: summary, Detail: detail, Object: "driver.config"}}
 	}
-	const keys = "The eks driver knows the keys region, profile, endpoint and tag."
+	const keys = "The eks driver knows the keys region, profile, endpoint, tag, managedNodeGroups and releases."
 	var c Config
 	if len(bytes.TrimSpace(raw)) == 0 {
 		return c, nil
@@ -80,6 +132,14 @@ func parseConfig(raw []byte) (Config, []sdk.Diagnostic) {
 	}
 	if key, _, _ := strings.Cut(c.Tag, "="); c.Tag != "" && key == "" {
 		return refuse(fmt.Sprintf("the eks driver's tag %q has no key", c.Tag), "Give KEY or KEY=VALUE, or leave tag out for kubernetes.io/cluster/NAME.")
+	}
+	if summary, detail := c.ManagedNodeGroups.check(); summary != "" {
+		return refuse(summary, detail)
+	}
+	for _, group := range slices.Sorted(maps.Keys(c.Releases)) {
+		if name, ok := strings.CutPrefix(c.Releases[group], "ssm:"); !ok || name == "" {
+			return refuse(fmt.Sprintf("releases.%s: %q names no parameter", group, c.Releases[group]), "Give ssm:PARAMETER, where the parameter's value is an image id.")
+		}
 	}
 	return c, nil
 }

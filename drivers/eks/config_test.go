@@ -28,7 +28,7 @@ func TestConfigSchema(t *testing.T) {
 	}
 	for k, v := range schema.Properties {
 		got = append(got, k)
-		if v.Type != "string" || v.Description == "" {
+		if v.Type == "" || v.Description == "" {
 			t.Errorf("property %s: %+v", k, v)
 		}
 	}
@@ -47,7 +47,7 @@ func TestParseConfig(t *testing.T) {
 	}{
 		{raw: ""},
 		{raw: "{}"},
-		{raw: `{"region":"eu-central-1","profile":"p","endpoint":"http://127.0.0.1:1","tag":"team=blue"}`, want: Config{"eu-central-1", "p", "http://127.0.0.1:1", "team=blue"}},
+		{raw: `{"region":"eu-central-1","profile":"p","endpoint":"http://127.0.0.1:1","tag":"team=blue"}`, want: Config{Region: "eu-central-1", Profile: "p", Endpoint: "http://127.0.0.1:1", Tag: "team=blue"}},
 		{raw: `{"regoin":"x"}`, bad: `unknown field "regoin"`},
 		{raw: `{"region":1}`, bad: "number"},
 		{raw: `{} {}`, bad: "after the JSON object"},
@@ -65,7 +65,7 @@ func TestParseConfig(t *testing.T) {
 				}
 				return
 			}
-			if len(diags) > 0 || got != c.want {
+			if len(diags) > 0 || !cmp.Equal(got, c.want) {
 				t.Errorf("%+v %+v, want %+v", got, diags, c.want)
 			}
 		})

@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/eks"
 	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
@@ -127,6 +128,7 @@ func newClients(cfg aws.Config, endpoint string) *clients {
 	return &clients{
 		asg: autoscaling.NewFromConfig(cfg, func(o *autoscaling.Options) { setIf(&o.BaseEndpoint, base) }),
 		ec2: ec2.NewFromConfig(cfg, func(o *ec2.Options) { setIf(&o.BaseEndpoint, base) }),
+		eks: eks.NewFromConfig(cfg, func(o *eks.Options) { setIf(&o.BaseEndpoint, base) }),
 		ssm: ssm.NewFromConfig(cfg, func(o *ssm.Options) { setIf(&o.BaseEndpoint, base) }),
 		elb: elasticloadbalancingv2.NewFromConfig(cfg, func(o *elasticloadbalancingv2.Options) { setIf(&o.BaseEndpoint, base) }),
 		sts: sts.NewFromConfig(cfg, func(o *sts.Options) { setIf(&o.BaseEndpoint, base) }),

@@ -1,10 +1,12 @@
-// Package eks rotates the nodes of an EKS cluster: its self-managed Auto
-// Scaling groups, found by the tag kubernetes.io/cluster/NAME. It implements
-// the driver interfaces of drivers/sdk on aws-sdk-go-v2.
+// Package eks rotates the nodes of an EKS cluster: its managed node groups, and
+// its self-managed Auto Scaling groups, found by the tag
+// kubernetes.io/cluster/NAME. It implements the driver interfaces of drivers/sdk
+// on aws-sdk-go-v2.
 //
-// The driver is crash-only. What it must remember about a group is in two tags
-// on that group (see prepareRecord and surgeRecord), written BEFORE the change
-// that they describe; everything in memory is a cache that a restart may lose.
+// The driver is crash-only. What it must remember about a group is in tags on
+// that group or on its node group (see prepareRecord, surgeRecord, rollRecord
+// and updateRecord), written BEFORE the change that they describe; everything in
+// memory is a cache that a restart may lose.
 package eks
 
 import (
@@ -14,6 +16,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/eks"
 	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
@@ -26,11 +29,12 @@ import (
 // Version of the driver, semantic.
 const Version = "0.1.0"
 
-// Driver implements sdk.Driver, sdk.Terminator, sdk.Surger, sdk.Preparer and
-// sdk.Quiescer.
+// Driver implements sdk.Driver, sdk.Terminator, sdk.Surger, sdk.Preparer,
+// sdk.Quiescer and sdk.Roller.
 // It is safe for concurrent use. Make it with New.
 type Driver struct {
-	now func() time.Time
+	now   func() time.Time
+	pause func(context.Context, time.Duration) error
 
 	mu      sync.Mutex // guards what follows up to the blank line
 	cfg     Config
@@ -46,6 +50,7 @@ type Driver struct {
 type clients struct {
 	asg *autoscaling.Client
 	ec2 *ec2.Client
+	eks *eks.Client
 	ssm *ssm.Client
 	sts *sts.Client
 	elb *elasticloadbalancingv2.Client
@@ -57,6 +62,7 @@ var (
 	_ sdk.Surger     = (*Driver)(nil)
 	_ sdk.Preparer   = (*Driver)(nil)
 	_ sdk.Quiescer   = (*Driver)(nil)
+	_ sdk.Roller     = (*Driver)(nil)
 )
 
 // Option changes a driver that New makes.
@@ -66,9 +72,26 @@ type Option func(*Driver)
 // for Snapshot.ObservedAt. The clocks of the SDK and of contexts stay.
 func WithClock(now func() time.Time) Option { return func(d *Driver) { d.now = now } }
 
+// WithPause gives the driver another way to wait for AWS than a timer.
+func WithPause(pause func(context.Context, time.Duration) error) Option {
+	return func(d *Driver) { d.pause = pause }
+}
+
+// wait is the pause of drivers that were given no other.
+func wait(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
 // New returns a driver that has not been configured. It makes no call.
 func New(opts ...Option) *Driver {
-	d := &Driver{now: time.Now}
+	d := &Driver{now: time.Now, pause: wait}
 	for _, o := range opts {
 		o(d)
 	}

@@ -24,7 +24,7 @@ var deniedCodes = []string{
 }
 
 // Codes for a group that is busy with another change: the same call works later.
-var busyCodes = []string{"ScalingActivityInProgress", "ScalingActivityInProgressFault", "ResourceContention", "ResourceContentionFault", "ResourceInUse"}
+var busyCodes = []string{"ScalingActivityInProgress", "ScalingActivityInProgressFault", "ResourceContention", "ResourceContentionFault", "ResourceInUse", "ResourceInUseException"}
 
 // errCode returns AWS's code of an error; empty: AWS did not answer.
 func errCode(err error) string {

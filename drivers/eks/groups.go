@@ -38,6 +38,9 @@ type group struct {
 	// unreadable tells which record cannot be read. What it says is then unknown,
 	// so that nothing may be changed.
 	unreadable error
+	// node is what EKS says of the node group that the group is of; nil: it is of
+	// none, or EKS was not asked.
+	node *managed
 }
 
 func newGroup(g *asgtypes.AutoScalingGroup) *group {
@@ -62,8 +65,8 @@ func newGroup(g *asgtypes.AutoScalingGroup) *group {
 	return n
 }
 
-// managed names the managed node group that the group is of; empty: none.
-func (g *group) managed() string { return g.tags[tagManaged] }
+// nodegroup names the managed node group that the group is of; empty: none.
+func (g *group) nodegroup() string { return g.tags[tagManaged] }
 
 // marked tells whether the group carries the tag, key and value exactly.
 func (g *group) marked(t groupTag) bool {
@@ -100,7 +103,11 @@ func (g *group) checkHolder(rotation string) error {
 	if g.prepared == nil || g.prepared.Rotation == rotation {
 		return nil
 	}
-	return sdk.Errorf(codes.Aborted, "group %s is held by rotation %s: let it finish, or resume or abort it; if it is gone for good, remove the tag %s from the group", g.name, g.prepared.Rotation, tagPrepared)
+	return heldBy(g.name, g.prepared.Rotation)
+}
+
+func heldBy(group, rotation string) error {
+	return sdk.Errorf(codes.Aborted, "group %s is held by rotation %s: let it finish, or resume or abort it; if it is gone for good, remove the tag %s from the group", group, rotation, tagPrepared)
 }
 
 // unreadableDiagnostic explains a record that somebody edited.
@@ -150,11 +157,9 @@ func readGroup(ctx context.Context, client *autoscaling.Client, name string) (*g
 	return nil, nil
 }
 
-// open reads a group for a change. A group that does not exist is NOT_FOUND, one
-// that another rotation holds ABORTED. A non-nil operation ends the call: the
-// group cannot be read, is not ours to change, or has a record that cannot be
-// read.
-func (d *Driver) open(ctx context.Context, c *clients, name, rotation string) (*group, *sdk.Operation, error) {
+// find reads a group for a change. A group that does not exist is NOT_FOUND. A
+// non-nil operation ends the call: the group cannot be read.
+func find(ctx context.Context, c *clients, name, rotation string) (*group, *sdk.Operation, error) {
 	if !rotationID.MatchString(rotation) {
 		return nil, nil, sdk.Errorf(codes.InvalidArgument, "rotation id %q: give 1 to 64 of the characters A-Z a-z 0-9 . _ : / @ + -", rotation)
 	}
@@ -164,22 +169,45 @@ func (d *Driver) open(ctx context.Context, c *clients, name, rotation string) (*
 		return nil, failed(diagnose("autoscaling:DescribeAutoScalingGroups", name, err)), nil
 	case g == nil:
 		return nil, nil, sdk.Errorf(codes.NotFound, "Auto Scaling group %s does not exist: somebody deleted it, or it is of another region or account", name)
-	case g.managed() != "":
-		return nil, failed(managedDiagnostic(g, sdk.SeverityError)), nil
-	case g.unreadable != nil:
-		return nil, failed(g.unreadableDiagnostic()), nil //nolint:nilerr // the diagnostic tells the error
-	}
-	if err := g.checkHolder(rotation); err != nil {
-		return nil, nil, err
 	}
 	return g, nil, nil
 }
 
-func managedDiagnostic(g *group, sev sdk.Severity) sdk.Diagnostic {
-	return finding(sev, "managed-node-group", g.name,
-		"This driver rotates self-managed groups; EKS changes the groups of managed node groups itself. Update it with aws eks update-nodegroup-version.",
-		"group %s is skipped: it belongs to the managed node group %s", g.name, g.managed())
+// open is find for a group whose instances the core replaces. One that another
+// rotation holds is ABORTED. The operation also tells that the group is not ours
+// to change, or has a record that cannot be read.
+func (d *Driver) open(ctx context.Context, c *clients, name, rotation string) (*group, *sdk.Operation, error) {
+	cfg, _, err := d.configured()
+	if err != nil {
+		return nil, nil, err
+	}
+	g, op, err := find(ctx, c, name, rotation)
+	if op != nil || err != nil {
+		return nil, op, err
+	}
+	if op, err := g.ours(cfg, rotation); op != nil || err != nil {
+		return nil, op, err
+	}
+	return g, nil, nil
 }
+
+// ours refuses a group whose instances the core does not replace, or that
+// another rotation holds.
+func (g *group) ours(cfg Config, rotation string) (*sdk.Operation, error) {
+	switch {
+	case g.nodegroup() != "" && g.way(cfg) != WaySelf:
+		return failed(wayDiagnostic(g, g.way(cfg))), nil
+	case g.unreadable != nil:
+		return failed(g.unreadableDiagnostic()), nil //nolint:nilerr // the diagnostic tells the error
+	}
+	return nil, g.checkHolder(rotation)
+}
+
+// way is how the managed node group that the group is of is rotated.
+func (g *group) way(cfg Config) Way { return cfg.ManagedNodeGroups.of(g.nodegroup()).Way }
+
+// rolled tells whether EKS replaces the group's instances.
+func (g *group) rolled(cfg Config) bool { return g.nodegroup() != "" && g.way(cfg).rolls() }
 
 // writeTags puts tags on a group, all or none. They do not reach instances.
 func writeTags(ctx context.Context, c *clients, name string, tags map[string]string) *sdk.Diagnostic {

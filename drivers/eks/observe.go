@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -42,11 +43,20 @@ type view struct {
 	hooks         map[string]timed[[]string]
 	seenInstances map[string]bool
 
-	balancers balancers // guards itself
+	nodegroups nodegroups
+	// userTemplates are those of managed node groups, which templates remembers too.
+	userTemplates []templateRef
+	images        imageCache
+	launching     map[string]templateRef // by managed group: what it launched from
+
+	balancers balancers   // guards itself
+	updates   updateCache // guards itself
 
 	mu      sync.Mutex
-	members map[string]string // instance to group, by the latest look
+	members map[string]string // instance to group, by the latest look; those that Terminate may end
 	changes int               // grows with each change: a look before it is old
+	// touched are the node groups that this driver has changed since the last look.
+	touched map[string]bool
 }
 
 // look is one look at all groups of a cluster.
@@ -66,9 +76,11 @@ func (v *view) reset() {
 	v.looking.Lock()
 	defer v.looking.Unlock()
 	v.last, v.templates, v.known, v.factsAt, v.refreshes, v.hooks, v.seenInstances = nil, templateCache{}, nil, time.Time{}, nil, nil, nil
+	v.nodegroups, v.images, v.launching = nodegroups{}, imageCache{}, nil
 	v.balancers.reset()
+	v.updates.reset()
 	v.mu.Lock()
-	v.members = nil
+	v.members, v.touched = nil, nil
 	v.mu.Unlock()
 }
 
@@ -77,6 +89,30 @@ func (v *view) changed() {
 	v.mu.Lock()
 	v.changes++
 	v.mu.Unlock()
+}
+
+// nodegroupChanged is changed, of one node group: what EKS said of it is old too.
+func (v *view) nodegroupChanged(name string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.changes++
+	if v.touched == nil {
+		v.touched = map[string]bool{}
+	}
+	v.touched[name] = true
+}
+
+// takeChangedNodegroups returns the node groups that were changed since it was
+// last called.
+func (v *view) takeChangedNodegroups() map[string]bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	touched := v.touched
+	v.touched = nil
+	if touched == nil {
+		touched = map[string]bool{}
+	}
+	return touched
 }
 
 // groupOf returns the group of an instance by the latest look; empty: unknown.
@@ -111,13 +147,19 @@ func (d *Driver) Observe(ctx context.Context, scope sdk.Scope, maxAge time.Durat
 		return l.snapshot, nil
 	}
 	l := &look{cluster: scope.Cluster, groups: names, changes: v.changesSoFar()}
-	if l.snapshot, err = d.look(ctx, c, cfg.tagFor(scope.Cluster), names, maxAge); err != nil {
+	if l.snapshot, err = d.look(ctx, c, cfg, scope.Cluster, names, maxAge); err != nil {
 		return nil, err
 	}
 	v.last = l
+	ends := map[string]bool{}
+	for _, g := range l.snapshot.Groups {
+		ends[g.ID] = g.Traits.TerminateKeep
+	}
 	members := make(map[string]string, len(l.snapshot.Instances))
 	for _, i := range l.snapshot.Instances {
-		members[i.ID] = i.GroupID
+		if ends[i.GroupID] {
+			members[i.ID] = i.GroupID
+		}
 	}
 	v.mu.Lock()
 	v.members = members
@@ -125,20 +167,31 @@ func (d *Driver) Observe(ctx context.Context, scope sdk.Scope, maxAge time.Durat
 	return l.snapshot, nil
 }
 
-// look asks AWS. Names limit the groups; none: all that carry the tag.
-func (d *Driver) look(ctx context.Context, c *clients, tag groupTag, names []string, maxAge time.Duration) (*sdk.Snapshot, error) {
+// look asks AWS. Names limit the groups; none: all that carry the tag, and those
+// of the cluster's managed node groups.
+func (d *Driver) look(ctx context.Context, c *clients, cfg Config, cluster string, names []string, maxAge time.Duration) (*sdk.Snapshot, error) {
 	at := d.now()
+	tag := cfg.tagFor(cluster)
 	all, err := describeGroups(ctx, c.asg, tag)
 	if err != nil {
 		return nil, err
 	}
 	s := &sdk.Snapshot{ObservedAt: at}
-	groups := choose(s, all, names, tag)
+	if all, err = d.join(ctx, c, s, cfg, cluster, all, at, maxAge); err != nil {
+		return nil, err
+	}
+	groups := choose(s, cfg, all, names, tag)
+	if err := d.judgeNodegroups(ctx, c, cluster, groups, at, maxAge); err != nil {
+		return nil, err
+	}
 	launches, err := d.resolve(ctx, c, groups, at, maxAge)
 	if err != nil {
 		return nil, err
 	}
 	if err := d.learn(ctx, c, groups, launches, at); err != nil {
+		return nil, err
+	}
+	if err := d.learnImages(ctx, c, groups); err != nil {
 		return nil, err
 	}
 	if err := d.findRefreshes(ctx, c, groups, at, maxAge); err != nil {
@@ -156,15 +209,19 @@ func (d *Driver) look(ctx context.Context, c *clients, tag groupTag, names []str
 		n := d.nodeGroup(g, launches[g.name])
 		list := d.instances(g, &n, launches[g.name], hooks)
 		showQuiescing(list, leaving)
+		if g.node != nil {
+			d.showNodegroup(&n, list, g)
+		}
 		s.Instances = append(s.Instances, list...)
 		s.Groups = append(s.Groups, n)
 	}
 	d.remember(groups)
+	nameApart(s.Groups)
 	return s, nil
 }
 
 // choose leaves out what is not rotated, and says so.
-func choose(s *sdk.Snapshot, all []*group, names []string, tag groupTag) []*group {
+func choose(s *sdk.Snapshot, cfg Config, all []*group, names []string, tag groupTag) []*group {
 	var groups []*group
 	found := map[string]bool{}
 	for _, g := range all {
@@ -172,8 +229,9 @@ func choose(s *sdk.Snapshot, all []*group, names []string, tag groupTag) []*grou
 			continue
 		}
 		found[g.name] = true
-		if g.managed() != "" {
-			s.Diagnostics = append(s.Diagnostics, managedDiagnostic(g, sdk.SeverityWarning))
+		if why := left(g, cfg); why != "" {
+			s.Diagnostics = append(s.Diagnostics, finding(sdk.SeverityWarning, "managed-node-group", g.name, why,
+				"group %s is skipped: it belongs to the managed node group %s", g.name, g.nodegroup()))
 			continue
 		}
 		groups = append(groups, g)
@@ -188,7 +246,7 @@ func choose(s *sdk.Snapshot, all []*group, names []string, tag groupTag) []*grou
 	if len(all) == 0 && len(names) == 0 {
 		s.Diagnostics = append(s.Diagnostics, finding(sdk.SeverityWarning, "no-groups", tag.key,
 			"Check the cluster's name, the region and the credentials' account. Self-managed groups must carry this tag.",
-			"no Auto Scaling group carries the tag %s", tag))
+			"there is no managed node group, and no Auto Scaling group carries the tag %s", tag))
 	}
 	return groups
 }
@@ -196,15 +254,26 @@ func choose(s *sdk.Snapshot, all []*group, names []string, tag groupTag) []*grou
 // launch is what a group launches from, resolved.
 type launch struct {
 	launchSource
+	managed bool // of a managed node group
 	wanted  wanted
 	missing *missing // what it launches from does not exist
+}
+
+// fixed is what a group of a managed node group launches from: a numbered
+// version of EKS' own template, of which nothing more needs to be known.
+func (l *launch) fixed(r templateRef) (offer, bool) {
+	n, err := strconv.ParseInt(r.version, 10, 64)
+	if !l.managed || err != nil {
+		return offer{}, false
+	}
+	return offer{id: r.id, name: r.name, version: n}, true
 }
 
 // resolve finds out what each group launches from now.
 func (d *Driver) resolve(ctx context.Context, c *clients, groups []*group, at time.Time, maxAge time.Duration) (map[string]*launch, error) {
 	launches := make(map[string]*launch, len(groups))
 	for _, g := range groups {
-		launches[g.name] = &launch{launchSource: sourceOf(g.AutoScalingGroup)}
+		launches[g.name] = &launch{launchSource: sourceOf(g.AutoScalingGroup), managed: g.node != nil}
 	}
 	age := revisionAge
 	if maxAge == 0 {
@@ -233,7 +302,7 @@ func (d *Driver) resolveAll(ctx context.Context, c *clients, launches map[string
 	var refs []templateRef
 	for _, name := range slices.Sorted(maps.Keys(launches)) {
 		for _, r := range launches[name].refs {
-			if !slices.Contains(refs, r.templateRef) {
+			if _, fixed := launches[name].fixed(r.templateRef); !fixed && !slices.Contains(refs, r.templateRef) {
 				refs = append(refs, r.templateRef)
 			}
 		}
@@ -242,7 +311,7 @@ func (d *Driver) resolveAll(ctx context.Context, c *clients, launches map[string
 	if err != nil {
 		return err
 	}
-	d.view.templates.forget(refs)
+	d.view.templates.forget(append(refs, d.view.userTemplates...))
 	for _, l := range launches {
 		l.missing = nil
 		l.wanted = wanted{launchConfig: l.launchConfig, types: l.types}
@@ -251,6 +320,9 @@ func (d *Driver) resolveAll(ctx context.Context, c *clients, launches map[string
 				l.missing = m
 			}
 			o := offers[r.templateRef]
+			if f, fixed := l.fixed(r.templateRef); fixed {
+				o = f
+			}
 			if r.image != "" {
 				o.image = r.image
 			}
@@ -270,7 +342,7 @@ func (d *Driver) learn(ctx context.Context, c *clients, groups []*group, launche
 	var unknown []string
 	needed := at.Sub(v.factsAt) >= launchTimesEvery
 	for _, g := range groups {
-		byImage := launches[g.name].wanted.byImage()
+		byImage := launches[g.name].wanted.byImage() || g.node.byImage()
 		for i := range g.Instances {
 			inst := &g.Instances[i]
 			if _, ok := v.known[aws.ToString(inst.InstanceId)]; ok || leftOut(inst.LifecycleState) {

@@ -28,7 +28,7 @@ const protectPerCall = 50
 // suspends AZRebalance and has new instances protected from scale-in. With a
 // record of the same rotation it re-asserts both, and records nothing anew.
 func (d *Driver) Prepare(ctx context.Context, r sdk.GroupRequest) (*sdk.Operation, error) {
-	_, c, err := d.configured()
+	cfg, c, err := d.configured()
 	if err != nil {
 		return nil, err
 	}
@@ -37,9 +37,18 @@ func (d *Driver) Prepare(ctx context.Context, r sdk.GroupRequest) (*sdk.Operatio
 		return nil, err
 	}
 	defer unlock()
-	g, op, err := d.open(ctx, c, r.GroupID, r.RotationID)
-	if op != nil || err != nil {
+	g, op, err := find(ctx, c, r.GroupID, r.RotationID)
+	switch {
+	case op != nil || err != nil:
 		return op, err
+	case g.rolled(cfg):
+		return d.prepareNodegroup(ctx, c, cfg, g, r)
+	}
+	if op, err := g.ours(cfg, r.RotationID); op != nil || err != nil {
+		return op, err
+	}
+	if op := atRest(ctx, c, cfg, g); op != nil {
+		return op, nil
 	}
 	if diags := obstacles(g); slices.ContainsFunc(diags, isError) {
 		return failed(diags...), nil
@@ -119,7 +128,7 @@ func protectNew(ctx context.Context, c *clients, g *group, protect bool) *sdk.Di
 // removes the record. A setting that somebody changed meanwhile is left as it
 // is. With surge outstanding, its record and the raised maximum stay.
 func (d *Driver) Restore(ctx context.Context, r sdk.GroupRequest) (*sdk.Operation, error) {
-	_, c, err := d.configured()
+	cfg, c, err := d.configured()
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +137,7 @@ func (d *Driver) Restore(ctx context.Context, r sdk.GroupRequest) (*sdk.Operatio
 		return nil, err
 	}
 	defer unlock()
-	g, op, err := d.open(ctx, c, r.GroupID, r.RotationID)
+	g, op, err := find(ctx, c, r.GroupID, r.RotationID)
 	switch {
 	case status.Code(err) == codes.NotFound:
 		return &sdk.Operation{State: sdk.OperationDone, Diagnostics: []sdk.Diagnostic{finding(sdk.SeverityWarning, "group-gone", r.GroupID,
@@ -137,7 +146,13 @@ func (d *Driver) Restore(ctx context.Context, r sdk.GroupRequest) (*sdk.Operatio
 		return nil, err
 	case op != nil:
 		return op, nil
-	case r.DryRun:
+	case g.rolled(cfg):
+		return d.restoreNodegroup(ctx, c, cfg, g, r)
+	}
+	if op, err := g.ours(cfg, r.RotationID); op != nil || err != nil {
+		return op, err
+	}
+	if r.DryRun {
 		return &sdk.Operation{State: sdk.OperationDone, Phase: "dry run: nothing was changed"}, nil
 	}
 	defer d.view.changed()

@@ -56,6 +56,12 @@ func (d *Driver) SetSurge(ctx context.Context, r sdk.SetSurgeRequest) (*sdk.Oper
 		return &sdk.Operation{State: sdk.OperationDone, Diagnostics: diags}, nil
 	}
 	rec := g.surge.raised(r.RotationID, now, r.Surge, g.desired, g.max)
+	if g.nodegroup() != "" && rec.To > g.max {
+		diags = append(diags, finding(sdk.SeverityError, "surge-beyond-max", g.name,
+			"The sizes of a managed node group are EKS' own. Raise its maximum: aws eks update-nodegroup-config --scaling-config.",
+			"a surge of %d for node group %s needs a maximum size of %d, and it is %d", r.Surge, g.nodegroup(), rec.To, g.max))
+		return failed(diags...), nil
+	}
 	if diag := raise(ctx, c, g, rec); diag != nil {
 		return failed(append(diags, *diag)...), nil
 	}

@@ -62,13 +62,17 @@ type missing struct{ code, what string }
 
 func (m *missing) Error() string { return m.what }
 
+func (t *templateCache) init() {
+	if t.numbers == nil {
+		t.numbers, t.versions, t.params = map[string]templateNumbers{}, map[templateVersion]templateImage{}, map[string]paramValue{}
+	}
+}
+
 // resolve turns refs into offers. All describes are batched over the refs of
 // all groups. An error is one of the calls; a ref that names nothing that
 // exists is answered in gone.
 func (t *templateCache) resolve(ctx context.Context, c *clients, refs []templateRef, now time.Time, maxAge time.Duration) (offers map[templateRef]offer, gone map[templateRef]*missing, err error) {
-	if t.numbers == nil {
-		t.numbers, t.versions, t.params = map[string]templateNumbers{}, map[templateVersion]templateImage{}, map[string]paramValue{}
-	}
+	t.init()
 	offers, gone = map[templateRef]offer{}, map[templateRef]*missing{}
 	if err := t.readNumbers(ctx, c.ec2, refs, now, maxAge); err != nil {
 		return nil, nil, err
