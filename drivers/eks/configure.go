@@ -126,12 +126,13 @@ func newClients(cfg aws.Config, endpoint string) *clients {
 	}
 	// A nil BaseEndpoint would hide AWS_ENDPOINT_URL, so it is set only if given.
 	return &clients{
-		asg: autoscaling.NewFromConfig(cfg, func(o *autoscaling.Options) { setIf(&o.BaseEndpoint, base) }),
-		ec2: ec2.NewFromConfig(cfg, func(o *ec2.Options) { setIf(&o.BaseEndpoint, base) }),
-		eks: eks.NewFromConfig(cfg, func(o *eks.Options) { setIf(&o.BaseEndpoint, base) }),
-		ssm: ssm.NewFromConfig(cfg, func(o *ssm.Options) { setIf(&o.BaseEndpoint, base) }),
-		elb: elasticloadbalancingv2.NewFromConfig(cfg, func(o *elasticloadbalancingv2.Options) { setIf(&o.BaseEndpoint, base) }),
-		sts: sts.NewFromConfig(cfg, func(o *sts.Options) { setIf(&o.BaseEndpoint, base) }),
+		credentials: cfg.Credentials,
+		asg:         autoscaling.NewFromConfig(cfg, func(o *autoscaling.Options) { setIf(&o.BaseEndpoint, base) }),
+		ec2:         ec2.NewFromConfig(cfg, func(o *ec2.Options) { setIf(&o.BaseEndpoint, base) }),
+		eks:         eks.NewFromConfig(cfg, func(o *eks.Options) { setIf(&o.BaseEndpoint, base) }),
+		ssm:         ssm.NewFromConfig(cfg, func(o *ssm.Options) { setIf(&o.BaseEndpoint, base) }),
+		elb:         elasticloadbalancingv2.NewFromConfig(cfg, func(o *elasticloadbalancingv2.Options) { setIf(&o.BaseEndpoint, base) }),
+		sts:         sts.NewFromConfig(cfg, func(o *sts.Options) { setIf(&o.BaseEndpoint, base) }),
 	}
 }
 

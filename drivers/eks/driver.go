@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/eks"
@@ -30,7 +31,7 @@ import (
 const Version = "0.1.0"
 
 // Driver implements sdk.Driver, sdk.Terminator, sdk.Surger, sdk.Preparer,
-// sdk.Quiescer and sdk.Roller.
+// sdk.Quiescer, sdk.Roller and sdk.Accessor.
 // It is safe for concurrent use. Make it with New.
 type Driver struct {
 	now   func() time.Time
@@ -54,6 +55,8 @@ type clients struct {
 	ssm *ssm.Client
 	sts *sts.Client
 	elb *elasticloadbalancingv2.Client
+	// credentials are what all of them sign with.
+	credentials aws.CredentialsProvider
 }
 
 var (
@@ -63,6 +66,7 @@ var (
 	_ sdk.Preparer   = (*Driver)(nil)
 	_ sdk.Quiescer   = (*Driver)(nil)
 	_ sdk.Roller     = (*Driver)(nil)
+	_ sdk.Accessor   = (*Driver)(nil)
 )
 
 // Option changes a driver that New makes.

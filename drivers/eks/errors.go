@@ -52,7 +52,7 @@ func classify(err error) class {
 	case slices.Contains(busyCodes, code):
 		return class{"aws-busy", codes.Unavailable, sdk.RetryLater, "The group is busy with another change; the call will be tried again."}
 	case slices.Contains(deniedCodes, code):
-		return class{"aws-denied", codes.PermissionDenied, sdk.RetryNever, "Give these credentials the driver's IAM policy (deploy/aws/rotatord-eks-iam.json), and check that they are of the cluster's account and region."}
+		return class{"aws-denied", codes.PermissionDenied, sdk.RetryNever, "Give these credentials the driver's IAM policies (deploy/aws), and check that they are of the cluster's account and region."}
 	case code != "" && errors.As(err, &answered) && answered.HTTPStatusCode() >= http.StatusInternalServerError:
 		return class{"aws-unavailable", codes.Unavailable, sdk.RetryLater, "AWS answers with an error of its own; the call will be tried again."}
 	case code != "":

@@ -82,6 +82,7 @@ func (m *managed) templateVersion() int64 {
 // nodegroups remembers what EKS said. It is a cache: a new life asks again.
 type nodegroups struct {
 	cluster string
+	unknown bool // EKS knows no such cluster
 	names   timed[[]string]
 	known   map[string]timed[*ekstypes.Nodegroup]
 	version timed[string]            // of the control plane
@@ -96,16 +97,18 @@ func (d *Driver) readNodegroups(ctx context.Context, c *clients, cluster string,
 	if n.cluster != cluster {
 		*n = nodegroups{cluster: cluster}
 	}
+	// EKS has no describe of many: what it said of a node group at rest is kept
+	// longer than what a single call would answer again.
 	fresh := func(read time.Time) bool { return maxAge > 0 && !read.IsZero() && at.Sub(read) < nodegroupAge }
 	if !fresh(n.names.at) {
 		names, err := listNodegroups(ctx, c.eks, cluster)
-		if notFound(err) {
-			return nil, false, nil
-		}
-		if err != nil {
+		if err != nil && !notFound(err) {
 			return nil, false, statusOf("eks:ListNodegroups", cluster, err)
 		}
-		n.names = timed[[]string]{names, at}
+		n.names, n.unknown = timed[[]string]{names, at}, err != nil
+	}
+	if n.unknown {
+		return nil, false, nil
 	}
 	var ask []string
 	for _, name := range n.names.value {

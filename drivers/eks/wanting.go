@@ -119,6 +119,9 @@ func (m *managed) standing(image, imageName string) stands {
 		return stands{m.wantedRelease(), m.wanted.release}
 	}
 	if r, _, ok := parseImage(imageName); ok && r.family == family {
+		if family == familyBottlerocket {
+			return stands{r, r.serial}
+		}
 		return stands{r, r.kubernetes + "-" + r.serial}
 	}
 	if m.updating() {

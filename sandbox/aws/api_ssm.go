@@ -76,7 +76,7 @@ type getParametersInput struct {
 
 type getParametersOutput struct {
 	Parameters        []ssmParameter
-	InvalidParameters []string
+	InvalidParameters []string `json:",omitempty"`
 }
 
 // maxParameters is how many names one GetParameters takes, and the largest page of GetParametersByPath.
@@ -87,7 +87,7 @@ func (c *Cloud) getParameters(in *getParametersInput) (*getParametersOutput, err
 	if len(in.Names) == 0 || len(in.Names) > maxParameters {
 		return nil, failf("ValidationException", "1 validation error detected: Value at 'names' failed to satisfy constraint: Member must have length between 1 and %d", maxParameters)
 	}
-	out := &getParametersOutput{Parameters: []ssmParameter{}, InvalidParameters: []string{}}
+	out := &getParametersOutput{Parameters: []ssmParameter{}}
 	for _, name := range in.Names {
 		p, version, err := c.resolveParameter(name)
 		if err != nil {

@@ -226,8 +226,8 @@ func TestWhichGroups(t *testing.T) {
 		{name: "one of them", scope: sdk.Scope{Cluster: cluster, Groups: []string{groupA}}, want: []string{groupA}},
 		{name: "by prefix is none", scope: sdk.Scope{Cluster: cluster, Groups: []string{"prod"}}, codes: []string{"group-not-found"}},
 		{name: "one of another cluster", scope: sdk.Scope{Cluster: cluster, Groups: []string{"prod-2-workers"}}, codes: []string{"group-not-found"}},
-		{name: "the other cluster's", scope: sdk.Scope{Cluster: "prod-2"}, want: []string{"prod-2-workers"}},
-		{name: "none at all", scope: sdk.Scope{Cluster: "nope"}, codes: []string{"no-groups"}},
+		{name: "the other cluster's", scope: sdk.Scope{Cluster: "prod-2"}, want: []string{"prod-2-workers"}, codes: []string{"cluster-not-found"}},
+		{name: "none at all", scope: sdk.Scope{Cluster: "nope"}, codes: []string{"cluster-not-found", "no-groups"}},
 		{name: "by another tag", tag: "team=blue", scope: sdk.Scope{Cluster: cluster}, want: []string{"by-team"}},
 		{name: "by another tag with any value", tag: "team", scope: sdk.Scope{Cluster: cluster}, want: []string{"by-team"}},
 		{name: "by another tag with another value", tag: "team=red", scope: sdk.Scope{Cluster: cluster}, codes: []string{"no-groups"}},
@@ -331,7 +331,7 @@ func TestObserveCalls(t *testing.T) {
 		w.calls()
 		look(t, d, time.Second)
 		want := map[string]int{
-			"autoscaling:DescribeAutoScalingGroups": 1, "autoscaling:DescribeInstanceRefreshes": 1,
+			"autoscaling:DescribeAutoScalingGroups": 1, "autoscaling:DescribeInstanceRefreshes": 1, "eks:ListNodegroups": 1,
 			"ec2:DescribeLaunchTemplates": 1, "ec2:DescribeLaunchTemplateVersions": 1, "ec2:DescribeInstances": (n + 199) / 200,
 		}
 		if diff := cmp.Diff(want, w.calls()); diff != "" {

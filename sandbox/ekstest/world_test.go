@@ -66,6 +66,8 @@ func newWorld(t *testing.T) *world {
 		limits[family] = aws.RateLimit{} // the clock stands still: limits would never recover
 	}
 	w.Cloud = aws.New(aws.Config{Region: region, Seed: 7, Clock: w.now, RateLimits: limits})
+	w.check(w.CreateCluster(aws.ClusterSpec{Name: cluster, Version: "1.37"}))
+	w.check(w.ConnectCluster(cluster, "https://127.0.0.1:6443", []byte("-----BEGIN CERTIFICATE-----\n"), nil))
 	backend, err := url.Parse("http://backend")
 	if err != nil {
 		t.Fatal(err)
@@ -291,7 +293,7 @@ func members(g aws.GroupState, state string) []string {
 // driver starts a new life of the driver.
 func (w *world) driver() *eks.Driver {
 	w.t.Helper()
-	d := eks.New(eks.WithClock(w.now))
+	d := eks.New(eks.WithClock(w.now), eks.WithPause(func(_ context.Context, d time.Duration) error { w.pass(d); return nil }))
 	diags, err := d.Configure(context.Background(), w.config(nil), false)
 	if err != nil || len(diags) > 0 {
 		w.t.Fatalf("configure: %v %+v", err, diags)
