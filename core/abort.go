@@ -23,6 +23,7 @@ const abortLook = 2 * time.Second
 // returns StatusDone. Errors are those of Open and Run; ctx bounds the waiting.
 // It can be called again at any time.
 func Abort(ctx context.Context, o Options) (*engine.Result, error) {
+	o.Spec.Release = "" // nothing is begun
 	r, err := Open(ctx, o)
 	if err != nil {
 		return nil, err

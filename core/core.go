@@ -24,6 +24,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/rotatord/rotator/core/engine"
+	"github.com/rotatord/rotator/core/event"
 	"github.com/rotatord/rotator/core/host"
 	"github.com/rotatord/rotator/core/journal"
 	"github.com/rotatord/rotator/core/kube"
@@ -72,11 +73,14 @@ type Rotator struct {
 	plan        *plan.Plan
 	planErr     error
 	past        past
-	pastErr     error          // why past is not known
-	lacking     []plan.Finding // permissions
-	deletions   bool           // whether nodes may be deleted has been asked
-	closesAt    time.Time      // the window; zero: there is none
-	closers     []func()
+	pastErr     error // why past is not known
+	// id of the rotation and of its journal; empty: not yet decided.
+	id, journalID string
+	recalled      bool           // the sinks know of earlier runs
+	lacking       []plan.Finding // permissions
+	deletions     bool           // whether nodes may be deleted has been asked
+	closesAt      time.Time      // the window; zero: there is none
+	closers       []func()
 }
 
 // Open launches the driver, connects to the cluster, and looks at both once.
@@ -106,17 +110,9 @@ func openCluster(ctx context.Context, o Options) (*Rotator, error) {
 	if err := o.Spec.Complete(); err != nil {
 		return nil, err
 	}
-	r := &Rotator{opts: o, cluster: o.Cluster}
-	if r.cluster == nil && o.Spec.CloudOnly {
-		r.cluster = noCluster{changes: make(chan engine.Input)}
-	}
-	if r.cluster == nil {
-		c, err := kube.Connect(ctx, kube.Options{Kubeconfig: o.Spec.Kube.Kubeconfig, Context: o.Spec.Kube.Context, Log: o.Log,
-			Volumes: watchesVolumes(o.Spec), Autoscalers: moves(o.Spec)})
-		if err != nil {
-			return nil, err
-		}
-		r.cluster = c
+	r := &Rotator{opts: o}
+	if err := r.connect(ctx); err != nil {
+		return nil, err
 	}
 	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
 	r.closers = append(r.closers, stop)
@@ -129,6 +125,25 @@ func openCluster(ctx context.Context, o Options) (*Rotator, error) {
 		return nil, err
 	}
 	return r, nil
+}
+
+// connect finds the cluster and looks at nothing of it yet.
+func (r *Rotator) connect(ctx context.Context) error {
+	o := r.opts
+	if r.cluster = o.Cluster; r.cluster != nil {
+		return nil
+	}
+	if o.Spec.CloudOnly {
+		r.cluster = noCluster{changes: make(chan engine.Input)}
+		return nil
+	}
+	c, err := kube.Connect(ctx, kube.Options{Kubeconfig: o.Spec.Kube.Kubeconfig, Context: o.Spec.Kube.Context, Log: o.Log,
+		Volumes: watchesVolumes(o.Spec), Autoscalers: moves(o.Spec)})
+	if err != nil {
+		return err
+	}
+	r.cluster = c
+	return nil
 }
 
 // watchesVolumes tells whether claims and attachments matter.
@@ -164,17 +179,19 @@ func (r *Rotator) observe(ctx context.Context) error {
 	}
 	r.inventory.Groups, r.inventory.Instances, r.diagnostics = s.Groups, s.Instances, diagnostics
 	now := time.Now()
-	if r.plan, r.planErr = plan.Build(r.opts.Spec, r.inventory, now); r.planErr != nil {
+	groups, err := plan.Selected(r.opts.Spec, s.Groups)
+	if r.planErr = err; err != nil {
 		return nil //nolint:nilerr // Plan returns it: what was seen is worth showing all the same
 	}
 	store, err := r.store(nil)
 	if err == nil {
 		r.past, err = r.takeUp(ctx, store, now)
 	}
-	if r.pastErr = err; r.past.memory.LastSeq > 0 {
-		r.plan, r.planErr = plan.Resume(r.opts.Spec, r.inventory, now, r.past.memory.Memory)
+	r.pastErr = err
+	if err := r.compareReleases(ctx, groups); err != nil {
+		return err
 	}
-	if r.planErr == nil {
+	if r.plan, r.planErr = plan.Resume(r.opts.Spec, r.inventory, now, r.past.memory.Memory); r.planErr == nil {
 		r.lookForDeletions(ctx)
 		r.plan.Warnings = append(r.plan.Warnings, r.lacking...)
 	}
@@ -218,13 +235,7 @@ func (r *Rotator) Run(ctx context.Context) (*engine.Result, error) {
 	}
 	return r.locked(ctx, func(lock runtime.Lock) (*engine.Result, error) {
 		// Another rotation may have ended since we looked.
-		if err := r.observe(ctx); err != nil {
-			return nil, err
-		}
-		if r.pastErr != nil {
-			return nil, fmt.Errorf("%w: %w", runtime.ErrJournal, r.pastErr)
-		}
-		if res, err := r.ready(); res != nil || err != nil {
+		if res, err := r.lookAgain(ctx); res != nil || err != nil {
 			return res, err
 		}
 		var shut *engine.Result
@@ -232,8 +243,28 @@ func (r *Rotator) Run(ctx context.Context) (*engine.Result, error) {
 		if r.closesAt, shut, err = closes(r.opts.Spec, time.Now()); shut != nil || err != nil {
 			return shut, err
 		}
+		if r.plan.Stagings() > 0 || len(r.past.memory.OpenStages()) > 0 {
+			if res, err := r.stagePlanned(ctx, lock); res != nil || err != nil {
+				return res, err
+			}
+			// What is outdated now, the provider says.
+			if res, err := r.lookAgain(ctx); res != nil || err != nil {
+				return res, err
+			}
+		}
 		return r.run(ctx, r.plan, lock, false)
 	})
+}
+
+// lookAgain observes and tells whether there is a rotation to run, as ready does.
+func (r *Rotator) lookAgain(ctx context.Context) (*engine.Result, error) {
+	if err := r.observe(ctx); err != nil {
+		return nil, err
+	}
+	if r.pastErr != nil {
+		return nil, fmt.Errorf("%w: %w", runtime.ErrJournal, r.pastErr)
+	}
+	return r.ready()
 }
 
 // ready tells whether there is a rotation to run: both answers are nil then.
@@ -244,7 +275,7 @@ func (r *Rotator) ready() (*engine.Result, error) {
 		return nil, err
 	case len(p.Refusals) > 0:
 		return nil, &RefusedError{Plan: p}
-	case p.Nodes() == 0 && !p.Leftovers() && !r.past.cutOff():
+	case p.Nodes() == 0 && p.Stagings() == 0 && !p.Leftovers() && !r.past.cutOff():
 		return &engine.Result{Status: engine.StatusDone, Message: "nothing to do: no node is outdated"}, nil
 	case len(r.lacking) > 0:
 		p.Refusals = r.lacking
@@ -253,24 +284,41 @@ func (r *Rotator) ready() (*engine.Result, error) {
 	return nil, nil
 }
 
+// name decides the rotation's id, once, and that of its journal. fresh is what it
+// is called where it does not go on with another.
+func (r *Rotator) name(fresh string) string {
+	if r.id == "" {
+		r.id = cmp.Or(r.past.rotation, r.opts.RotationID, fresh)
+		// Where the journal is not to be trusted, it is not written to either.
+		if r.journalID = r.id; r.opts.FromCluster {
+			r.journalID = fresh
+		}
+	}
+	return r.id
+}
+
+// recall tells the sinks, once, what earlier runs did.
+func (r *Rotator) recall(past []event.Event) {
+	if r.recalled || len(past) == 0 {
+		return
+	}
+	r.recalled = true
+	for _, s := range r.opts.Sinks {
+		if s, ok := s.(runtime.Recaller); ok {
+			s.Recall(past)
+		}
+	}
+}
+
 func (r *Rotator) run(ctx context.Context, p *plan.Plan, lock runtime.Lock, drainOnly bool) (*engine.Result, error) {
 	fresh := freshID()
-	id := cmp.Or(r.past.rotation, r.opts.RotationID, fresh)
-	// Where the journal is not to be trusted, it is not written to either.
-	journalID := id
-	if r.opts.FromCluster {
-		journalID = fresh
-	}
-	log, err := r.openLog(ctx, journalID, lock)
+	id := r.name(fresh)
+	log, err := r.openLog(ctx, r.journalID, lock)
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close(context.WithoutCancel(ctx))
-	for _, s := range r.opts.Sinks {
-		if s, ok := s.(runtime.Recaller); ok && len(log.Past()) > 0 {
-			s.Recall(log.Past())
-		}
-	}
+	r.recall(log.Past())
 	spec := fingerprint(r.opts.Spec)
 	if drainOnly {
 		spec = "drain" // nothing goes on with it
@@ -309,6 +357,7 @@ func (r *Rotator) Close() {
 // refills; without, no driver is needed and the node stays cordoned. Errors
 // are those of Open and Run.
 func DrainNode(ctx context.Context, o Options, node string, terminate bool) (*engine.Result, error) {
+	o.Spec.Release = "" // a drain is about one node
 	if terminate {
 		o.Spec.Select = plan.Select{Nodes: []string{node}, Force: true,
 			Roles: []string{string(model.RoleNode), string(model.RoleControlPlane), string(model.RoleAPIServer), string(model.RoleBastion)}}

@@ -95,7 +95,8 @@ func fingerprint(spec plan.Spec) string {
 		Cluster string
 		Driver  string
 		Select  plan.Select
-	}{spec.Cluster, spec.Driver.Name, spec.Select})
+		Release string `json:",omitempty"`
+	}{spec.Cluster, spec.Driver.Name, spec.Select, spec.Release})
 	if err != nil {
 		panic(err) // plain values only
 	}

@@ -10,6 +10,7 @@ import (
 
 	"log/slog"
 
+	"github.com/rotatord/rotator/core"
 	"github.com/rotatord/rotator/core/engine"
 	"github.com/rotatord/rotator/core/journal"
 	"github.com/rotatord/rotator/core/kube"
@@ -40,6 +41,12 @@ type backend interface {
 	Drain(ctx context.Context, r request, node string, terminate bool) (*engine.Result, error)
 	// Abort takes back what an unfinished rotation changed.
 	Abort(ctx context.Context, r request) (*engine.Result, error)
+	// CheckReleases compares the selected groups with a release.
+	CheckReleases(ctx context.Context, r request) (*core.Releases, error)
+	// StageRelease makes a release the groups' desired revision; RollbackRelease
+	// gives them back what they had, or the release to. dryRun changes nothing.
+	StageRelease(ctx context.Context, r request, dryRun bool) (*core.Staging, error)
+	RollbackRelease(ctx context.Context, r request, to string, dryRun bool) (*core.Staging, error)
 	// Drivers lists the executables that carry drivers, the refused ones too.
 	Drivers(d plan.Driver) []driverFile
 	// DriverInfo starts the driver, asks it about itself, and ends it.

@@ -35,6 +35,18 @@ func (coreBackend) Abort(ctx context.Context, r request) (*engine.Result, error)
 	return core.Abort(ctx, coreOptions(r))
 }
 
+func (coreBackend) CheckReleases(ctx context.Context, r request) (*core.Releases, error) {
+	return core.CheckReleases(ctx, coreOptions(r))
+}
+
+func (coreBackend) StageRelease(ctx context.Context, r request, dryRun bool) (*core.Staging, error) {
+	return core.StageRelease(ctx, coreOptions(r), dryRun)
+}
+
+func (coreBackend) RollbackRelease(ctx context.Context, r request, to string, dryRun bool) (*core.Staging, error) {
+	return core.RollbackRelease(ctx, coreOptions(r), to, dryRun)
+}
+
 func coreOptions(r request) core.Options {
 	return core.Options{Spec: r.Spec, Log: r.Log, DriverLog: r.DriverLog, Sinks: r.Sinks, Stop: r.Stop, FromCluster: r.FromCluster}
 }
@@ -74,11 +86,16 @@ func (coreBackend) Explain(err error) *failure {
 		re *core.RefusedError
 		le *kube.HeldError
 		ce *journal.CorruptError
+		ee *core.EndError
 	)
 	switch {
 	case errors.As(err, &re):
 		var f *failure
 		errors.As(refused(re.Plan), &f)
+		return f
+	case errors.As(err, &ee):
+		var f *failure
+		errors.As(resultFailure(ee.Result), &f)
 		return f
 	case errors.As(err, &he):
 		return &failure{code: driverExit(he.Code), message: he.Message, fix: he.Fix, err: err}

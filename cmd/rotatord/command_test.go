@@ -18,6 +18,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/rotatord/rotator/core"
 	"github.com/rotatord/rotator/core/config"
 	"github.com/rotatord/rotator/core/engine"
 	"github.com/rotatord/rotator/core/estimate"
@@ -56,6 +57,27 @@ type fake struct {
 	infoErr   error
 	state     state
 	stateErr  error
+
+	releases *core.Releases
+	staging  *core.Staging
+	stageErr error
+	dryRun   bool
+	to       string
+}
+
+func (f *fake) CheckReleases(_ context.Context, r request) (*core.Releases, error) {
+	f.request = r
+	return f.releases, f.stageErr
+}
+
+func (f *fake) StageRelease(_ context.Context, r request, dryRun bool) (*core.Staging, error) {
+	f.request, f.dryRun = r, dryRun
+	return f.staging, f.stageErr
+}
+
+func (f *fake) RollbackRelease(_ context.Context, r request, to string, dryRun bool) (*core.Staging, error) {
+	f.request, f.to, f.dryRun = r, to, dryRun
+	return f.staging, f.stageErr
 }
 
 func (f *fake) Open(ctx context.Context, r request) (rotation, error) {

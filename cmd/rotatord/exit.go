@@ -20,6 +20,7 @@ const (
 	exitStopped = 4 // stopped before the end: can be resumed
 	exitGate    = 5 // a health gate failed
 	exitLocked  = 6 // another rotation holds the lock
+	exitBehind  = 7 // `release check`: a group does not have the release
 )
 
 const exitCodesHelp = `Exit codes:
@@ -29,7 +30,8 @@ const exitCodesHelp = `Exit codes:
   3  refused at plan time: nothing was changed
   4  stopped before the end: the same command resumes it
   5  a health gate failed
-  6  another rotation holds the lock`
+  6  another rotation holds the lock
+  7  'rotatord release check' only: a group does not have the release`
 
 // failure is an error with its exit code and what to do about it.
 type failure struct {

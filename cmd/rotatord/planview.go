@@ -34,9 +34,7 @@ func newPlanDocument(p *plan.Plan, diagnostics []model.Diagnostic) planDocument 
 		c.Groups[i].Nodes = append([]plan.Node{}, c.Groups[i].Nodes...)
 	}
 	d := planDocument{Plan: &c, Nodes: p.Nodes()}
-	for _, x := range diagnostics {
-		d.Diagnostics = append(d.Diagnostics, diagnosticView{x.Severity, x.Code, x.Object, x.Summary, x.Detail})
-	}
+	d.Diagnostics = diagnosticViews(diagnostics)
 	return d
 }
 
@@ -119,6 +117,7 @@ func nodeless(p *plan.Plan, g plan.Group) string {
 
 func writeGroup(b *strings.Builder, g plan.Group, pace, nodeless string, all bool) {
 	fmt.Fprintf(b, "\nGroup %s (%s), revision %s\n", report.Clean(g.Name), g.Role, cmp.Or(report.Clean(g.Revision), "unknown"))
+	writeReleaseOf(b, g.Staging)
 	if g.HeldBy != "" || g.LeftSurge > 0 {
 		fmt.Fprintf(b, "  an earlier run left it unfinished: held by rotation %s, %s\n", cmp.Or(g.HeldBy, "-"), report.Plural(g.LeftSurge, "extra instance"))
 	}

@@ -58,6 +58,7 @@ type Key struct {
 // Topics of flags, in the order of help texts.
 const (
 	TopicTarget   = "Cluster and driver"
+	TopicRelease  = "Release"
 	TopicSelect   = "Selection"
 	TopicWindow   = "Window"
 	TopicStrategy = "Pace"
@@ -68,7 +69,7 @@ const (
 
 // Topics returns the topics in the order of help texts.
 func Topics() []string {
-	return []string{TopicTarget, TopicSelect, TopicWindow, TopicStrategy, TopicDrain, TopicGates, TopicOutput}
+	return []string{TopicTarget, TopicRelease, TopicSelect, TopicWindow, TopicStrategy, TopicDrain, TopicGates, TopicOutput}
 }
 
 const (
@@ -143,6 +144,11 @@ var table = []Key{
 
 	{Path: "cloudOnly", Flag: "cloudonly", Topic: TopicTarget, Kind: Bool, Default: false,
 		Doc: "Does without the cluster's API server, for a cluster that is broken: pods are not drained, nodes are not checked, the journal is in a local folder, and the hold at the provider is the only lock."},
+
+	{Path: "release", Flag: "release", Topic: TopicRelease, Kind: Text, Example: "latest",
+		Doc: "The release that becomes the selected groups' desired revision before they are rotated: latest, an image id (ami-...), ssm:PARAMETER, or a version as the provider spells it. Empty: they are rotated to the one that they have."},
+	{Path: "allowDowngrade", Flag: "allow-downgrade", Topic: TopicRelease, Kind: Bool, Default: false,
+		Doc: "Lets the release be older than the one that a group has."},
 
 	{Path: "select.groups", Flag: "group", Topic: TopicSelect, Kind: List, Example: "workers-*", checkFn: checkPattern,
 		Doc: "Node groups to rotate, by name or shell pattern. Empty: all that have one of the roles."},

@@ -37,7 +37,7 @@ type Memory struct {
 // prefix of a journal gives a Memory that is safe to go on with.
 func Restore(past []event.Event) Memory {
 	m := Memory{canary: make(map[string]time.Time), unhealthy: make(map[model.WorkloadKey]bool), quiesced: make(map[string]bool), rolls: make(map[string]string)}
-	m.Planned, m.Quarantined = make(map[string]map[string]bool), make(map[string]bool)
+	m.Planned, m.Quarantined, m.Staged = make(map[string]map[string]bool), make(map[string]bool), make(map[string]bool)
 	for _, ev := range past {
 		m.LastSeq = ev.Seq
 		switch ev.Kind {
@@ -50,6 +50,10 @@ func Restore(past []event.Event) Memory {
 						m.unhealthy[k] = true
 					}
 				}
+			}
+		case event.ReleaseStaging:
+			if m.Ended = ""; m.Spec == "" {
+				m.Spec = ev.Data["spec"]
 			}
 		case event.GroupPlanned:
 			if m.Planned[ev.Group] == nil {
@@ -75,8 +79,12 @@ func Restore(past []event.Event) Memory {
 			delete(m.rolls, ev.Group)
 		case event.OpSucceeded, event.OpFailed:
 			m.close(ev.Op)
-			if ev.Kind == event.OpSucceeded && ev.Verb == string(VerbUnquiesce) {
+			switch {
+			case ev.Kind == event.OpFailed:
+			case ev.Verb == string(VerbUnquiesce):
 				delete(m.quiesced, ev.Instance)
+			case ev.Verb == event.VerbStage:
+				m.Staged[ev.Group] = true
 			}
 		case event.RotationFinished:
 			m.Ended = Status(ev.Code)
@@ -84,6 +92,18 @@ func Restore(past []event.Event) Memory {
 		}
 	}
 	return m
+}
+
+// OpenStages returns the intents to stage a release that have no outcome, oldest
+// first.
+func (m *Memory) OpenStages() []event.Event {
+	var open []event.Event
+	for _, ev := range m.open {
+		if ev.Verb == event.VerbStage {
+			open = append(open, ev)
+		}
+	}
+	return open
 }
 
 func (m *Memory) close(op string) {
@@ -110,7 +130,7 @@ func (e *Engine) recordPlanned(g *group) {
 // baseline remembers which workloads were healthy when the rotation began; an
 // earlier run's word counts, because its own drains may be why one is not now.
 func (e *Engine) baseline() (unhealthy string) {
-	resumed := e.mem.LastSeq > 0
+	resumed := !e.mem.Started.IsZero() // what staged a release before has drained nothing
 	var names []string
 	for k, w := range e.w.workloads {
 		healthy := w.Healthy()

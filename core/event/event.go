@@ -41,6 +41,10 @@ const (
 	RotationStopping Kind = "rotation-stopping" // Code: signal, failure
 	WindowClosed     Kind = "window-closed"     // nothing new is begun
 
+	// ReleaseStaging comes before the first change of a group's release, whose intent
+	// and outcome have the verb stage. Data: cluster, spec, release (as asked for).
+	ReleaseStaging Kind = "release-staging"
+
 	GroupPlanned  Kind = "group-planned"  // Data: instances, separated by spaces
 	CanaryPassed  Kind = "canary-passed"  // the group's first node was replaced, its pods are healthy
 	GroupStarted  Kind = "group-started"  // Data: base, surge, unavailable, nodes
@@ -89,12 +93,17 @@ const (
 	Waiting    Kind = "waiting" // what the rotation as a whole waits for
 )
 
+// VerbStage is the verb of an intent, and of its outcome, to make a release a
+// group's desired revision. Data of both: group-id, from, to (ids),
+// from-name, to-name, downgrade.
+const VerbStage = "stage"
+
 // Durable tells whether the journal must hold an event of this kind before
 // the effects of its step run. Evictions have no record of their own: the pod
 // is the record.
 func (k Kind) Durable() bool {
 	switch k {
-	case RotationStarted, RotationFinished, RotationStopping, WindowClosed,
+	case RotationStarted, RotationFinished, RotationStopping, WindowClosed, ReleaseStaging,
 		GroupPlanned, CanaryPassed, GroupStarted, GroupHalted, GroupFinished, GroupResized, GroupRolling, GroupRolled,
 		OpIntended, OpSucceeded, OpFailed,
 		ReplacementBad, NodeDraining, DrainWaits, PodOverridden, NodeDrained, NodeQuarantined, NodeReplaced, GateFailed:

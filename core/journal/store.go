@@ -74,7 +74,7 @@ func (e *Entry) take(events []event.Event) {
 			e.Started = ev.Time
 		}
 		switch ev.Kind {
-		case event.RotationStarted:
+		case event.RotationStarted, event.ReleaseStaging:
 			e.Status = Unfinished
 			e.Cluster, e.Spec = cmp.Or(ev.Data["cluster"], e.Cluster), cmp.Or(ev.Data["spec"], e.Spec)
 		case event.RotationFinished:

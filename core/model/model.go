@@ -21,4 +21,7 @@ type Inventory struct {
 	// Attachments and Claims are those of persistent volumes.
 	Attachments []Attachment
 	Claims      []Claim
+	// Releases compare the groups with the release that the rotation is asked to
+	// stage; none: it stages nothing.
+	Releases []GroupRelease
 }

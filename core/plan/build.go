@@ -97,8 +97,9 @@ func (b *builder) warn(f Finding)   { b.plan.Warnings = append(b.plan.Warnings, 
 
 // group plans one selected node group.
 func (b *builder) group(g model.NodeGroup) {
-	old, current := b.outdated(g)
-	pg := Group{ID: g.ID, Name: g.Name, Role: g.Role, Revision: g.Revision, Traits: g.Traits,
+	staging := b.staging(g)
+	old, current := b.outdated(g, staging)
+	pg := Group{ID: g.ID, Name: g.Name, Role: g.Role, Revision: g.Revision, Traits: g.Traits, Staging: staging,
 		Size: g.Desired - g.Surge, HeldBy: g.HeldBy, LeftSurge: g.Surge, Current: current, Nodes: old}
 	if len(old) > 0 && b.disabled(g) {
 		b.warnDisabled(g, len(old))
@@ -118,7 +119,7 @@ func (b *builder) group(g model.NodeGroup) {
 }
 
 // outdated lists what is to be replaced, in order, and counts the rest.
-func (b *builder) outdated(g model.NodeGroup) ([]Node, int) {
+func (b *builder) outdated(g model.NodeGroup, staging *Staging) ([]Node, int) {
 	var old []aged
 	current := 0
 	for _, in := range b.instances[g.ID] {
@@ -127,6 +128,9 @@ func (b *builder) outdated(g model.NodeGroup) ([]Node, int) {
 		}
 		n := b.nodeOf[in.ProviderID]
 		reasons := b.reasons(g, in, n)
+		if len(reasons) == 0 {
+			reasons = staging.outdates(in)
+		}
 		if len(reasons) == 0 || !b.selected(in, n) {
 			current++
 			continue

@@ -11,4 +11,6 @@ type Memory struct {
 	// Quarantined are the instances that an earlier run could not replace: they
 	// go last.
 	Quarantined map[string]bool
+	// Staged are the groups, by name, whose release an earlier run staged.
+	Staged map[string]bool
 }

@@ -60,9 +60,19 @@ type Group struct {
 	// LeftSurge its surge: what an earlier run left behind.
 	HeldBy    string `json:"heldBy,omitempty"`
 	LeftSurge int    `json:"leftSurge,omitempty"`
+	// Staging is the release that becomes the group's desired revision before its
+	// nodes are replaced; nil: it keeps the one that it has.
+	Staging *Staging `json:"staging,omitempty"`
 	// Current counts the instances that need nothing.
 	Current int          `json:"current"`
 	Traits  model.Traits `json:"-"`
+}
+
+// Staging gives a group another release.
+type Staging struct {
+	From  model.Release      `json:"from"`
+	To    model.Release      `json:"to"`
+	Order model.ReleaseOrder `json:"order"`
 }
 
 // Node is one old instance that the plan replaces.
@@ -93,6 +103,17 @@ func (p *Plan) Leftovers() bool {
 		}
 	}
 	return p.MarkedNodes > 0 || p.SurgedWorkloads > 0
+}
+
+// Stagings counts the groups that get another release.
+func (p *Plan) Stagings() int {
+	n := 0
+	for _, g := range p.Groups {
+		if g.Staging != nil {
+			n++
+		}
+	}
+	return n
 }
 
 // Nodes counts the nodes that the plan replaces.

@@ -14,17 +14,23 @@ type Spec struct {
 	// CloudOnly does without the cluster's API server, as in a cluster that is
 	// broken: nodes are not looked at and pods not drained, the journal is in a
 	// folder, and there is no lock but the groups' own hold at the provider.
-	CloudOnly bool     `yaml:"cloudOnly" json:"cloudOnly"`
-	Driver    Driver   `yaml:"driver" json:"driver"`
-	Select    Select   `yaml:"select" json:"select"`
-	Window    Window   `yaml:"window" json:"window"`
-	Strategy  Strategy `yaml:"strategy" json:"strategy"`
-	Drain     Drain    `yaml:"drain" json:"drain"`
-	Gates     Gates    `yaml:"gates" json:"gates"`
-	Journal   Journal  `yaml:"journal" json:"journal"`
-	Lock      Lock     `yaml:"lock" json:"lock"`
-	Report    Report   `yaml:"report" json:"report"`
-	Kube      Kube     `yaml:"kubernetes" json:"kubernetes"`
+	CloudOnly bool `yaml:"cloudOnly" json:"cloudOnly"`
+	// Release becomes the desired revision of the selected groups before they are
+	// rotated: latest, an image id, ssm:PARAMETER, or a version as the provider
+	// spells it. Empty: they are rotated to what they have.
+	Release string `yaml:"release" json:"release"`
+	// AllowDowngrade lets it be older than what a group has.
+	AllowDowngrade bool     `yaml:"allowDowngrade" json:"allowDowngrade"`
+	Driver         Driver   `yaml:"driver" json:"driver"`
+	Select         Select   `yaml:"select" json:"select"`
+	Window         Window   `yaml:"window" json:"window"`
+	Strategy       Strategy `yaml:"strategy" json:"strategy"`
+	Drain          Drain    `yaml:"drain" json:"drain"`
+	Gates          Gates    `yaml:"gates" json:"gates"`
+	Journal        Journal  `yaml:"journal" json:"journal"`
+	Lock           Lock     `yaml:"lock" json:"lock"`
+	Report         Report   `yaml:"report" json:"report"`
+	Kube           Kube     `yaml:"kubernetes" json:"kubernetes"`
 }
 
 // Driver names the driver and carries its configuration.

@@ -76,6 +76,7 @@ func (f *Fold) Summary() Summary {
 		}
 		s.Blocked = append(s.Blocked, c)
 	}
+	s.Releases = slices.Clone(s.Releases)
 	s.Quarantines = append([]Trouble{}, s.Quarantines...)
 	s.Failures = append([]Trouble{}, s.Failures...)
 	s.Operations, s.Budgets = []Operations{}, []Budget{}
@@ -122,7 +123,11 @@ func (f *Fold) apply(e event.Event) {
 	if f.s.Started.IsZero() {
 		f.s.Started = e.Time
 	}
-	g := f.group(e.Group)
+	name := e.Group
+	if e.Verb == event.VerbStage {
+		name = "" // a group that gets a release is not yet one that is rotated
+	}
+	g := f.group(name)
 	switch e.Kind {
 	case event.RotationStarted:
 		f.s.Cluster, f.s.Mode = e.Data["cluster"], e.Data["mode"]
@@ -206,6 +211,8 @@ func (f *Fold) apply(e event.Event) {
 		}
 	case event.GateFailed:
 		f.trouble(&f.s.Failures, e)
+	case event.ReleaseStaging:
+		f.s.Cluster = e.Data["cluster"]
 	case event.GroupRolling, event.GroupRolled, event.GroupPlanned, event.CanaryPassed, event.NodeQuiesced, event.Waiting, event.DrainWaits, event.PodOverridden,
 		event.WorkloadMoving, event.WorkloadMoved:
 		// Nothing to count: progress lines tell them.
@@ -242,6 +249,9 @@ func (f *Fold) operation(e event.Event) {
 		o.Intended++
 	case event.OpSucceeded:
 		o.Succeeded++
+		if e.Verb == event.VerbStage {
+			f.s.Releases = append(f.s.Releases, Release{e.Group, e.Data["from"], e.Data["from-name"], e.Data["to"], e.Data["to-name"]})
+		}
 	case event.OpRetried:
 		o.Retried++
 	case event.OpFailed:

@@ -131,6 +131,13 @@ func (p *Progress) text(e event.Event) string {
 		return cmp.Or(message, fmt.Sprintf("somebody else changed the size from %s to %s", e.Data["from"], e.Data["to"]))
 	case event.OpIntended:
 		return intent(e)
+	case event.ReleaseStaging:
+		return message
+	case event.OpSucceeded:
+		if e.Verb == event.VerbStage {
+			return message
+		}
+		return ""
 	case event.OpFailed:
 		return with(e.Verb + " failed")
 	case event.OpRetried:
@@ -172,7 +179,7 @@ func (p *Progress) text(e event.Event) string {
 		return with("gate " + e.Code + " failed")
 	case event.Waiting, event.PodOverridden, event.WorkloadMoving, event.WorkloadMoved:
 		return message
-	case event.GroupPlanned, event.OpSucceeded, event.PodEvicted, event.EvictionRefused,
+	case event.GroupPlanned, event.PodEvicted, event.EvictionRefused,
 		event.DrainWaits: // NodeBlocked said it
 		return ""
 	}
@@ -194,6 +201,8 @@ func intent(e event.Event) string {
 		return "asking the provider to stop its roll"
 	case "terminate":
 		return "terminating"
+	case event.VerbStage:
+		return "staging release " + Clean(e.Data["to"])
 	case "quiesce":
 		return "leaving its load balancers"
 	case "unquiesce":

@@ -46,12 +46,24 @@ type Summary struct {
 	// Operations counts the changes of the provider and of nodes by verb.
 	Operations []Operations `json:"operations"`
 	Groups     []Group      `json:"groups"`
+	// Releases were made the groups' desired revisions, in the order in which that
+	// was done; none: the groups kept theirs.
+	Releases []Release `json:"releases,omitempty"`
 	// Quarantines, Failures and Blocked are in the order of the events.
 	Quarantines []Trouble `json:"quarantines"`
 	Failures    []Trouble `json:"failures"`
 	Blocked     []Blocked `json:"blocked"`
 	// Budgets counts refused evictions by PodDisruptionBudget, most first.
 	Budgets []Budget `json:"budgets"`
+}
+
+// Release is what one group was given to run.
+type Release struct {
+	Group    string `json:"group"`
+	From     string `json:"from"`
+	FromName string `json:"fromName,omitempty"`
+	To       string `json:"to"`
+	ToName   string `json:"toName,omitempty"`
 }
 
 // Stats are of durations, in seconds. All are 0 without a sample.

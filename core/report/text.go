@@ -66,6 +66,14 @@ func (s Summary) WriteText(w io.Writer) error {
 	}
 	line("evicted", "%s", evicted)
 
+	if len(s.Releases) > 0 {
+		rows := [][]string{{"GROUP", "RELEASE", "WAS"}}
+		for _, r := range s.Releases {
+			rows = append(rows, []string{Clean(r.Group), named(r.To, r.ToName), named(r.From, r.FromName)})
+		}
+		b.WriteByte('\n')
+		Table(&b, rows)
+	}
 	if len(s.Groups) > 0 {
 		rows := [][]string{{"GROUP", "STATUS", "TIME", "PLANNED", "REPLACED", "QUARANTINED", "EVICTED", "BOOT", "DRAIN"}}
 		for _, g := range s.Groups {
@@ -99,6 +107,13 @@ func (s Summary) WriteText(w io.Writer) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+func named(id, name string) string {
+	if name == "" || name == id {
+		return Clean(id)
+	}
+	return Clean(id + " (" + name + ")")
 }
 
 func troubles(b *strings.Builder, title string, list []Trouble) {

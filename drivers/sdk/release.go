@@ -40,6 +40,7 @@ type Releases struct {
 // GroupRelease compares one group with a release.
 type GroupRelease struct {
 	GroupID, GroupName string
+	Role               Role    // as in its NodeGroup; unspecified: RoleNode
 	Current            Release // the group's desired revision
 	// Target is what the release means for this group; nil: it cannot be had for it,
 	// and a diagnostic of severity error says why.
@@ -120,6 +121,11 @@ func groupReleaseToProto(g GroupRelease) (*proto.GroupRelease, error) {
 	}
 	out := &proto.GroupRelease{GroupId: g.GroupID, GroupName: g.GroupName, Current: releaseToProto(g.Current)}
 	var err error
+	if g.Role != RoleUnspecified {
+		if out.Role, err = roleToProto(g.Role); err != nil {
+			return nil, err
+		}
+	}
 	if out.Diagnostics, err = diagnosticsToProto(g.Diagnostics); err != nil {
 		return nil, err
 	}

@@ -53,6 +53,7 @@ var (
 	_ sdk.Preparer   = (*Driver)(nil)
 	_ sdk.Surger     = (*Driver)(nil)
 	_ sdk.Terminator = (*Driver)(nil)
+	_ sdk.Stager     = (*Driver)(nil)
 )
 
 // Info describes the driver.
@@ -119,7 +120,7 @@ func (d *Driver) Observe(_ context.Context, scope sdk.Scope, _ time.Duration) (*
 			ID: g.ID, Name: g.Name, Role: sdk.RoleNode, Desired: g.Desired, Min: g.Min, Max: g.Max, Surge: surge,
 			Revision: strconv.Itoa(g.Template), HeldBy: g.Tags[tagHeldBy],
 			Traits: sdk.Traits{
-				TerminateKeep: true, TerminateShrink: true, Prepare: true, Refill: sdk.RefillGroup,
+				TerminateKeep: true, TerminateShrink: true, Prepare: true, Stage: true, Refill: sdk.RefillGroup,
 				MaxSurge: max(g.Max-(g.Desired-surge), 0),
 			},
 		})

@@ -3171,6 +3171,7 @@ type GroupRelease struct {
 	// One of severity ERROR: Stage would refuse it (another architecture, another
 	// version of Kubernetes, no right to).
 	Diagnostics   []*Diagnostic `protobuf:"bytes,6,rep,name=diagnostics,proto3" json:"diagnostics,omitempty"`
+	Role          Role          `protobuf:"varint,7,opt,name=role,proto3,enum=rotator.driver.v1.Role" json:"role,omitempty"` // as in its NodeGroup; unspecified: NODE
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3245,6 +3246,13 @@ func (x *GroupRelease) GetDiagnostics() []*Diagnostic {
 		return x.Diagnostics
 	}
 	return nil
+}
+
+func (x *GroupRelease) GetRole() Role {
+	if x != nil {
+		return x.Role
+	}
+	return Role_ROLE_UNSPECIFIED
 }
 
 type StageRequest struct {
@@ -3806,7 +3814,7 @@ const file_driver_proto_rawDesc = "" +
 	"\arelease\x18\x02 \x01(\tR\arelease\"\x8c\x01\n" +
 	"\x10ReleasesResponse\x127\n" +
 	"\x06groups\x18\x01 \x03(\v2\x1f.rotator.driver.v1.GroupReleaseR\x06groups\x12?\n" +
-	"\vdiagnostics\x18\x02 \x03(\v2\x1d.rotator.driver.v1.DiagnosticR\vdiagnostics\"\xaa\x02\n" +
+	"\vdiagnostics\x18\x02 \x03(\v2\x1d.rotator.driver.v1.DiagnosticR\vdiagnostics\"\xd7\x02\n" +
 	"\fGroupRelease\x12\x19\n" +
 	"\bgroup_id\x18\x01 \x01(\tR\agroupId\x12\x1d\n" +
 	"\n" +
@@ -3814,7 +3822,8 @@ const file_driver_proto_rawDesc = "" +
 	"\acurrent\x18\x03 \x01(\v2\x1a.rotator.driver.v1.ReleaseR\acurrent\x122\n" +
 	"\x06target\x18\x04 \x01(\v2\x1a.rotator.driver.v1.ReleaseR\x06target\x125\n" +
 	"\x05order\x18\x05 \x01(\x0e2\x1f.rotator.driver.v1.ReleaseOrderR\x05order\x12?\n" +
-	"\vdiagnostics\x18\x06 \x03(\v2\x1d.rotator.driver.v1.DiagnosticR\vdiagnostics\"\x93\x01\n" +
+	"\vdiagnostics\x18\x06 \x03(\v2\x1d.rotator.driver.v1.DiagnosticR\vdiagnostics\x12+\n" +
+	"\x04role\x18\a \x01(\x0e2\x17.rotator.driver.v1.RoleR\x04role\"\x93\x01\n" +
 	"\fStageRequest\x12%\n" +
 	"\x02op\x18\x01 \x01(\v2\x15.rotator.driver.v1.OpR\x02op\x12\x19\n" +
 	"\bgroup_id\x18\x02 \x01(\tR\agroupId\x12\x18\n" +
@@ -4054,48 +4063,49 @@ var file_driver_proto_depIdxs = []int32{
 	46, // 53: rotator.driver.v1.GroupRelease.target:type_name -> rotator.driver.v1.Release
 	10, // 54: rotator.driver.v1.GroupRelease.order:type_name -> rotator.driver.v1.ReleaseOrder
 	27, // 55: rotator.driver.v1.GroupRelease.diagnostics:type_name -> rotator.driver.v1.Diagnostic
-	28, // 56: rotator.driver.v1.StageRequest.op:type_name -> rotator.driver.v1.Op
-	29, // 57: rotator.driver.v1.StageResponse.operation:type_name -> rotator.driver.v1.Operation
-	46, // 58: rotator.driver.v1.StageResponse.previous:type_name -> rotator.driver.v1.Release
-	46, // 59: rotator.driver.v1.StageResponse.staged:type_name -> rotator.driver.v1.Release
-	57, // 60: rotator.driver.v1.AccessResponse.expires_at:type_name -> google.protobuf.Timestamp
-	28, // 61: rotator.driver.v1.CancelRequest.op:type_name -> rotator.driver.v1.Op
-	29, // 62: rotator.driver.v1.CancelResponse.operation:type_name -> rotator.driver.v1.Operation
-	11, // 63: rotator.driver.v1.Driver.Info:input_type -> rotator.driver.v1.InfoRequest
-	13, // 64: rotator.driver.v1.Driver.Configure:input_type -> rotator.driver.v1.ConfigureRequest
-	15, // 65: rotator.driver.v1.Driver.Observe:input_type -> rotator.driver.v1.ObserveRequest
-	30, // 66: rotator.driver.v1.Driver.Prepare:input_type -> rotator.driver.v1.PrepareRequest
-	32, // 67: rotator.driver.v1.Driver.Restore:input_type -> rotator.driver.v1.RestoreRequest
-	34, // 68: rotator.driver.v1.Driver.SetSurge:input_type -> rotator.driver.v1.SetSurgeRequest
-	36, // 69: rotator.driver.v1.Driver.Terminate:input_type -> rotator.driver.v1.TerminateRequest
-	38, // 70: rotator.driver.v1.Driver.Quiesce:input_type -> rotator.driver.v1.QuiesceRequest
-	40, // 71: rotator.driver.v1.Driver.Unquiesce:input_type -> rotator.driver.v1.UnquiesceRequest
-	42, // 72: rotator.driver.v1.Driver.Reimage:input_type -> rotator.driver.v1.ReimageRequest
-	44, // 73: rotator.driver.v1.Driver.Roll:input_type -> rotator.driver.v1.RollRequest
-	47, // 74: rotator.driver.v1.Driver.Releases:input_type -> rotator.driver.v1.ReleasesRequest
-	50, // 75: rotator.driver.v1.Driver.Stage:input_type -> rotator.driver.v1.StageRequest
-	52, // 76: rotator.driver.v1.Driver.Access:input_type -> rotator.driver.v1.AccessRequest
-	54, // 77: rotator.driver.v1.Driver.Cancel:input_type -> rotator.driver.v1.CancelRequest
-	12, // 78: rotator.driver.v1.Driver.Info:output_type -> rotator.driver.v1.InfoResponse
-	14, // 79: rotator.driver.v1.Driver.Configure:output_type -> rotator.driver.v1.ConfigureResponse
-	17, // 80: rotator.driver.v1.Driver.Observe:output_type -> rotator.driver.v1.ObserveResponse
-	31, // 81: rotator.driver.v1.Driver.Prepare:output_type -> rotator.driver.v1.PrepareResponse
-	33, // 82: rotator.driver.v1.Driver.Restore:output_type -> rotator.driver.v1.RestoreResponse
-	35, // 83: rotator.driver.v1.Driver.SetSurge:output_type -> rotator.driver.v1.SetSurgeResponse
-	37, // 84: rotator.driver.v1.Driver.Terminate:output_type -> rotator.driver.v1.TerminateResponse
-	39, // 85: rotator.driver.v1.Driver.Quiesce:output_type -> rotator.driver.v1.QuiesceResponse
-	41, // 86: rotator.driver.v1.Driver.Unquiesce:output_type -> rotator.driver.v1.UnquiesceResponse
-	43, // 87: rotator.driver.v1.Driver.Reimage:output_type -> rotator.driver.v1.ReimageResponse
-	45, // 88: rotator.driver.v1.Driver.Roll:output_type -> rotator.driver.v1.RollResponse
-	48, // 89: rotator.driver.v1.Driver.Releases:output_type -> rotator.driver.v1.ReleasesResponse
-	51, // 90: rotator.driver.v1.Driver.Stage:output_type -> rotator.driver.v1.StageResponse
-	53, // 91: rotator.driver.v1.Driver.Access:output_type -> rotator.driver.v1.AccessResponse
-	55, // 92: rotator.driver.v1.Driver.Cancel:output_type -> rotator.driver.v1.CancelResponse
-	78, // [78:93] is the sub-list for method output_type
-	63, // [63:78] is the sub-list for method input_type
-	63, // [63:63] is the sub-list for extension type_name
-	63, // [63:63] is the sub-list for extension extendee
-	0,  // [0:63] is the sub-list for field type_name
+	2,  // 56: rotator.driver.v1.GroupRelease.role:type_name -> rotator.driver.v1.Role
+	28, // 57: rotator.driver.v1.StageRequest.op:type_name -> rotator.driver.v1.Op
+	29, // 58: rotator.driver.v1.StageResponse.operation:type_name -> rotator.driver.v1.Operation
+	46, // 59: rotator.driver.v1.StageResponse.previous:type_name -> rotator.driver.v1.Release
+	46, // 60: rotator.driver.v1.StageResponse.staged:type_name -> rotator.driver.v1.Release
+	57, // 61: rotator.driver.v1.AccessResponse.expires_at:type_name -> google.protobuf.Timestamp
+	28, // 62: rotator.driver.v1.CancelRequest.op:type_name -> rotator.driver.v1.Op
+	29, // 63: rotator.driver.v1.CancelResponse.operation:type_name -> rotator.driver.v1.Operation
+	11, // 64: rotator.driver.v1.Driver.Info:input_type -> rotator.driver.v1.InfoRequest
+	13, // 65: rotator.driver.v1.Driver.Configure:input_type -> rotator.driver.v1.ConfigureRequest
+	15, // 66: rotator.driver.v1.Driver.Observe:input_type -> rotator.driver.v1.ObserveRequest
+	30, // 67: rotator.driver.v1.Driver.Prepare:input_type -> rotator.driver.v1.PrepareRequest
+	32, // 68: rotator.driver.v1.Driver.Restore:input_type -> rotator.driver.v1.RestoreRequest
+	34, // 69: rotator.driver.v1.Driver.SetSurge:input_type -> rotator.driver.v1.SetSurgeRequest
+	36, // 70: rotator.driver.v1.Driver.Terminate:input_type -> rotator.driver.v1.TerminateRequest
+	38, // 71: rotator.driver.v1.Driver.Quiesce:input_type -> rotator.driver.v1.QuiesceRequest
+	40, // 72: rotator.driver.v1.Driver.Unquiesce:input_type -> rotator.driver.v1.UnquiesceRequest
+	42, // 73: rotator.driver.v1.Driver.Reimage:input_type -> rotator.driver.v1.ReimageRequest
+	44, // 74: rotator.driver.v1.Driver.Roll:input_type -> rotator.driver.v1.RollRequest
+	47, // 75: rotator.driver.v1.Driver.Releases:input_type -> rotator.driver.v1.ReleasesRequest
+	50, // 76: rotator.driver.v1.Driver.Stage:input_type -> rotator.driver.v1.StageRequest
+	52, // 77: rotator.driver.v1.Driver.Access:input_type -> rotator.driver.v1.AccessRequest
+	54, // 78: rotator.driver.v1.Driver.Cancel:input_type -> rotator.driver.v1.CancelRequest
+	12, // 79: rotator.driver.v1.Driver.Info:output_type -> rotator.driver.v1.InfoResponse
+	14, // 80: rotator.driver.v1.Driver.Configure:output_type -> rotator.driver.v1.ConfigureResponse
+	17, // 81: rotator.driver.v1.Driver.Observe:output_type -> rotator.driver.v1.ObserveResponse
+	31, // 82: rotator.driver.v1.Driver.Prepare:output_type -> rotator.driver.v1.PrepareResponse
+	33, // 83: rotator.driver.v1.Driver.Restore:output_type -> rotator.driver.v1.RestoreResponse
+	35, // 84: rotator.driver.v1.Driver.SetSurge:output_type -> rotator.driver.v1.SetSurgeResponse
+	37, // 85: rotator.driver.v1.Driver.Terminate:output_type -> rotator.driver.v1.TerminateResponse
+	39, // 86: rotator.driver.v1.Driver.Quiesce:output_type -> rotator.driver.v1.QuiesceResponse
+	41, // 87: rotator.driver.v1.Driver.Unquiesce:output_type -> rotator.driver.v1.UnquiesceResponse
+	43, // 88: rotator.driver.v1.Driver.Reimage:output_type -> rotator.driver.v1.ReimageResponse
+	45, // 89: rotator.driver.v1.Driver.Roll:output_type -> rotator.driver.v1.RollResponse
+	48, // 90: rotator.driver.v1.Driver.Releases:output_type -> rotator.driver.v1.ReleasesResponse
+	51, // 91: rotator.driver.v1.Driver.Stage:output_type -> rotator.driver.v1.StageResponse
+	53, // 92: rotator.driver.v1.Driver.Access:output_type -> rotator.driver.v1.AccessResponse
+	55, // 93: rotator.driver.v1.Driver.Cancel:output_type -> rotator.driver.v1.CancelResponse
+	79, // [79:94] is the sub-list for method output_type
+	64, // [64:79] is the sub-list for method input_type
+	64, // [64:64] is the sub-list for extension type_name
+	64, // [64:64] is the sub-list for extension extendee
+	0,  // [0:64] is the sub-list for field type_name
 }
 
 func init() { file_driver_proto_init() }

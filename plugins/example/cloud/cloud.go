@@ -31,7 +31,15 @@ type State struct {
 	BootDelay time.Duration `json:"bootDelay"`          // from launch to in service
 	StopDelay time.Duration `json:"stopDelay"`          // from terminate to gone
 	Groups    []Group       `json:"groups"`
+	Images    []Image       `json:"images,omitempty"` // that templates are made of
 	LastID    int           `json:"lastID"`
+}
+
+// Image is a machine image, published by the provider.
+type Image struct {
+	Template  int       `json:"template"` // version of the templates made of it
+	Name      string    `json:"name"`
+	Published time.Time `json:"published"`
 }
 
 // Group is a set of like instances.
