@@ -249,7 +249,7 @@ func (r *Rotator) Run(ctx context.Context) (*engine.Result, error) {
 			}
 			// What is outdated now, the provider says.
 			if res, err := r.lookAgain(ctx); res != nil || err != nil {
-				return res, err
+				return afterStaging(res, err)
 			}
 		}
 		return r.run(ctx, r.plan, lock, false)

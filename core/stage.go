@@ -307,3 +307,13 @@ func stageResult(err error) *engine.Result {
 	}
 	return nil
 }
+
+// afterStaging is the end of a rotation whose releases are staged and that then
+// has nothing to go on with: a refusal must not say that nothing was changed.
+func afterStaging(res *engine.Result, err error) (*engine.Result, error) {
+	var re *RefusedError
+	if errors.As(err, &re) {
+		return &engine.Result{Status: engine.StatusFailed, Message: "the groups have their release and no node was touched: " + re.Error()}, nil
+	}
+	return res, err
+}

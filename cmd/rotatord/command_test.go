@@ -270,6 +270,18 @@ func TestGolden(t *testing.T) {
 		"run-refused":          {&fake{plan: refusedPlan()}, with("run"), exitRefused},
 		"run-dry":              {&fake{plan: examplePlan()}, with("run", "--dry-run"), 0},
 		"drain-json":           {doneRun(), []string{"drain", "ip-10-0-0-1", "-o", "json"}, 0},
+		"help-release":         {&fake{}, []string{"release", "--help"}, 0},
+		"help-release-check":   {&fake{}, []string{"release", "check", "--help"}, 0},
+		"release-check":        {&fake{releases: exampleReleases(), notes: exampleNotes}, with("release", "check"), exitFailed},
+		"release-check-json":   {&fake{releases: exampleReleases()}, with("release", "check", "-o", "json"), exitFailed},
+		"release-check-behind": {&fake{releases: &core.Releases{Release: "latest", Groups: exampleReleases().Groups[:2]}}, with("release", "check"), exitBehind},
+		"release-check-same":   {&fake{releases: &core.Releases{Release: "latest", Groups: exampleReleases().Groups[1:2]}}, with("release", "check"), 0},
+		"release-apply":        {&fake{staging: exampleStaging("r-1", core.GroupStaged)}, with("release", "apply"), 0},
+		"release-apply-json":   {&fake{staging: exampleStaging("r-1", core.GroupStaged)}, with("release", "apply", "-o", "json"), 0},
+		"release-apply-dry":    {&fake{staging: exampleStaging("", core.GroupPlanned)}, with("release", "apply", "--dry-run"), 0},
+		"release-refused":      {&fake{stageErr: refused(refusedPlan())}, with("release", "apply"), exitRefused},
+		"release-rollback":     {&fake{staging: &core.Staging{Groups: []core.StagedGroup{{Group: "workers", Status: core.GroupLeft, From: model.Release{ID: "ami-2"}, To: model.Release{ID: "ami-2"}, Note: "the journal does not know what it had before"}}}}, with("release", "rollback"), 0},
+		"plan-release":         {&fake{plan: stagingPlan()}, with("plan", "--release", "latest"), 0},
 		"drivers-list":         {&fake{drivers: exampleDrivers}, []string{"drivers", "list"}, 0},
 		"drivers-list-json":    {&fake{drivers: exampleDrivers}, []string{"drivers", "list", "-o", "json"}, 0},
 		"drivers-none":         {&fake{}, []string{"drivers", "list"}, 0},
@@ -290,6 +302,35 @@ func TestGolden(t *testing.T) {
 			}
 		})
 	}
+}
+
+func exampleReleases() *core.Releases {
+	old := model.Release{ID: "ami-1", Name: "al2023-1.37-v20261001", Created: start.AddDate(0, -1, 0)}
+	fresh := model.Release{ID: "ami-2", Name: "al2023-1.37-v20261101", Created: start.AddDate(0, 0, -1), Notes: "https://example.com/notes"}
+	return &core.Releases{Release: "latest", Groups: []model.GroupRelease{
+		{GroupID: "asg-1", Group: "workers", Role: model.RoleNode, Current: old, Target: &fresh, Order: model.ReleaseNewer},
+		{GroupID: "asg-2", Group: "spot", Role: model.RoleNode, Current: fresh, Target: &fresh, Order: model.ReleaseSame},
+		{GroupID: "asg-3", Group: "gpu", Role: model.RoleNode, Current: model.Release{ID: "ami-9"},
+			Diagnostics: []model.Diagnostic{{Severity: model.SeverityError, Code: "release-own-image", Object: "asg-3", Summary: "group gpu runs an image of somebody's own", Detail: "name the image with --release ami-..."}}},
+	}, Diagnostics: exampleNotes}
+}
+
+func exampleStaging(id string, s core.StagedStatus) *core.Staging {
+	r := exampleReleases().Groups
+	return &core.Staging{ID: id, Release: "latest", Groups: []core.StagedGroup{
+		{Group: "workers", From: r[0].Current, To: *r[0].Target, Status: s},
+		{Group: "spot", From: r[1].Current, To: r[1].Current, Status: core.GroupCurrent}}}
+}
+
+// stagingPlan gives a group another release first.
+func stagingPlan() *plan.Plan {
+	p := examplePlan()
+	r := exampleReleases().Groups[0]
+	p.Groups[0].Staging = &plan.Staging{From: r.Current, To: *r.Target, Order: r.Order}
+	for i := range p.Groups[0].Nodes {
+		p.Groups[0].Nodes[i].Reasons = []model.Reason{{Code: "release", Message: "outdated once its group has release " + r.Target.Name}}
+	}
+	return p
 }
 
 var exampleDrivers = []driverFile{

@@ -308,7 +308,7 @@ func TestParseRefuses(t *testing.T) {
 		"a number that JSON does not know": {header + "cluster: demo\ndriver: {name: eks, config: {a: .nan}}\n", []string{
 			"f.yaml:4:33: driver.config.a: .nan is not a number that a driver can be given"}},
 		"a merge key": {header + "cluster: demo\nx: &x {a: 1}\ndriver: {name: eks, config: {<<: *x}}\n", []string{
-			"f.yaml:4:1: x: unknown key: apiVersion, kind, cloudOnly, cluster, drain, driver, gates, journal, kubernetes, lock, report, select, strategy or window is allowed here",
+			"f.yaml:4:1: x: unknown key: apiVersion, kind, allowDowngrade, cloudOnly, cluster, drain, driver, gates, journal, kubernetes, lock, release, report, select, strategy or window is allowed here",
 			"f.yaml:5:30: driver.config: << as a key: only words are allowed (no merge keys)"}},
 		"no namespace for the lock": {minimal + "journal: {namespace: \"\"}\nlock: {duration: 1s}\n", []string{
 			"f.yaml:5:22: journal.namespace: is empty: the lock needs one with every store",

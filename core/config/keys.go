@@ -146,7 +146,7 @@ var table = []Key{
 		Doc: "Does without the cluster's API server, for a cluster that is broken: pods are not drained, nodes are not checked, the journal is in a local folder, and the hold at the provider is the only lock."},
 
 	{Path: "release", Flag: "release", Topic: TopicRelease, Kind: Text, Example: "latest",
-		Doc: "The release that becomes the selected groups' desired revision before they are rotated: latest, an image id (ami-...), ssm:PARAMETER, or a version as the provider spells it. Empty: they are rotated to the one that they have."},
+		Doc: "Makes a release the selected groups' desired revision before they are rotated. It is latest, an image id such as ami-..., ssm:PARAMETER, or a version as the provider spells it. Empty: they are rotated to the one that they have."},
 	{Path: "allowDowngrade", Flag: "allow-downgrade", Topic: TopicRelease, Kind: Bool, Default: false,
 		Doc: "Lets the release be older than the one that a group has."},
 
