@@ -34,7 +34,7 @@ func TestLaunchObserveAndChange(t *testing.T) {
 	if info.Name != "example" || info.Version == "" || len(info.ConfigSchema) == 0 {
 		t.Errorf("info is %+v", info)
 	}
-	if diff := cmp.Diff([]string{"prepare", "set-surge", "terminate"}, info.Verbs); diff != "" {
+	if diff := cmp.Diff([]string{"prepare", "set-surge", "terminate", "stage"}, info.Verbs); diff != "" {
 		t.Errorf("verbs (-want +got):\n%s", diff)
 	}
 
@@ -53,7 +53,7 @@ func TestLaunchObserveAndChange(t *testing.T) {
 	}
 	want := []model.NodeGroup{{
 		ID: "g1", Name: "workers", Role: model.RoleNode, Desired: 3, Max: 8, Revision: "2", HeldBy: "rot-1",
-		Traits: model.Traits{TerminateKeep: true, TerminateShrink: true, Prepare: true, Refill: model.RefillGroup, MaxSurge: 5},
+		Traits: model.Traits{TerminateKeep: true, TerminateShrink: true, Prepare: true, Stage: true, Refill: model.RefillGroup, MaxSurge: 5},
 	}}
 	if diff := cmp.Diff(want, s.Groups); diff != "" {
 		t.Errorf("groups (-want +got):\n%s", diff)

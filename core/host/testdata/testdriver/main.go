@@ -127,6 +127,14 @@ func (d *driver) Observe(context.Context, sdk.Scope, time.Duration) (*sdk.Snapsh
 	return s, nil
 }
 
+// Access answers a token, once the cluster is called prod.
+func (d *driver) Access(_ context.Context, cluster string) (*sdk.Access, error) {
+	if cluster != "prod" {
+		return nil, sdk.Errorf(codes.NotFound, "cluster %s does not exist", cluster)
+	}
+	return &sdk.Access{Endpoint: "https://api.prod", CA: []byte("ca"), Token: "k8s-aws-v1.secret", ExpiresAt: time.Unix(1000, 0)}, nil
+}
+
 // Terminate fails as the instance's name says.
 func (d *driver) Terminate(_ context.Context, r sdk.TerminateRequest) (*sdk.TerminateResult, error) {
 	ok := sdk.Operation{State: sdk.OperationDone}
