@@ -20,6 +20,7 @@ func main() {
 		signals: signals,
 		exit:    os.Exit,
 		backend: coreBackend{},
+		self:    startSelf,
 	}
 	os.Exit(a.run(context.Background(), os.Args[1:]))
 }

@@ -19,13 +19,21 @@ same command then goes on where this one ended. A second one exits at once.`,
 		Example: `  rotatord run --config rotation.yaml
   rotatord run --cluster prod --driver eks --max-surge 25% --groups-at-once 2
   rotatord run --config rotation.yaml --mode batch --batch-size 5 --wait-between-batches 5m
-  rotatord run --config rotation.yaml --output json --report-dir report > summary.json`,
+  rotatord run --config rotation.yaml --output json --report-dir report > summary.json
+  rotatord run --fleet fleet.yaml --report-dir report`,
 		Args: exactly(),
 	}
 	specFlags(cmd)
 	outputFlag(cmd)
+	fleet := fleetFlag(cmd)
 	dryRun := cmd.Flags().Bool("dry-run", false, "Print the plan on stdout and stop, as 'rotatord plan' does")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if *fleet != "" {
+			if *dryRun {
+				return usage("`rotatord plan` shows the plan of one cluster of it", "--dry-run is of one cluster, --fleet names many")
+			}
+			return a.runFleet(cmd, *fleet)
+		}
 		if *dryRun {
 			return a.plan(cmd, false)
 		}

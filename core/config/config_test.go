@@ -209,7 +209,7 @@ func TestParseRefuses(t *testing.T) {
 		"comments alone": {"# nothing\n", []string{"f.yaml: the file is empty: `rotatord config init` prints an example"}},
 		"a list":         {"- a\n", []string{"f.yaml:1:1: a list, where a mapping (key: value) is needed"}},
 		"broken YAML":    {"a: [1\nb: 2\n", []string{"f.yaml:1:1: not valid YAML: did not find expected ',' or ']'"}},
-		"two documents":  {minimal + "---\na: 1\n", []string{"f.yaml:5:1: the file holds more than one document: one rotation a file is allowed"}},
+		"two documents":  {minimal + "---\na: 1\n", []string{"f.yaml:5:1: the file holds more than one document: one a file is allowed"}},
 		"no header": {"cluster: demo\ndriver: {name: eks}\n", []string{
 			"f.yaml:1:1: apiVersion: is missing: write apiVersion: rotatord.github.io/v1alpha1",
 			"f.yaml:1:1: kind: is missing: write kind: Rotation"}},

@@ -69,16 +69,26 @@ var position = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)$`)
 // document reads a whole file. It tells whether it could be read as a mapping
 // at all: if not, checking its keys would only add noise.
 func (d *decoder) document(data []byte) bool {
-	if len(data) > maxFile {
-		d.add(place{source: d.source}, "", "the file is larger than %d bytes: it is no rotation file", maxFile)
+	top := d.top(data, FileKind)
+	if top == nil {
 		return false
+	}
+	d.mapping(top, root, "")
+	return true
+}
+
+// top reads a file of the kind as far as its mapping; nil: it has none.
+func (d *decoder) top(data []byte, kind string) *yaml.Node {
+	if len(data) > maxFile {
+		d.add(place{source: d.source}, "", "the file is larger than %d bytes: it is no file of ours", maxFile)
+		return nil
 	}
 	dec := yaml.NewDecoder(strings.NewReader(string(data)))
 	var doc yaml.Node
 	switch err := dec.Decode(&doc); {
 	case errors.Is(err, io.EOF):
 		d.add(place{source: d.source}, "", "the file is empty: `rotatord config init` prints an example")
-		return false
+		return nil
 	case err != nil:
 		at, text := place{source: d.source}, err.Error()
 		if m := position.FindStringSubmatch(text); m != nil {
@@ -88,7 +98,7 @@ func (d *decoder) document(data []byte) bool {
 			}
 		}
 		d.add(at, "", "not valid YAML: %s", text)
-		return false
+		return nil
 	}
 	var more yaml.Node
 	if err := dec.Decode(&more); !errors.Is(err, io.EOF) {
@@ -96,25 +106,24 @@ func (d *decoder) document(data []byte) bool {
 		if err == nil {
 			at = d.at(&more)
 		}
-		d.add(at, "", "the file holds more than one document: one rotation a file is allowed")
+		d.add(at, "", "the file holds more than one document: one a file is allowed")
 	}
 	top := resolve(doc.Content[0])
 	if isNull(top) {
 		d.add(place{source: d.source}, "", "the file is empty: `rotatord config init` prints an example")
-		return false
+		return nil
 	}
 	if top.Kind != yaml.MappingNode {
 		d.add(d.at(top), "", "%s, where a mapping (key: value) is needed", describe(top))
-		return false
+		return nil
 	}
-	d.header(top)
-	d.mapping(top, root, "")
-	return true
+	d.header(top, kind)
+	return top
 }
 
 // header checks apiVersion and kind, which say that the file is meant for us.
-func (d *decoder) header(top *yaml.Node) {
-	for _, h := range []struct{ key, want string }{{"apiVersion", APIVersion}, {"kind", FileKind}} {
+func (d *decoder) header(top *yaml.Node, kind string) {
+	for _, h := range []struct{ key, want string }{{"apiVersion", APIVersion}, {"kind", kind}} {
 		found := false
 		for i := 0; i+1 < len(top.Content); i += 2 {
 			if v := resolve(top.Content[i+1]); top.Content[i].Value == h.key {
