@@ -12,6 +12,7 @@ import (
 	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/rotatord/rotator/core/model"
@@ -77,12 +78,34 @@ func (s *sharer) podLabels(owner model.WorkloadKey, m map[string]string) map[str
 
 const zoneLabelBeta = "failure-domain.beta.kubernetes.io/zone" // before Kubernetes 1.17
 
-func (s *sharer) node(n *corev1.Node) *model.Node {
+// node is a model.Node, and what a patch of it depends on besides.
+type node struct {
+	model.Node
+	version           string // resourceVersion
+	taints            []corev1.Taint
+	scaleDownDisabled *string // the annotation's value; nil: it is not there
+}
+
+// object is the node as far as mergePatch reads it.
+func (n *node) object() *corev1.Node {
+	o := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: n.Name, UID: types.UID(n.UID), ResourceVersion: n.version, Labels: n.Labels, Annotations: n.Annotations},
+		Spec: corev1.NodeSpec{Taints: n.taints, Unschedulable: n.Unschedulable}}
+	if v := n.scaleDownDisabled; v != nil {
+		o.Annotations = maps.Clone(n.Annotations)
+		if o.Annotations == nil {
+			o.Annotations = map[string]string{}
+		}
+		o.Annotations[model.AnnotationScaleDownDisabled] = *v
+	}
+	return o
+}
+
+func (s *sharer) node(n *corev1.Node) *node {
 	zone := n.Labels[corev1.LabelTopologyZone]
 	if zone == "" {
 		zone = n.Labels[zoneLabelBeta]
 	}
-	out := &model.Node{
+	out := &node{version: n.ResourceVersion, taints: n.Spec.Taints, Node: model.Node{
 		Name:          n.Name,
 		UID:           string(n.UID),
 		ProviderID:    n.Spec.ProviderID,
@@ -91,7 +114,7 @@ func (s *sharer) node(n *corev1.Node) *model.Node {
 		Labels:        s.set(n.Labels),
 		CreatedAt:     n.CreationTimestamp.UTC(),
 		Allocatable:   s.allocatable(n.Status.Allocatable),
-	}
+	}}
 	for _, c := range n.Status.Conditions {
 		if c.Type == corev1.NodeReady {
 			if out.Ready = c.Status == corev1.ConditionTrue; out.Ready {
@@ -110,11 +133,14 @@ func (s *sharer) node(n *corev1.Node) *model.Node {
 			}
 			out.Annotations[s.text(k)] = s.text(v)
 		}
+		if k == model.AnnotationScaleDownDisabled {
+			out.scaleDownDisabled = &v
+		}
 	}
 	return out
 }
 
-func sameNode(a, b *model.Node) bool {
+func sameNode(a, b *node) bool {
 	return a.ProviderID == b.ProviderID && a.Zone == b.Zone && a.Ready == b.Ready && a.Unreachable == b.Unreachable && a.Unschedulable == b.Unschedulable &&
 		slices.Equal(a.Taints, b.Taints) && maps.Equal(a.Labels, b.Labels) && maps.Equal(a.Annotations, b.Annotations) &&
 		sameResources(a.Allocatable, b.Allocatable)

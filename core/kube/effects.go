@@ -35,8 +35,9 @@ const (
 	fieldManager = "rotator" // who we are in an object's managedFields
 )
 
-// PatchNode brings the node to the goal. It reads, and writes only what differs,
-// under the resourceVersion that it has read: what others change meanwhile is
+// PatchNode brings the node to the goal. It writes only what differs, under the
+// resourceVersion of what it knows of the node: by the watch first, and where that
+// is behind, or sees nothing to do, by reading it. What others change meanwhile is
 // kept. A node that is there already is not written. The error of a node that is
 // gone is ErrNotFound, of another life of it ErrConflict.
 func (c *Cluster) PatchNode(ctx context.Context, node string, p engine.NodePatch) error {
@@ -46,6 +47,9 @@ func (c *Cluster) PatchNode(ctx context.Context, node string, p engine.NodePatch
 		return err
 	}
 	what := "node " + node
+	if done := c.patchWatched(ctx, node, p); done {
+		return nil
+	}
 	pause := patchPause
 	for try := 1; ; try++ {
 		var n corev1.Node
@@ -63,8 +67,7 @@ func (c *Cluster) PatchNode(ctx context.Context, node string, p engine.NodePatch
 		if body == nil {
 			return nil
 		}
-		err = c.core.Patch(types.MergePatchType).Resource("nodes").Name(node).
-			Param("fieldManager", fieldManager).Body(body).Do(ctx).Error()
+		err = c.patchNode(ctx, node, body)
 		switch {
 		case err == nil:
 			return nil
@@ -84,6 +87,26 @@ func (c *Cluster) PatchNode(ctx context.Context, node string, p engine.NodePatch
 		}
 		pause *= 2
 	}
+}
+
+// patchWatched tries to bring the node to the goal from what the watch has told,
+// which saves the read. False: it is to be read, whatever the reason: the watch
+// may be behind, and only the API server knows why it refused.
+func (c *Cluster) patchWatched(ctx context.Context, name string, p engine.NodePatch) bool {
+	n := c.feed.node(name)
+	if n == nil || n.version == "" || p.UID != "" && n.UID != p.UID {
+		return false
+	}
+	body, err := mergePatch(n.object(), p)
+	if err != nil || body == nil {
+		return false
+	}
+	return c.patchNode(ctx, name, body) == nil
+}
+
+func (c *Cluster) patchNode(ctx context.Context, name string, body []byte) error {
+	return c.core.Patch(types.MergePatchType).Resource("nodes").Name(name).
+		Param("fieldManager", fieldManager).Body(body).Do(ctx).Error()
 }
 
 // ourAnnotations refuses to touch what is not ours.

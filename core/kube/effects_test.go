@@ -3,9 +3,12 @@ package kube
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/http"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -92,66 +95,118 @@ func TestPatchNode(t *testing.T) {
 			}},
 	}
 	for name, c := range cases {
-		t.Run(name, func(t *testing.T) {
-			api := newFakeAPI(t)
-			n := workedNode()
-			if c.before != nil {
-				c.before(n)
-			}
-			api.put(n)
-			cluster := api.cluster()
-			want, writes := n.DeepCopy(), 0
-			if c.after != nil {
-				c.after(want)
-				writes = 1
-			}
-			for range 2 { // the second time there is nothing left to do
-				if err := cluster.PatchNode(t.Context(), "n1", c.patch); err != nil {
-					t.Fatal(err)
+		for _, watched := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, watched %t", name, watched), func(t *testing.T) {
+				api := newFakeAPI(t)
+				n := workedNode()
+				if c.before != nil {
+					c.before(n)
 				}
-			}
-			got := api.node("n1")
-			if diff := cmp.Diff(want.Spec, got.Spec); diff != "" {
-				t.Error(diff)
-			}
-			if diff := cmp.Diff(want.Annotations, got.Annotations); diff != "" {
-				t.Error(diff)
-			}
-			if diff := cmp.Diff(want.Labels, got.Labels); diff != "" {
-				t.Error(diff)
-			}
-			if n := api.count("PATCH", nodePath); n != writes {
-				t.Errorf("%d writes, want %d", n, writes)
-			}
-		})
+				api.put(n)
+				want, writes, reads := n.DeepCopy(), 0, 2 // the second time there is nothing left to do
+				if c.after != nil {
+					c.after(want)
+					writes = 1
+				}
+				cluster := api.cluster()
+				if watched {
+					if err := cluster.Start(t.Context()); err != nil {
+						t.Fatal(err)
+					}
+					cluster.Inventory()
+					reads -= writes // what the watch has told is enough to write
+				}
+				for i := range 2 {
+					if err := cluster.PatchNode(t.Context(), "n1", c.patch); err != nil {
+						t.Fatal(err)
+					}
+					if watched && writes > 0 && i == 0 {
+						seen(t, cluster, func(in engine.Input) bool { return len(in.Nodes) > 0 })
+					}
+				}
+				got := api.node("n1")
+				if diff := cmp.Diff(want.Spec, got.Spec); diff != "" {
+					t.Error(diff)
+				}
+				if diff := cmp.Diff(want.Annotations, got.Annotations); diff != "" {
+					t.Error(diff)
+				}
+				if diff := cmp.Diff(want.Labels, got.Labels); diff != "" {
+					t.Error(diff)
+				}
+				if n := api.count("PATCH", nodePath); n != writes {
+					t.Errorf("%d writes, want %d", n, writes)
+				}
+				if n := api.count("GET", nodePath); n != reads {
+					t.Errorf("%d reads, want %d", n, reads)
+				}
+			})
+		}
 	}
 }
 
-// Somebody else writes the node between our read and our write: their change
-// stays, and ours is made on top of it.
-func TestPatchNodeKeepsWhatOthersChange(t *testing.T) {
-	api := newFakeAPI(t)
-	api.put(workedNode())
-	others := 0
-	api.answer = func(_ http.ResponseWriter, r *http.Request, _ []byte) bool {
-		if r.Method == "PATCH" && others < patchTries-1 {
-			others++
-			n := api.node("n1").DeepCopy()
-			n.Spec.Taints = append(n.Spec.Taints, corev1.Taint{Key: "theirs", Value: strings.Repeat("x", others)})
-			api.put(n)
+// TestPatchOfWhatTheWatchTold: what is kept of a node makes the same patch as the
+// node.
+func TestPatchOfWhatTheWatchTold(t *testing.T) {
+	s := sampler{rand.New(rand.NewPCG(3, 4))}
+	shared, differ := newSharer(), 0
+	for range 500 {
+		n := workedNode()
+		for _, part := range []any{&n.Labels, &n.Annotations, &n.Spec} {
+			s.fill(reflect.ValueOf(part).Elem(), 0)
 		}
-		return false
+		n.ResourceVersion = s.word()
+		p := engine.NodePatch{RemoveTaint: s.word(), Unschedulable: ptr(true), DropAnnotations: []string{model.AnnotationCordoned}, Shield: ptr(s.IntN(2) == 0), Exclude: ptr(s.IntN(2) == 0)}
+		want, err := mergePatch(n, p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := mergePatch(shared.node(n).object(), p)
+		if err != nil || string(want) != string(got) {
+			t.Fatalf("%s, %v, want %s", got, err, want)
+		}
+		if strings.Contains(string(want), model.AnnotationScaleDownDisabled) {
+			differ++
+		}
 	}
-	err := api.cluster().PatchNode(t.Context(), "n1", engine.NodePatch{AddTaint: &model.Taint{Key: "ours", Effect: "NoSchedule"}})
-	if err != nil {
-		t.Fatal(err)
+	if differ == 0 {
+		t.Error("no node was shielded")
 	}
-	var keys []string
-	for _, taint := range api.node("n1").Spec.Taints {
-		keys = append(keys, taint.Key)
-	}
-	if diff := cmp.Diff([]string{"dedicated", "theirs", "theirs", "theirs", "theirs", "ours"}, keys); diff != "" {
-		t.Error(diff)
+}
+
+// Somebody else writes the node between what we know of it and our write: their
+// change stays, and ours is made on top of it.
+func TestPatchNodeKeepsWhatOthersChange(t *testing.T) {
+	for _, watched := range []bool{false, true} {
+		api := newFakeAPI(t)
+		api.put(workedNode())
+		others := 0
+		api.answer = func(_ http.ResponseWriter, r *http.Request, _ []byte) bool {
+			if r.Method == "PATCH" && others < patchTries-1 {
+				others++
+				n := api.node("n1").DeepCopy()
+				n.Spec.Taints = append(n.Spec.Taints, corev1.Taint{Key: "theirs", Value: strings.Repeat("x", others)})
+				api.put(n)
+			}
+			return false
+		}
+		cluster := api.cluster()
+		if watched {
+			if err := cluster.Start(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		err := cluster.PatchNode(t.Context(), "n1", engine.NodePatch{AddTaint: &model.Taint{Key: "ours", Effect: "NoSchedule"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var keys []string
+		for _, taint := range api.node("n1").Spec.Taints {
+			keys = append(keys, taint.Key)
+		}
+		if diff := cmp.Diff([]string{"dedicated", "theirs", "theirs", "theirs", "theirs", "ours"}, keys); diff != "" {
+			t.Errorf("watched %t: %s", watched, diff)
+		}
 	}
 }
 

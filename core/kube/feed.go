@@ -26,7 +26,7 @@ const urgentWindow = 10 * time.Millisecond
 // no delta can be older than an inventory that was answered before it.
 type feed struct {
 	mu           sync.Mutex
-	nodes        *table[string, model.Node]
+	nodes        *table[string, node]
 	pods         *table[model.PodKey, model.Pod]
 	replicaSets  *table[model.WorkloadKey, model.Workload]
 	statefulSets *table[model.WorkloadKey, model.Workload]
@@ -49,7 +49,7 @@ func newFeed() *feed {
 		return newTable[model.WorkloadKey](func(w *model.Workload) string { return w.UID }, sameWorkload)
 	}
 	f := &feed{
-		nodes:        newTable[string](func(n *model.Node) string { return n.UID }, sameNode),
+		nodes:        newTable[string](func(n *node) string { return n.UID }, sameNode),
 		pods:         newTable[model.PodKey](func(p *model.Pod) string { return p.UID }, samePod),
 		replicaSets:  workloads(),
 		statefulSets: workloads(),
@@ -168,7 +168,7 @@ func (f *feed) inventory() model.Inventory {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	inv := model.Inventory{
-		Nodes:     values(f.nodes.all()),
+		Nodes:     nodes(f.nodes.all()),
 		Pods:      values(f.pods.all()),
 		Workloads: values(slices.Concat(f.replicaSets.all(), f.statefulSets.all(), f.daemonSets.all())),
 		Budgets:   budgets(f.budgets.all()),
@@ -187,8 +187,8 @@ func (f *feed) inventory() model.Inventory {
 func (f *feed) take() (in engine.Input, any bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	nodes, nodesGone := f.nodes.take()
-	in.Nodes = values(nodes)
+	changed, nodesGone := f.nodes.take()
+	in.Nodes = nodes(changed)
 	for _, l := range nodesGone {
 		if _, again := f.nodes.live[l.key]; !again {
 			in.NodesGone = append(in.NodesGone, l.key)
@@ -269,6 +269,28 @@ func (f *feed) selecting(k model.PodKey) []string {
 	}
 	slices.Sort(names)
 	return names
+}
+
+// node is what the watch has told of a node; nil: there is none. It is not changed
+// in place.
+func (f *feed) node(name string) *node {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if e, ok := f.nodes.live[name]; ok {
+		return e.value
+	}
+	return nil
+}
+
+func nodes(list []*node) []model.Node {
+	if len(list) == 0 {
+		return nil
+	}
+	out := make([]model.Node, len(list))
+	for i, n := range list {
+		out[i] = n.Node
+	}
+	return out
 }
 
 func values[V any](list []*V) []V {

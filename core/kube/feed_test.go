@@ -14,7 +14,7 @@ import (
 func (f *feed) putNode(name, uid string, ready bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.nodes.put(name, &model.Node{Name: name, UID: uid, Ready: ready}) {
+	if f.nodes.put(name, &node{Node: model.Node{Name: name, UID: uid, Ready: ready}}) {
 		f.touch()
 	}
 }

@@ -42,7 +42,7 @@ func (l *listReader) read(began func(metav1.ListMeta), item func(apiruntime.Obje
 	}
 	var c *cut
 	for whole := false; ; {
-		if _, err := l.in.Peek(1); err == io.EOF && whole {
+		if _, err := l.in.Peek(1); whole && errors.Is(err, io.EOF) {
 			return nil
 		}
 		number, size, err := l.field()
@@ -165,7 +165,7 @@ func (l *listReader) next(size uint64) ([]byte, error) {
 
 // unexpected tells that the connection was cut: the end is never due there.
 func unexpected(err error) error {
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
 	}
 	return err

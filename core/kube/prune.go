@@ -204,7 +204,8 @@ func (c *cut) prune(dst, message []byte) ([]byte, bool) {
 			value, _ := protowire.ConsumeBytes(field[head:])
 			// Its length comes before it and is not known yet: no longer than it was.
 			dst = append(dst, field[:len(field)-len(value)]...)
-			begin, ok := len(dst), false
+			begin := len(dst)
+			var ok bool
 			if dst, ok = inner.prune(dst, value); !ok {
 				return nil, false
 			}

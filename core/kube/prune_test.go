@@ -125,7 +125,7 @@ var reads = []struct {
 }
 
 // trimsAlike compares what was kept. Functions are made of the texts beside them.
-var trimsAlike = cmp.Options{cmp.AllowUnexported(budget{}), cmp.Comparer(func(a, b func(map[string]string) bool) bool { return (a == nil) == (b == nil) }),
+var trimsAlike = cmp.Options{cmp.AllowUnexported(budget{}, node{}), cmp.Comparer(func(a, b func(map[string]string) bool) bool { return (a == nil) == (b == nil) }),
 	cmp.Comparer(func(a, b func(string, map[string]string) bool) bool { return (a == nil) == (b == nil) })}
 
 func kindOf(t *testing.T, o apiruntime.Object) schema.GroupVersionKind {

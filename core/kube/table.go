@@ -42,14 +42,15 @@ func newTable[K comparable, V any](uid func(*V) string, same func(a, b *V) bool)
 func (t *table[K, V]) put(k K, v *V) bool {
 	old, ok := t.live[k]
 	if ok && t.uid(old.value) == t.uid(v) {
-		if t.same(old.value, v) {
+		was, same := old.value, t.same(old.value, v)
+		if _, pending := t.changed[k]; pending && t.keep != nil {
+			t.keep(was, v)
+		}
+		old.value = v // even where all that is read is the same: its version is not
+		if same {
 			return false // a heartbeat, or a field that nobody here reads
 		}
-		t.hurry = t.hurry || t.urgent != nil && t.urgent(old.value, v)
-		if _, pending := t.changed[k]; pending && t.keep != nil {
-			t.keep(old.value, v)
-		}
-		old.value = v
+		t.hurry = t.hurry || t.urgent != nil && t.urgent(was, v)
 		t.changed[k] = struct{}{}
 		return true
 	}

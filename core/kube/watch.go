@@ -130,7 +130,7 @@ func (r *resource[K, V]) Replace(list []any, _ string) error {
 // Resync does nothing: there is no second reader to tell again.
 func (r *resource[K, V]) Resync() error { return nil }
 
-var _ cache.ReflectorStore = (*resource[string, model.Node])(nil)
+var _ cache.ReflectorStore = (*resource[string, node])(nil)
 
 // failed keeps the outcome of the last list, for Start.
 func (r *resource[K, V]) failed(err error) {
@@ -219,7 +219,7 @@ func (c *Cluster) Start(ctx context.Context) (err error) {
 	}
 	sources := []source{
 		{newResource(f, f.nodes, "nodes", "", func(_, name string) string { return name },
-			func(s *sharer, o apiruntime.Object) *model.Node { return s.node(o.(*corev1.Node)) }), c.core, &corev1.Node{}},
+			func(s *sharer, o apiruntime.Object) *node { return s.node(o.(*corev1.Node)) }), c.core, &corev1.Node{}},
 		{newResource(f, f.pods, "pods", "", func(namespace, name string) model.PodKey { return model.PodKey{Namespace: namespace, Name: name} },
 			func(s *sharer, o apiruntime.Object) *model.Pod { return s.pod(o.(*corev1.Pod)) }), c.core, &corev1.Pod{}},
 		{newResource(f, f.replicaSets, "replicasets", "apps", workload(kindReplicaSet),

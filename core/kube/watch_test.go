@@ -160,6 +160,10 @@ func TestChangesFollowTheWatch(t *testing.T) {
 	if len(in.Nodes) != 0 || in.Budgets[0].Allowed != 1 {
 		t.Errorf("%+v", in)
 	}
+	// But its version is known: the next patch of the node needs no read.
+	if got, want := c.feed.node("n1").version, api.node("n1").ResourceVersion; got != want {
+		t.Errorf("version %s, want %s", got, want)
+	}
 }
 
 // After a long outage the server no longer knows what happened meanwhile: the
