@@ -17,8 +17,8 @@ import (
 // Version of the driver, semantic.
 const Version = "0.1.0"
 
-// Driver implements sdk.Driver, sdk.Terminator, sdk.Surger, sdk.Preparer and
-// sdk.Stager.
+// Driver implements sdk.Driver, sdk.Terminator, sdk.Surger, sdk.Preparer,
+// sdk.Stager and sdk.Accessor.
 // It is safe for concurrent use. Make it with New.
 type Driver struct {
 	now func() time.Time
@@ -46,6 +46,7 @@ var (
 	_ sdk.Surger     = (*Driver)(nil)
 	_ sdk.Preparer   = (*Driver)(nil)
 	_ sdk.Stager     = (*Driver)(nil)
+	_ sdk.Accessor   = (*Driver)(nil)
 )
 
 // Option changes a driver that New makes.
