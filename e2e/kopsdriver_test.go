@@ -105,7 +105,14 @@ func TestKopsFlagsAreMapped(t *testing.T) {
 	if len(flags) < 18 {
 		t.Fatalf("the help of kops names %d flags only:\n%s", len(flags), own)
 	}
+	ours, err := exec.Command(executable("rotatord"), "kops", "rolling-update", "cluster", "--help").CombinedOutput()
+	if err != nil {
+		t.Fatalf("rotatord: %v\n%s", err, ours)
+	}
 	for _, f := range flags {
+		if !strings.Contains(string(ours), "--"+f[1]) {
+			t.Errorf("rotatord kops rolling-update cluster does not take --%s", f[1])
+		}
 		if f[1] != "help" && !strings.Contains(string(guide), "`--"+f[1]) {
 			t.Errorf("docs/from-kops.md does not say where --%s is", f[1])
 		}

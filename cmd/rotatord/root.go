@@ -39,7 +39,7 @@ each overrides the one before. --max-surge is ROTATOR_MAX_SURGE.
 	root.AddGroup(&cobra.Group{ID: groupRotation, Title: "Rotate:"}, &cobra.Group{ID: groupSetup, Title: "Set up:"})
 	root.PersistentFlags().String("log-level", "warn", "What the log on stderr shows: debug, info, warn or error")
 	a.only(root)
-	root.AddCommand(a.planCommand(), a.runCommand(), a.resumeCommand(), a.abortCommand(), a.drainCommand(), a.releaseCommand(), a.statusCommand(), a.historyCommand(), a.driversCommand(), a.configCommand(), a.versionCommand())
+	root.AddCommand(a.planCommand(), a.runCommand(), a.resumeCommand(), a.abortCommand(), a.drainCommand(), a.releaseCommand(), a.statusCommand(), a.historyCommand(), a.driversCommand(), a.kopsCommand(), a.configCommand(), a.versionCommand())
 	root.SetFlagErrorFunc(a.flagError)
 	root.SetUsageTemplate(usageTemplate)
 	complete(root, "log-level", logLevels)
