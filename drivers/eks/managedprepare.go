@@ -133,7 +133,7 @@ func (d *Driver) setUpdateConfig(ctx context.Context, c *clients, m *managed, to
 	defer d.view.nodegroupChanged(m.name)
 	_, err := c.eks.UpdateNodegroupConfig(ctx, &eks.UpdateNodegroupConfigInput{
 		ClusterName: m.ClusterName, NodegroupName: m.NodegroupName, UpdateConfig: to.request(),
-		ClientRequestToken: aws.String(token(op + "/update-config")),
+		ClientRequestToken: aws.String(token(fmt.Sprintf("%s/%d-%d-%s", op, to.Nodes, to.Percent, to.Strategy))),
 	})
 	if err != nil {
 		diag := diagnose("eks:UpdateNodegroupConfig", m.name, err)

@@ -285,16 +285,25 @@ func (d *Driver) staleNodegroups(all []*group) map[string]bool {
 		d.view.launching = map[string]templateRef{}
 	}
 	for _, g := range all {
-		if g.nodegroup() == "" || g.LaunchTemplate == nil {
+		if g.nodegroup() == "" {
 			continue
 		}
-		now := refOf(g.LaunchTemplate)
+		now := g.template()
 		if d.view.launching[g.name] != now {
 			stale[g.nodegroup()] = true
 			d.view.launching[g.name] = now
 		}
 	}
 	return stale
+}
+
+// template is the version of EKS' launch template that the group of a node group
+// launches from. EKS makes one for all instance types.
+func (g *group) template() templateRef {
+	if refs := sourceOf(g.AutoScalingGroup).refs; len(refs) > 0 {
+		return refs[0].templateRef
+	}
+	return templateRef{}
 }
 
 // readGroups reads groups by name, those that exist.

@@ -166,9 +166,7 @@ func (m *managed) userTemplate() (templateRef, bool) {
 // ends the call, because EKS would refuse it.
 func (m *managed) plan(g *group, r sdk.RollRequest) (*rollRecord, *sdk.Operation) {
 	rec := &rollRecord{Op: r.ID, Force: r.Force || m.forced()}
-	if g.LaunchTemplate != nil {
-		rec.From = int64(part([]string{aws.ToString(g.LaunchTemplate.Version)}, 0))
-	}
+	rec.From = int64(part([]string{g.template().version}, 0))
 	if m.wanted.template > m.templateVersion() {
 		rec.Template = m.wanted.template
 	}

@@ -4,6 +4,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awscreds "github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
+	asgtypes "github.com/aws/aws-sdk-go-v2/service/autoscaling/types"
 	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	elbtypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 
@@ -62,4 +63,11 @@ func (w *world) deregister(targetGroup, id string) {
 		TargetGroupArn: &targetGroup, Targets: []elbtypes.TargetDescription{{Id: &id}},
 	})
 	w.check(err)
+}
+
+// launchFrom points a group to version 1 of another launch template.
+func (w *world) launchFrom(group, template string) {
+	w.update(&autoscaling.UpdateAutoScalingGroupInput{
+		AutoScalingGroupName: &group, LaunchTemplate: &asgtypes.LaunchTemplateSpecification{LaunchTemplateName: &template, Version: ptr("1")},
+	})
 }
