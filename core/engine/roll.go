@@ -98,7 +98,7 @@ func (e *Engine) beginRoll(g *group) bool {
 		g.phase = groupRestoring
 		return false
 	}
-	if !e.validates(g) {
+	if e.shut || !e.validates(g) {
 		return false
 	}
 	if shown.State != model.RollRunning {
@@ -387,7 +387,7 @@ func (e *Engine) takeRolled(g *group, m *member) bool {
 // first new node. A node that the
 // provider takes in the same moment comes on top: nothing tells of it.
 func (e *Engine) drainAhead(g *group) {
-	if !g.Roll.Assisted || g.early {
+	if !g.Roll.Assisted || g.early || e.shut {
 		return
 	}
 	most, busy, serving := g.Unavailable, 0, 0

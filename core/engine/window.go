@@ -28,6 +28,9 @@ func (e *Engine) closeWindow() {
 	}
 	busy := slices.ContainsFunc(e.groups, func(g *group) bool {
 		old := &g.census.old
+		if g.Roll != nil && g.phase == groupActive && g.roll.op != "" {
+			return true // its provider goes on in any case: better to see how it ends
+		}
 		return g.surging || g.preparing || old[memberCordoning]+old[memberDraining]+old[memberTerminating] > 0
 	})
 	var left []string
