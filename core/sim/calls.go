@@ -30,7 +30,7 @@ type call struct {
 func provider(v engine.Verb) bool {
 	switch v {
 	case engine.VerbObserve, engine.VerbPrepare, engine.VerbRestore, engine.VerbSetSurge, engine.VerbTerminate,
-		engine.VerbQuiesce, engine.VerbUnquiesce:
+		engine.VerbQuiesce, engine.VerbUnquiesce, engine.VerbRoll, engine.VerbCancel:
 		return true
 	case engine.VerbPatchNode, engine.VerbPatchWorkload, engine.VerbEvict, engine.VerbDeletePod, engine.VerbCheckAPI:
 	}
@@ -41,7 +41,7 @@ func provider(v engine.Verb) bool {
 func (w *World) nameCall(e engine.Effect) string {
 	what := string(e.Verb)
 	switch e.Verb {
-	case engine.VerbPrepare, engine.VerbRestore, engine.VerbSetSurge:
+	case engine.VerbPrepare, engine.VerbRestore, engine.VerbSetSurge, engine.VerbRoll, engine.VerbCancel:
 		what += " " + e.GroupID
 	case engine.VerbTerminate, engine.VerbQuiesce, engine.VerbUnquiesce:
 		what += " " + e.InstanceID
@@ -91,7 +91,8 @@ func (w *World) perform(c *call) {
 		c.acts = []act{func() *engine.Error { return w.evict(c.Pod, c.GracePeriodSeconds) }}
 	case engine.VerbDeletePod:
 		c.acts = []act{func() *engine.Error { return w.deletePod(c.Pod, c.GracePeriodSeconds) }}
-	case engine.VerbPrepare, engine.VerbRestore, engine.VerbSetSurge, engine.VerbTerminate, engine.VerbQuiesce, engine.VerbUnquiesce:
+	case engine.VerbPrepare, engine.VerbRestore, engine.VerbSetSurge, engine.VerbTerminate, engine.VerbQuiesce, engine.VerbUnquiesce,
+		engine.VerbRoll, engine.VerbCancel:
 		c.acts = w.verb(c.rotation, c.Effect)
 	}
 	if n := len(c.acts); n > 1 && w.faults.strikes(w, DriverDies, c.name) {

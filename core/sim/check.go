@@ -59,13 +59,16 @@ const (
 	ControlPlane Invariant = "control-plane"
 	// Ordered: pods of an ordered StatefulSet leave one at a time.
 	Ordered Invariant = "ordered"
+	// Rolled: of a group that its provider rolls no instance is ended by us, none is
+	// drained where the provider drains alone, and a run asks for one roll at most.
+	Rolled Invariant = "rolled"
 	// Orderly: records are numbered without gaps, ops have ids of their own, a
 	// wake-up is in the future, Steps do not follow each other without time.
 	Orderly Invariant = "orderly"
 )
 
 // Invariants are all of them.
-var Invariants = []Invariant{RecordFirst, Unavailable, Capacity, Empty, Once, OnlyOld, Disruption, Marks, Excluded, Persons, Settings, Ends, Complete, Volumes, Single, ControlPlane, Ordered, Orderly}
+var Invariants = []Invariant{RecordFirst, Unavailable, Capacity, Empty, Once, OnlyOld, Disruption, Marks, Excluded, Persons, Settings, Ends, Complete, Volumes, Single, ControlPlane, Ordered, Rolled, Orderly}
 
 // Violation is an invariant that did not hold.
 type Violation struct {
@@ -107,6 +110,7 @@ type checker struct {
 	quiesced map[string]time.Duration // instances that this run takes out of their load balancers, since when
 	// rebalanced instances were put back by a call of an earlier run.
 	rebalanced map[string]bool
+	rolls      map[string]string // by group id: the op that has it rolled
 	ends       map[string]string // by which op an instance is ended
 	resizes    map[string]string // op ids of our changes of a capacity -> group id
 	changing   map[string]int    // by group id: our changes of its capacity on their way
@@ -143,6 +147,7 @@ func (c *checker) begins(p *plan.Plan, seq uint64, in engine.Input) {
 	c.intended, c.sent, c.leaving = make(map[string]bool), make(map[string]bool), make(map[string]bool)
 	c.nodes, c.instance, c.base = make(map[string]model.Node), make(map[string]viewed), make(map[string]int)
 	c.room, c.ends = make(map[string]plan.Group), make(map[string]string)
+	c.rolls = make(map[string]string)
 	c.quiesced, c.rebalanced = make(map[string]time.Duration), make(map[string]bool)
 	c.resizes, c.bad = make(map[string]string), make(map[string]bool)
 	c.changing, c.doubtful = make(map[string]int), make(map[string]int)
@@ -240,6 +245,9 @@ func (c *checker) effect(e engine.Effect) {
 	}
 	switch e.Verb {
 	case engine.VerbTerminate:
+		if g := c.w.group(e.GroupID); g != nil {
+			c.hold(Rolled, !g.Traits.Rolled(), "instance %s is ended, and the provider of group %s does that", e.InstanceID, e.GroupID)
+		}
 		was := c.ends[e.InstanceID]
 		c.hold(Once, was == "" || was == e.ID, "instance %s is ended by op %s, and was by %s", e.InstanceID, e.ID, was)
 		c.ends[e.InstanceID] = e.ID
@@ -274,7 +282,13 @@ func (c *checker) effect(e engine.Effect) {
 		}
 	case engine.VerbUnquiesce:
 		delete(c.quiesced, e.InstanceID)
-	case engine.VerbObserve, engine.VerbPrepare, engine.VerbRestore, engine.VerbSetSurge, engine.VerbPatchWorkload, engine.VerbCheckAPI:
+	case engine.VerbRoll:
+		g := c.w.group(e.GroupID)
+		was := c.rolls[e.GroupID]
+		c.hold(Rolled, was == "" || was == e.ID, "group %s is rolled by op %s, and was by %s", e.GroupID, e.ID, was)
+		c.hold(Rolled, g == nil || g.Traits.Roll, "the provider is asked to roll group %s, and cannot", e.GroupID)
+		c.rolls[e.GroupID] = e.ID
+	case engine.VerbObserve, engine.VerbPrepare, engine.VerbRestore, engine.VerbSetSurge, engine.VerbPatchWorkload, engine.VerbCheckAPI, engine.VerbCancel:
 	}
 }
 
@@ -348,6 +362,10 @@ func (c *checker) takes(name string) {
 		return
 	}
 	least := min(c.base[group], g.own) - c.room[group].Unavailable
+	if g.Traits.Rolled() { // nobody can tell what others add from what its provider does
+		least = min(least, c.room[group].Size-c.room[group].Unavailable)
+		c.hold(Rolled, g.Traits.Drains == model.DrainsBoth, "node %s is drained, and the provider of group %s does that", name, group)
+	}
 	c.hold(Unavailable, count >= least || g.unsure, "the drain of %s leaves group %s with %d usable nodes of %d", name, group, count, least)
 }
 
@@ -384,7 +402,7 @@ func (c *checker) begun(e engine.Effect) {
 	switch e.Verb {
 	case engine.VerbObserve, engine.VerbEvict, engine.VerbDeletePod, engine.VerbCheckAPI:
 	case engine.VerbPrepare, engine.VerbRestore, engine.VerbSetSurge, engine.VerbTerminate, engine.VerbPatchNode,
-		engine.VerbPatchWorkload, engine.VerbQuiesce, engine.VerbUnquiesce:
+		engine.VerbPatchWorkload, engine.VerbQuiesce, engine.VerbUnquiesce, engine.VerbRoll, engine.VerbCancel:
 		c.hold(RecordFirst, c.durable[e.ID], "%s %s begins without a durable intent", e.Verb, e.ID)
 	}
 }
@@ -533,7 +551,7 @@ func (c *checker) clean() {
 		c.hold(Marks, !n.Marked(), "node %s keeps our marks: %v %v", n.Name, n.Taints, n.Annotations)
 		c.hold(Persons, n.marks() == n.theirs, "node %s has the marks %q, and people want %q", n.Name, n.marks(), n.theirs)
 		switch {
-		case n.unsure:
+		case n.unsure || n.byProvider:
 		case n.person:
 			c.hold(Persons, n.Unschedulable, "node %s is not cordoned any more, and a person had cordoned it", n.Name)
 		default:
@@ -559,7 +577,7 @@ func (c *checker) names(msg string) bool {
 func (c *checker) final() {
 	for _, g := range c.w.groups {
 		if !g.unsure {
-			c.hold(Capacity, g.ours == 0 && g.Desired == g.own, "group %s ends with a desired capacity of %d: its own size is %d, of ours is %d", g.Name, g.Desired, g.own, g.ours)
+			c.hold(Capacity, g.ours == 0 && g.Desired == g.own+g.added, "group %s ends with a desired capacity of %d: its own size is %d, of ours is %d, of its provider's roll %d", g.Name, g.Desired, g.own, g.ours, g.added)
 		}
 		c.hold(Settings, g.heldBy == "" && g.suspended == c.settled[g.ID], "group %s ends held by %q, suspended %v", g.Name, g.heldBy, g.suspended)
 		c.balanced(g)

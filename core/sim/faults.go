@@ -35,6 +35,8 @@ const (
 	StaysBalanced Kind = "stays-balanced" // an instance does not leave its load balancers for long
 	Rescale       Kind = "rescale"        // somebody scales a Deployment
 	Relabel       Kind = "relabel"        // somebody sets marks for the autoscaler and load balancers
+	RollFails     Kind = "roll-fails"     // a provider fails to roll a group
+	Rolls         Kind = "rolls"          // somebody else has a provider roll a group
 	Signal        Kind = "signal"         // SIGTERM
 	WindowShuts   Kind = "window-shuts"   // the rotation's window closes
 
@@ -56,7 +58,7 @@ const (
 // Kinds are all of them.
 var Kinds = []Kind{FailBefore, Lost, Late, DriverDies, Storm, NoCapacity, NeverJoins, JoinsLate, NodeDies, SlowPods, SlowDetach,
 	Closes, Uncordon, Cordon, EndInstance, DeletePod, ScaleUp, ScaleDown, Autoscaler, Retemplate, Signal,
-	KillUnrecorded, KillTorn, KillRecorded, KillActing, LoseLease, LoseJournal, Relabel, StaysBalanced, Rescale, WindowShuts}
+	KillUnrecorded, KillTorn, KillRecorded, KillActing, LoseLease, LoseJournal, Relabel, StaysBalanced, Rescale, RollFails, Rolls, WindowShuts}
 
 // Rates are how often each kind strikes, as the chance at each occasion; a
 // kind without one never does.

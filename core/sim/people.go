@@ -143,6 +143,15 @@ func (w *World) interfere() {
 		}
 		return true
 	})
+	plan(Rolls, func(d *dice) bool {
+		g := choose(d, w.groups, func(g *group) bool {
+			return g.Traits.Roll && (g.rolling == nil || g.rolling.State != model.RollRunning)
+		})
+		if g != nil {
+			w.rolls(g, "", 1)
+		}
+		return true
+	})
 	plan(Retemplate, func(d *dice) bool {
 		g := w.groups[d.n(len(w.groups))]
 		g.Revision += "+"

@@ -26,6 +26,11 @@ type group struct {
 	most           int // the size that it began with
 	// lost are instances that are gone and under whose names others are to come.
 	lost []*instance
+	// rolling is the latest roll by the provider, and added what it has added to
+	// Desired; nameless: nobody can tell which call began it.
+	rolling  *roll
+	added    int
+	nameless bool
 	// changing is the call that changes the group: a driver does one at a time.
 	changing *call
 
@@ -49,8 +54,9 @@ type instance struct {
 }
 
 const (
-	byUs     = "us"
-	byOthers = "others"
+	byUs       = "us"
+	byOthers   = "others"
+	byProvider = "provider" // in its roll
 )
 
 // shown is the group as a driver reports it.
@@ -58,6 +64,7 @@ func (g *group) shown() model.NodeGroup {
 	n := g.NodeGroup
 	n.Surge, _ = g.standing()
 	n.HeldBy = g.heldBy
+	n.Roll = g.shownRoll()
 	return n
 }
 
@@ -339,6 +346,10 @@ func (w *World) verb(rotation string, e engine.Effect) []act {
 		return w.quiesce(g, rotation, e.InstanceID)
 	case engine.VerbUnquiesce:
 		return w.unquiesce(g, e.InstanceID)
+	case engine.VerbRoll:
+		return w.rollGroup(g, rotation, e)
+	case engine.VerbCancel:
+		return w.cancelRoll(g, e)
 	}
 	return []act{func() *engine.Error {
 		return &engine.Error{Code: engine.ErrUnsupported, Message: fmt.Sprintf("%s is not a driver's verb", e.Verb)}

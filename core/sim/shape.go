@@ -35,6 +35,7 @@ type GroupShape struct {
 	Room      int // what a node offers to pods' requests
 	Traits    model.Traits
 	Suspended bool // somebody has suspended its evening out of zones
+	Nameless  bool // of a roll by its provider nobody can tell which call began it
 }
 
 // WorkloadShape is a controller with its pods.
@@ -223,6 +224,7 @@ func RandomShape(seed uint64) *Shape {
 		s.Groups[i].Traits.Quiesce = s.Groups[i].Traits.Prepare && d.chance(0.4)
 	}
 	s.drains(seed)
+	s.otherRolls(seed)
 	if d.chance(0.05) { // one budget never opens: one pod too few is ever Ready
 		s.Stuck = "pdb-stuck"
 		s.Workloads = append(s.Workloads, WorkloadShape{Kind: "ReplicaSet", Name: "stuck", Pods: 3, Start: time.Second, Stop: time.Second, Broken: 1})
@@ -299,7 +301,7 @@ func (s *Shape) build(seed uint64, in *injector, now time.Time) *World {
 	w.epoch, w.pace = now.Add(-rest), s.Pace
 	w.healed, w.kinds = true, len(s.Workloads) // nothing goes wrong while it is made
 	for _, gs := range s.Groups {
-		g := &group{w: w, zones: gs.Zones, room: gs.Room, own: gs.Size, most: gs.Size, suspended: gs.Suspended, NodeGroup: model.NodeGroup{
+		g := &group{w: w, zones: gs.Zones, room: gs.Room, own: gs.Size, most: gs.Size, nameless: gs.Nameless, suspended: gs.Suspended, NodeGroup: model.NodeGroup{
 			ID: gs.Name, Name: gs.Name, Role: gs.Role, Desired: gs.Size, Max: 10*gs.Size + 100, Revision: "new", Traits: gs.Traits}}
 		w.groups = append(w.groups, g)
 		for i := range gs.Size {

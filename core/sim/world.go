@@ -28,6 +28,7 @@ type World struct {
 
 	kinds    int // workloads that there will be
 	launched int // instances ever
+	rolled   int // rolls by a provider ever
 	made     int // pods ever
 	lags     uint64
 
@@ -62,6 +63,8 @@ type node struct {
 	pods  []*pod
 	used  int   // by the requests of its pods
 	hosts []int // pods of each workload, by the workload's index
+	// byProvider: its provider has cordoned it in a roll.
+	byProvider bool
 	// dead: the kubelet does not answer any more.
 	dead bool
 	// person says that a person wants the node cordoned. What we do to it does
