@@ -219,7 +219,9 @@ func (e *Engine) findMarks() {
 func (e *Engine) decide() {
 	switch e.phase {
 	case phaseRunning:
-		e.closeWindow()
+		if e.closeWindow(); e.stop != nil {
+			break
+		}
 		e.markOutdated()
 		e.stepGroups()
 		e.fence()

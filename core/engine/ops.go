@@ -436,7 +436,8 @@ func (e *Engine) dropUnsent() {
 			if o.Patch.Unschedulable != nil { // only a cordon up front is dropped
 				o.member.ahead = false
 			}
-			if n := e.w.nodes[o.Node]; n == nil || !n.Marked() {
+			// One that is on its way before it marks the node all the same.
+			if n := e.w.nodes[o.Node]; e.patching[o.Node] == 0 && (n == nil || !n.Marked()) {
 				delete(e.marked, o.Node)
 			}
 		case forQuiesce:

@@ -205,7 +205,7 @@ func (e *Engine) tellRoll(g *group, shown model.Roll) {
 	if text := rollText(shown); text != r.text {
 		r.text, r.changedAt = text, e.now
 	}
-	if r.text == r.said || !r.saidAt.IsZero() && !e.after(r.saidAt, reportEvery) {
+	if r.text == r.said || shown.Phase == "" && len(shown.Diagnostics) == 0 || !r.saidAt.IsZero() && !e.after(r.saidAt, reportEvery) {
 		return
 	}
 	r.said, r.saidAt = r.text, e.now

@@ -291,6 +291,24 @@ func TestChecksNotice(t *testing.T) {
 				}
 			}}
 		}},
+		{"a group is rolled twice", Rolled, nil, func() *broken {
+			return &broken{change: func(_ time.Time, r *engine.Ready) {
+				for _, e := range slices.Clone(r.Effects) {
+					if e.Verb == engine.VerbRoll {
+						e.ID += "-again"
+						r.Records = append(r.Records, event.Event{Seq: r.Records[len(r.Records)-1].Seq + 1, Kind: event.OpIntended, Op: e.ID, Verb: string(e.Verb)})
+						r.Effects = append(r.Effects, e)
+					}
+				}
+			}}
+		}},
+		{"what the provider rolls is ended by us", Rolled, nil, func() *broken {
+			return &broken{change: one(func(e *engine.Effect) {
+				if e.Verb == engine.VerbRoll {
+					e.Verb, e.InstanceID = engine.VerbTerminate, "i-00001"
+				}
+			})}
+		}},
 		{"a number is left out", Orderly, nil, func() *broken {
 			return &broken{change: func(_ time.Time, r *engine.Ready) {
 				if len(r.Records) > 2 {

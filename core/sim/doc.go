@@ -18,7 +18,7 @@
 // Live lets the same world pass for runtime.Cluster and runtime.Provider, so
 // that the concurrent runtime is tested against it.
 //
-// queue.go is time; world.go the objects; provider.go and surge.go the cloud;
+// queue.go is time; world.go the objects; provider.go, surge.go and roll.go the cloud;
 // pods.go controllers, scheduler and kubelets; budgets.go disruption; feed.go
 // watches; calls.go what is asked of the world; people.go who interferes;
 // rotation.go runs, kills and restarts the engine; shape.go makes worlds; scene.go

@@ -5,12 +5,14 @@ import (
 	"flag"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/rotatord/rotator/core/engine"
+	"github.com/rotatord/rotator/core/model"
 )
 
 var (
@@ -46,7 +48,9 @@ func TestCalm(t *testing.T) {
 	for seed := *first; seed < *first+*seeds; seed++ {
 		r := Run(Options{Seed: seed})
 		report(t, Options{Seed: seed}, r)
-		if r.Refused > 0 {
+		// Of two drainers none knows what the other is about to ask.
+		both := slices.ContainsFunc(RandomShape(seed).Groups, func(g GroupShape) bool { return g.Traits.Drains == model.DrainsBoth })
+		if r.Refused > 0 && !both {
 			t.Errorf("seed %d: %d of %d evictions were refused by a budget", seed, r.Refused, r.Evicted)
 		}
 		if name := RandomShape(seed).Stuck; r.Status != engine.StatusDone {
