@@ -1,7 +1,11 @@
 package aws
 
 func stsActions() map[string]action {
-	return map[string]action{"GetCallerIdentity": getCallerIdentity}
+	return map[string]action{
+		"GetCallerIdentity":         getCallerIdentity,
+		"AssumeRole":                xmlAction(serviceSTS, "AssumeRole", (*Cloud).assumeRole),
+		"AssumeRoleWithWebIdentity": xmlAction(serviceSTS, "AssumeRoleWithWebIdentity", (*Cloud).assumeRoleWithWebIdentity),
+	}
 }
 
 type callerIdentity struct {
@@ -13,6 +17,7 @@ type callerIdentity struct {
 // getCallerIdentity answers who asks; it is the only action here to which that matters.
 func getCallerIdentity(c *Cloud, r request) ([]byte, error) {
 	return xmlAction(serviceSTS, "GetCallerIdentity", func(c *Cloud, _ *struct{}) (*callerIdentity, error) {
-		return &callerIdentity{UserID: "AIDASANDBOXSANDBOX123", Account: c.cfg.AccountID, Arn: c.principal(r.key)}, nil
+		arn, id := c.callerIdentityOf(r.key)
+		return &callerIdentity{UserID: id, Account: c.cfg.AccountID, Arn: arn}, nil
 	})(c, r)
 }

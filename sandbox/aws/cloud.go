@@ -135,6 +135,9 @@ type Cloud struct {
 	nextFault int
 	hookQueue []hookCall
 
+	sessions     map[string]*session // of roles, by access key
+	sessionOrder []string            // their keys, oldest first
+
 	clusters map[string]*cluster // of EKS, by name
 	releases map[releaseKey][]*release
 
@@ -173,6 +176,7 @@ func New(cfg Config) *Cloud {
 		runTokens:     map[string]runToken{},
 		groups:        map[string]*group{},
 		targetGroups:  map[string]*targetGroup{},
+		sessions:      map[string]*session{},
 		clusters:      map[string]*cluster{},
 		releases:      map[releaseKey][]*release{},
 	}

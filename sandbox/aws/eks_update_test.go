@@ -67,8 +67,8 @@ func (a *account) setUpdateConfig(name string, c types.NodegroupUpdateConfig) {
 	}
 }
 
-func (s GroupState) ids(image string) (old, fresh []string) {
-	for _, m := range s.Instances {
+func (g GroupState) ids(image string) (old, fresh []string) {
+	for _, m := range g.Instances {
 		if m.ImageID == image {
 			fresh = append(fresh, m.ID)
 		} else {

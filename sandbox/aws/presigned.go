@@ -28,21 +28,20 @@ var amzParameters = []string{amzAlgorithm, amzCredential, amzDate, amzExpires, a
 // presignedLife is how long a presigned request to STS is good for, whatever it says itself: 15 minutes.
 const presignedLife = 15 * time.Minute
 
-// presignedScope reads the credential scope of a request that is signed in its URL, in the shape of a match of
-// credentialScope; nil without one.
-func presignedScope(q url.Values) []string {
+// presignedCaller reads who signed a request in its URL; nil for one that is not.
+func presignedCaller(q url.Values) *caller {
 	parts := strings.Split(q.Get(amzCredential), "/")
 	if len(parts) != 5 || parts[4] != "aws4_request" || q.Get(amzAlgorithm) != "AWS4-HMAC-SHA256" {
 		return nil
 	}
-	return []string{q.Get(amzCredential), parts[0], parts[2], parts[3]}
+	return &caller{key: parts[0], region: parts[2], service: parts[3], token: q.Get(amzSecurityToken)}
 }
 
 // verifyPresigned checks the signature of a request without a body that is signed in its URL, and its age. Unlike those
 // in headers it is verified, because what is signed is what it proves: in a token for a cluster, the header that names
-// the cluster. Every key's secret is [SecretAccessKey].
-func verifyPresigned(r *http.Request, now time.Time) error {
-	q := r.URL.Query()
+// the cluster.
+func (c *Cloud) verifyPresigned(r *http.Request) error {
+	q, now := r.URL.Query(), c.now()
 	denied := func(code, format string, args ...any) error {
 		return &Error{Code: code, Message: fmt.Sprintf(format, args...), Status: http.StatusForbidden}
 	}
@@ -53,7 +52,7 @@ func verifyPresigned(r *http.Request, now time.Time) error {
 	if now.After(at.Add(presignedLife)) || at.After(now.Add(presignedLife)) {
 		return denied("SignatureDoesNotMatch", "Signature expired: %s is now %s", q.Get(amzDate), now.UTC().Format("20060102T150405Z"))
 	}
-	_, scope, _ := strings.Cut(q.Get(amzCredential), "/")
+	id, scope, _ := strings.Cut(q.Get(amzCredential), "/")
 	signed := strings.Split(q.Get(amzSignedHeaders), ";")
 	if !slices.Contains(signed, "host") {
 		return denied("SignatureDoesNotMatch", "The header host must be signed")
@@ -73,7 +72,9 @@ func verifyPresigned(r *http.Request, now time.Time) error {
 		r.Method, r.URL.EscapedPath(), strings.ReplaceAll(q.Encode(), "+", "%20"), headers.String(), strings.Join(signed, ";"), hex.EncodeToString(body[:]),
 	}, "\n")))
 	toSign := strings.Join([]string{"AWS4-HMAC-SHA256", q.Get(amzDate), scope, hex.EncodeToString(canonical[:])}, "\n")
-	key := []byte("AWS4" + SecretAccessKey)
+	c.mu.Lock()
+	key := []byte("AWS4" + c.secretOf(id))
+	c.mu.Unlock()
 	for part := range strings.SplitSeq(scope, "/") {
 		key = sum(key, part)
 	}

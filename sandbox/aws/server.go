@@ -171,13 +171,10 @@ func (c *Cloud) serveAWS(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "read the request's parameters: "+err.Error(), http.StatusBadRequest)
 		return
 	}
-	scope := credentialScope.FindStringSubmatch(r.Header.Get("Authorization"))
-	presigned := scope == nil && form.Has(amzCredential)
-	if presigned {
-		scope = presignedScope(form)
-	}
+	presigned := r.Header.Get("Authorization") == "" && form.Has(amzCredential)
+	who := callerOf(r, form)
 	prefix, target, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
-	svc := findService(scope, form.Get("Version"), prefix)
+	svc := findService(who, form.Get("Version"), prefix)
 	if svc == nil {
 		http.Error(w, "the simulated AWS serves ec2, autoscaling, elasticloadbalancing, eks, ssm and sts: this request is none of theirs", http.StatusNotFound)
 		return
@@ -195,10 +192,10 @@ func (c *Cloud) serveAWS(w http.ResponseWriter, r *http.Request) {
 		for _, p := range amzParameters {
 			form.Del(p)
 		}
-		err = verifyPresigned(r, c.now())
+		err = c.verifyPresigned(r)
 	}
 	if err == nil {
-		answer, err = c.call(svc, name, scope, in)
+		answer, err = c.call(svc, name, who, in)
 	}
 	if err != nil {
 		e := asError(svc.name, name, err)
@@ -210,9 +207,9 @@ func (c *Cloud) serveAWS(w http.ResponseWriter, r *http.Request) {
 	writeAnswer(w, svc, name, id, answer)
 }
 
-func findService(scope []string, version, target string) *service {
+func findService(who *caller, version, target string) *service {
 	for _, s := range services {
-		if scope != nil && s.name == scope[3] || scope == nil && s.version != "" && (s.version == version || s.json && s.version == target) {
+		if who != nil && s.name == who.service || who == nil && s.version != "" && (s.version == version || s.json && s.version == target) {
 			return s
 		}
 	}
@@ -228,19 +225,18 @@ func (c *Cloud) count(svc *service, name, code string) {
 }
 
 // call runs one action behind all that can stop it, in AWS's order: identity, permission, rate, then the act.
-func (c *Cloud) call(svc *service, name string, scope []string, r request) ([]byte, error) {
+func (c *Cloud) call(svc *service, name string, who *caller, r request) ([]byte, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err := c.authenticate(svc, scope); err != nil {
+	if err := c.authenticate(svc, name, who); err != nil {
 		return nil, err
 	}
 	act := svc.actions[name]
 	if act == nil {
 		return nil, unknownAction(svc, name)
 	}
-	// GetCallerIdentity needs no permission and cannot be denied, says its documentation.
-	denied := scope[1] == DeniedAccessKeyID || c.callFault(control.Deny, svc.name, name)
-	if denied && svc.name != serviceSTS {
+	denied := who != nil && who.key == DeniedAccessKeyID || c.callFault(control.Deny, svc.name, name)
+	if denied && !needsNoPermission(svc, name) {
 		return nil, accessDenied(svc, name, c.cfg.AccountID)
 	}
 	if !c.limits.allow(svc.name, name, c.now()) || c.callFault(control.Throttle, svc.name, name) {
@@ -249,7 +245,9 @@ func (c *Cloud) call(svc *service, name string, scope []string, r request) ([]by
 	if c.callFault(control.ErrorBeforeAct, svc.name, name) {
 		return nil, internalError(svc)
 	}
-	r.key = scope[1]
+	if who != nil {
+		r.key = who.key
+	}
 	answer, err := act(c, r)
 	if err == nil && c.callFault(control.ErrorAfterAct, svc.name, name) {
 		return nil, internalError(svc)
@@ -257,32 +255,39 @@ func (c *Cloud) call(svc *service, name string, scope []string, r request) ([]by
 	return answer, err
 }
 
-func (c *Cloud) authenticate(svc *service, scope []string) error {
+// needsNoPermission tells the actions that no policy can deny: GetCallerIdentity, as its documentation says, and what
+// is called without credentials.
+func needsNoPermission(svc *service, name string) bool {
+	return svc.name == serviceSTS && name == "GetCallerIdentity" || unsigned(svc, name)
+}
+
+// unsigned tells the action that is called to get credentials.
+func unsigned(svc *service, name string) bool {
+	return svc.name == serviceSTS && name == "AssumeRoleWithWebIdentity"
+}
+
+func (c *Cloud) authenticate(svc *service, name string, who *caller) error {
 	switch {
-	case scope == nil && svc.json: // never one of REST-JSON: without a scope it is not told from others
+	case who == nil && unsigned(svc, name):
+		return nil
+	case who == nil && svc.json: // never one of REST-JSON: without a scope it is not told from others
 		return failf("MissingAuthenticationTokenException", "Missing Authentication Token")
-	case scope == nil:
+	case who == nil:
 		return &Error{Code: "MissingAuthenticationToken", Message: "Request is missing Authentication Token", Status: http.StatusForbidden}
-	case scope[1] != AccessKeyID && scope[1] != DeniedAccessKeyID:
-		switch {
-		case svc.routes != nil:
-			return &Error{Code: "UnrecognizedClientException", Message: "The security token included in the request is invalid.", Status: http.StatusForbidden}
-		case svc.json:
-			return failf("UnrecognizedClientException", "The security token included in the request is invalid.")
-		case svc.name == serviceEC2:
-			return &Error{Code: "AuthFailure", Message: "AWS was not able to validate the provided access credentials", Status: http.StatusUnauthorized}
-		}
-		return &Error{Code: "InvalidClientTokenId", Message: "The security token included in the request is invalid.", Status: http.StatusForbidden}
-	case scope[2] != c.cfg.Region && svc.name != serviceSTS:
-		// Each of AWS's endpoints serves one region and says so to requests signed for another.
-		code := "SignatureDoesNotMatch"
-		if svc.json {
-			code = "InvalidSignatureException"
-		}
-		return &Error{Code: code, Status: http.StatusForbidden,
-			Message: fmt.Sprintf("Credential should be scoped to a valid region, not '%s' (the simulated AWS is %s).", scope[2], c.cfg.Region)}
 	}
-	return nil
+	if err := c.known(svc, who); err != nil {
+		return err
+	}
+	if who.region == c.cfg.Region || svc.name == serviceSTS {
+		return nil
+	}
+	// Each of AWS's endpoints serves one region and says so to requests signed for another.
+	code := "SignatureDoesNotMatch"
+	if svc.json {
+		code = "InvalidSignatureException"
+	}
+	return &Error{Code: code, Status: http.StatusForbidden,
+		Message: fmt.Sprintf("Credential should be scoped to a valid region, not '%s' (the simulated AWS is %s).", who.region, c.cfg.Region)}
 }
 
 func unknownAction(svc *service, name string) *Error {

@@ -19,7 +19,7 @@ const (
 	maxTokenSize  = 4 << 10
 )
 
-// VerifyClusterToken answers the ARN of the principal who made a token for a cluster, by the rules of EKS' own
+// VerifyClusterToken answers the ARN of the principal who made a token for a cluster, a user or a role, by the rules of EKS' own
 // authenticator: the request must go to STS (here: host, or STS' name at AWS), ask for nothing but the caller's identity,
 // and have the cluster's name signed. The errors name the rule and never the token.
 func (c *Cloud) VerifyClusterToken(token, cluster, host string) (arn string, err error) {
@@ -54,25 +54,22 @@ func (c *Cloud) VerifyClusterToken(token, cluster, host string) (arn string, err
 			return "", fmt.Errorf("the token's URL has the parameter %s", name)
 		}
 	}
-	scope := presignedScope(q)
-	if scope == nil || scope[3] != serviceSTS {
+	who := presignedCaller(q)
+	if who == nil || who.service != serviceSTS {
 		return "", errors.New("the token's URL is not signed for STS")
 	}
 	r := &http.Request{Method: http.MethodGet, URL: u, Host: u.Host, Header: http.Header{}}
 	r.Header.Set(clusterHeader, cluster)
-	if err := verifyPresigned(r, c.now()); err != nil {
+	if err := c.verifyPresigned(r); err != nil {
 		return "", fmt.Errorf("STS refuses the token for cluster %s: %w", cluster, err)
 	}
-	if err := c.authenticate(findService(scope, "", ""), scope); err != nil {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.authenticate(findService(who, "", ""), "GetCallerIdentity", who); err != nil {
 		return "", err
 	}
-	return c.principal(scope[1]), nil
-}
-
-// principal is the ARN of the user whose access key that is.
-func (c *Cloud) principal(accessKey string) string {
-	return "arn:aws:iam::" + c.cfg.AccountID + ":user/" + accessKey
+	return c.principalOf(who.key), nil
 }
 
 // Administrator is the ARN of the user of [AccessKeyID].
-func (c *Cloud) Administrator() string { return c.principal(AccessKeyID) }
+func (c *Cloud) Administrator() string { return c.userARN(AccessKeyID) }

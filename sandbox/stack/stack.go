@@ -260,8 +260,9 @@ func (s *Sandbox) serve(listener net.Listener) {
 	if s.kops == nil {
 		// rotatord is the same user by whatever way it gets in, so that the observer
 		// knows what it does.
+		admin := eks.AccessEntry{User: string(controlplane.UserAdmin), Groups: []string{"system:masters"}}
 		mux.Handle("POST "+tokenWebhookPath, &eks.Authenticator{Cloud: s.cloud, Cluster: s.opts.Cluster, Host: listener.Addr().String(),
-			Entries: map[string]eks.AccessEntry{s.cloud.Administrator(): {User: string(controlplane.UserAdmin), Groups: []string{"system:masters"}}}})
+			Entries: map[string]eks.AccessEntry{s.cloud.Administrator(): admin, s.cloud.RoleARN(): admin}})
 	}
 	mux.Handle("/", s.cloud.Handler())
 	s.server = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}

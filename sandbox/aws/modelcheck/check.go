@@ -344,7 +344,7 @@ func (c *check) jsonError(operation string, status int, body []byte) {
 // errorType checks that an error is among those that the operation declares or that every AWS service may answer.
 func (c *check) errorType(operation, code string) {
 	common := []string{
-		"AccessDeniedException", "InvalidSignatureException", "MissingAuthenticationTokenException", "SerializationException", "ThrottlingException",
+		"AccessDeniedException", "ExpiredTokenException", "InvalidSignatureException", "MissingAuthenticationTokenException", "SerializationException", "ThrottlingException",
 		"TooManyRequestsException", "UnknownOperationException", "UnrecognizedClientException", "ValidationException",
 	}
 	declared := slices.ContainsFunc(c.model.Operations[operation].Errors, func(r ref) bool { return r.Shape == code })
@@ -360,7 +360,7 @@ func (c *check) restError(operation string, status int, code string, body []byte
 	s := c.model.Shapes[code]
 	if s == nil {
 		s = &shape{Type: "structure", Members: map[string]*ref{"message": {Shape: "String"}}}
-		s.Error.HTTPStatusCode = map[string]int{"AccessDeniedException": 403, "InvalidSignatureException": 403, "TooManyRequestsException": 429,
+		s.Error.HTTPStatusCode = map[string]int{"AccessDeniedException": 403, "ExpiredTokenException": 403, "InvalidSignatureException": 403, "TooManyRequestsException": 429,
 			"UnknownOperationException": 404, "UnrecognizedClientException": 403}[code]
 	}
 	want := s.Error.HTTPStatusCode

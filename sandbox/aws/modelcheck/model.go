@@ -100,6 +100,7 @@ type shape struct {
 // Model is one service's API.
 type Model struct {
 	Metadata struct {
+		APIVersion   string `json:"apiVersion"`
 		Protocol     string `json:"protocol"`
 		XMLNamespace string `json:"xmlNamespace"`
 	} `json:"metadata"`

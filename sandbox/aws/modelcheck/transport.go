@@ -66,7 +66,8 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// Named reads service and operation from a request: by its parameters, or in REST-JSON by its method and path.
+// Named reads service and operation from a request: by its parameters, or in REST-JSON by its method and path. The
+// service of a request that nobody signed is told by the version of its API.
 func (k *Checker) Named(r *http.Request, body []byte) (service, operation string) {
 	if m := scope.FindStringSubmatch(r.Header.Get("Authorization")); m != nil {
 		service = m[1]
@@ -80,6 +81,11 @@ func (k *Checker) Named(r *http.Request, body []byte) (service, operation string
 	form, err := url.ParseQuery(string(body))
 	if err != nil {
 		return service, ""
+	}
+	for name, m := range k.models { // no two versions are the same
+		if service == "" && m.Metadata.APIVersion == form.Get("Version") {
+			return name, form.Get("Action")
+		}
 	}
 	return service, form.Get("Action")
 }
