@@ -112,6 +112,7 @@ func openCluster(ctx context.Context, o Options) (*Rotator, error) {
 	}
 	r := &Rotator{opts: o}
 	if err := r.connect(ctx); err != nil {
+		r.Close()
 		return nil, err
 	}
 	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -137,8 +138,7 @@ func (r *Rotator) connect(ctx context.Context) error {
 		r.cluster = noCluster{changes: make(chan engine.Input)}
 		return nil
 	}
-	c, err := kube.Connect(ctx, kube.Options{Kubeconfig: o.Spec.Kube.Kubeconfig, Context: o.Spec.Kube.Context, Log: o.Log,
-		Volumes: watchesVolumes(o.Spec), Autoscalers: moves(o.Spec)})
+	c, err := r.connectKube(ctx, kube.Options{Volumes: watchesVolumes(o.Spec), Autoscalers: moves(o.Spec)})
 	if err != nil {
 		return err
 	}
@@ -155,8 +155,11 @@ func moves(s plan.Spec) bool {
 	return s.Drain.SingleReplica == plan.SingleRestart || s.Drain.SingleReplica == plan.SingleSurge
 }
 
+// openProvider launches the driver, unless that was done.
 func (r *Rotator) openProvider(ctx context.Context) error {
-	r.provider = r.opts.Provider
+	if r.provider == nil {
+		r.provider = r.opts.Provider
+	}
 	if r.provider == nil {
 		d := r.opts.Spec.Driver
 		h, err := host.Launch(ctx, host.Options{Name: d.Name, Path: d.Path, PluginDirs: d.PluginDir, SHA256: d.SHA256, Env: d.Env,

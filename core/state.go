@@ -160,29 +160,37 @@ type State struct {
 	store     journal.Store
 	cluster   *kube.Cluster // nil: the spec does without it
 	namespace string
+	close     func()
 }
 
 // OpenState connects to the cluster, unless the spec does without it, and finds
-// the journals. No driver is started. Errors are *kube.Error.
+// the journals. A driver is launched only where the way to the cluster is the
+// driver's. Errors are those of Open. Close must be called on success.
 func OpenState(ctx context.Context, o Options) (*State, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	r := &Rotator{opts: o}
 	var c *kube.Cluster
 	var err error
 	if !o.Spec.CloudOnly {
-		if c, err = kube.Connect(ctx, kube.Options{Kubeconfig: o.Spec.Kube.Kubeconfig, Context: o.Spec.Kube.Context, Log: o.Log}); err != nil {
+		if c, err = r.connectKube(ctx, kube.Options{}); err != nil {
+			r.Close()
 			return nil, err
 		}
 	}
-	s := &State{cluster: c, namespace: cmp.Or(o.Spec.Journal.Namespace, defaultNamespace), store: o.Journal}
+	s := &State{close: r.Close, cluster: c, namespace: cmp.Or(o.Spec.Journal.Namespace, defaultNamespace), store: o.Journal}
 	if s.store == nil {
 		if s.store, err = storeOf(o.Spec.Journal, c, nil); err != nil {
+			r.Close()
 			return nil, err
 		}
 	}
 	return s, nil
 }
+
+// Close ends the driver, where there is one.
+func (s *State) Close() { s.close() }
 
 // Holder tells who holds the lock; nil: nobody, or there is none to look at.
 func (s *State) Holder(ctx context.Context) (*kube.Holder, error) {

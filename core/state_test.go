@@ -16,6 +16,7 @@ func TestOpenStateCloudOnly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer s.Close()
 	if h, err := s.Holder(t.Context()); h != nil || err != nil {
 		t.Errorf("the lock's holder: %+v, %v", h, err)
 	}

@@ -73,6 +73,7 @@ type state interface {
 	// Holder tells who holds the lock; nil: nobody.
 	Holder(ctx context.Context) (*kube.Holder, error)
 	Journals() journal.Store
+	Close()
 }
 
 // request is what a command asks the backend for.

@@ -146,7 +146,7 @@ func clusterExit(c kube.Code) int {
 	switch c {
 	case kube.CodeKubeconfigMissing, kube.CodeKubeconfigInvalid, kube.CodeContextUnknown:
 		return exitUsage
-	case kube.CodeUnreachable, kube.CodeUnauthorized, kube.CodeForbidden:
+	case kube.CodeAccess, kube.CodeUnreachable, kube.CodeUnauthorized, kube.CodeForbidden:
 		return exitFailed
 	}
 	return exitFailed

@@ -27,8 +27,8 @@ func (a *app) statusCommand() *cobra.Command {
 		Short:   "Show the running rotation, or the last one, or ROTATION",
 		GroupID: groupRotation,
 		Long: `Show who holds the lock and since when, and how far the rotation is: from its
-journal, so that it works from any machine, for a run that was killed too. No
-driver is started and nothing is changed.`,
+journal, so that it works from any machine, for a run that was killed too. Nothing
+is changed. A driver is started only to learn the way to the cluster (--access).`,
 		Example: `  rotatord status
   rotatord status --output json | jq .summary.replaced
   rotatord status r20261122-120000-0a1b2c`,
@@ -67,7 +67,7 @@ func (a *app) historyCommand() *cobra.Command {
 func stateFlags(cmd *cobra.Command) {
 	cmd.Flags().SortFlags = false
 	configFlag(cmd)
-	for _, path := range []string{"kubernetes.kubeconfig", "kubernetes.context", "cloudOnly", "journal.store", "journal.namespace", "journal.dir"} {
+	for _, path := range []string{"cluster", "driver.name", "driver.path", "driver.pluginDirs", "driver.config", "kubernetes.kubeconfig", "kubernetes.context", "kubernetes.access", "cloudOnly", "journal.store", "journal.namespace", "journal.dir"} {
 		config.AddFlag(cmd.Flags(), path)
 	}
 	outputFlag(cmd)
@@ -125,6 +125,7 @@ func (a *app) status(cmd *cobra.Command, id string) error {
 	if err != nil {
 		return err
 	}
+	defer s.Close()
 	holder, err := s.Holder(cmd.Context())
 	if err != nil {
 		return err
@@ -313,6 +314,7 @@ func (a *app) history(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	defer s.Close()
 	list, err := a.rotations(cmd, s, spec)
 	if err != nil {
 		return err

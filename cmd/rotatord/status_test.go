@@ -24,6 +24,7 @@ type fakeState struct {
 
 func (s *fakeState) Holder(context.Context) (*kube.Holder, error) { return s.holder, s.err }
 func (s *fakeState) Journals() journal.Store                      { return s }
+func (s *fakeState) Close()                                       {}
 
 // recorded is a folder with two rotations of prod and one of staging; the
 // newest of prod was cut off or still runs.

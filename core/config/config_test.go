@@ -101,6 +101,7 @@ func TestDefaults(t *testing.T) {
 		},
 		Journal: plan.Journal{Store: "cluster", Namespace: "rotator-system", Keep: 20},
 		Lock:    plan.Lock{Duration: 30 * time.Second},
+		Kube:    plan.Kube{Access: plan.AccessAuto},
 	}
 	if d := cmp.Diff(want, Default()); d != "" {
 		t.Errorf("defaults (-want +got):\n%s", d)
@@ -126,7 +127,7 @@ driver:
     region: eu-west-1
     karpenter.sh/Do-Not: keep
     Nested: {MaxItems: 3, ratio: 0.5, on: true, none: null, day: 2026-11-22, list: [a, {b: 1}]}
-kubernetes: {kubeconfig: /k, context: c}
+kubernetes: {kubeconfig: /k, context: c, access: driver}
 select:
   groups: ["workers-*", "[ab]"]
   excludeGroups: [spot]
@@ -173,7 +174,7 @@ report: {dir: r}
 				"karpenter.sh/Do-Not": "keep",
 				"Nested":              map[string]any{"MaxItems": 3, "ratio": 0.5, "on": true, "none": nil, "day": "2026-11-22", "list": []any{"a", map[string]any{"b": 1}}},
 			}},
-		Kube:   plan.Kube{Kubeconfig: "/k", Context: "c"},
+		Kube:   plan.Kube{Kubeconfig: "/k", Context: "c", Access: plan.AccessDriver},
 		Select: plan.Select{Groups: []string{"workers-*", "[ab]"}, ExcludeGroups: []string{"spot"}, Roles: []string{"control-plane", "node"}, Nodes: []string{"i-1"}, Force: true, MaxAge: 720 * time.Hour},
 		Window: plan.Window{Duration: 6 * time.Hour},
 		Strategy: plan.Strategy{Mode: plan.ModeBatch, MaxSurge: "25%", MaxUnavailable: "2", MaxInFlight: "7", MaxUnavailablePerZone: "50%", Zones: plan.ZonesSpread, Order: "label:example.com/wave", OrderNodes: []string{"n-2", "n-1"}, GroupsAtOnce: 3, Attract: plan.AttractTaint, BatchSize: 4, OnFailure: plan.FailureAbort, MaxFailed: 3, OnSignal: plan.SignalKeep, RollTimeout: 2 * time.Hour,

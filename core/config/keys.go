@@ -142,6 +142,10 @@ var table = []Key{
 	{Path: "kubernetes.context", Flag: "context", Topic: TopicTarget, Kind: Text, Example: "my-cluster-admin",
 		Doc: "The kubeconfig's context. Empty: its current one."},
 
+	{Path: "kubernetes.access", Flag: "access", Topic: TopicTarget, Kind: Text, Default: plan.AccessAuto,
+		Enum: []string{string(plan.AccessAuto), string(plan.AccessKubeconfig), string(plan.AccessDriver)},
+		Doc:  "Whose address and credentials of the API server are used. With kubeconfig, those of one or of the pod's service account. With driver, the provider's own, so that none is needed; the driver renews them as long as the rotation takes. The default auto takes the driver's where no kubeconfig and no service account is found."},
+
 	{Path: "cloudOnly", Flag: "cloudonly", Topic: TopicTarget, Kind: Bool, Default: false,
 		Doc: "Does without the cluster's API server, for a cluster that is broken: pods are not drained, nodes are not checked, the journal is in a local folder, and the hold at the provider is the only lock."},
 

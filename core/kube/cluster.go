@@ -15,6 +15,8 @@ type Cluster struct {
 	server string
 	log    *slog.Logger
 	helper *clientcmdapi.ExecConfig // the kubeconfig's credential helper; may be nil
+	// byDriver: address and credentials are the driver's, and no kubeconfig is read.
+	byDriver bool
 
 	core, apps, policy *rest.RESTClient
 	storage, scaling   *rest.RESTClient

@@ -35,6 +35,8 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"k8s.io/client-go/util/flowcontrol"
 	"k8s.io/klog/v2"
+
+	"github.com/rotatord/rotator/core/model"
 )
 
 // Options of a connection. The zero value is what kubectl would do.
@@ -44,6 +46,10 @@ type Options struct {
 	Kubeconfig string
 	// Context of the kubeconfig; empty: its current one.
 	Context string
+	// Access answers the way to the API server, with credentials that are good for a
+	// while; it is asked again before they end. Kubeconfig and Context do not count
+	// then. Nil: they do.
+	Access func(ctx context.Context) (model.Access, error)
 	// UserAgent names us in the API server's logs; default "rotator".
 	UserAgent string
 	// Volumes watches PersistentVolumeClaims and VolumeAttachments too, Autoscalers
@@ -91,13 +97,19 @@ func newScheme() *apiruntime.Scheme {
 // for its version, to know that both work. It changes nothing. Errors are
 // *Error.
 func Connect(ctx context.Context, o Options) (*Cluster, error) {
-	cfg, err := loadConfig(o)
-	if err != nil {
-		return nil, err
-	}
 	log := o.Log
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
+	}
+	var cfg *rest.Config
+	var err error
+	if o.Access != nil {
+		cfg, err = accessConfig(ctx, o.Access, log, time.Now)
+	} else {
+		cfg, err = loadConfig(o)
+	}
+	if err != nil {
+		return nil, err
 	}
 	c, err := newCluster(cfg, o.UserAgent, log)
 	if err != nil {
@@ -105,7 +117,7 @@ func Connect(ctx context.Context, o Options) (*Cluster, error) {
 			"check certificates, keys and the exec section of this user in the kubeconfig",
 			"the kubeconfig's settings for %s cannot be used: %v", cfg.Host, err)
 	}
-	c.volumes, c.autoscaling = o.Volumes, o.Autoscalers
+	c.volumes, c.autoscaling, c.byDriver = o.Volumes, o.Autoscalers, o.Access != nil
 	if err := c.ping(ctx); err != nil {
 		return nil, err
 	}
@@ -266,6 +278,12 @@ func (c *Cluster) ping(ctx context.Context) error {
 		return nil // reachable and known; what is missing shows where it is needed
 	case apierrors.IsUnauthorized(err):
 		return c.unauthorized(err)
+	case errors.As(err, &certificate) && c.byDriver:
+		return fault(CodeUnreachable, err, "find out what stands between this machine and the API server: a proxy that ends TLS must be trusted by the system",
+			"the certificate of the API server %s is not trusted by the authority that the driver names: %v", c.server, err)
+	case c.byDriver:
+		return fault(CodeUnreachable, err, "check that this machine can reach the address (a private endpoint needs the cluster's network or a VPN)",
+			"the API server %s does not answer: %v", c.server, err)
 	case errors.As(err, &certificate):
 		return fault(CodeUnreachable, err, "check certificate-authority-data and the server's name in the kubeconfig, and any proxy in between",
 			"the certificate of the API server %s is not trusted: %v", c.server, err)
@@ -278,6 +296,10 @@ func (c *Cluster) ping(ctx context.Context) error {
 }
 
 func (c *Cluster) unauthorized(err error) *Error {
+	if c.byDriver {
+		return fault(CodeUnauthorized, err, "make the identity that the driver works as known to the cluster: on EKS, by an access entry for its IAM role (`aws eks create-access-entry`) or in the ConfigMap aws-auth",
+			"the API server %s does not accept the driver's credentials", c.server)
+	}
 	return fault(CodeUnauthorized, err, "sign in anew, or check the user of this context in the kubeconfig",
 		"the API server %s does not accept the credentials", c.server)
 }

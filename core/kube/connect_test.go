@@ -200,3 +200,17 @@ func TestClockSkewIsTold(t *testing.T) {
 		})
 	}
 }
+
+// In a pod without a kubeconfig its service account is taken; here it has none.
+func TestConnectInAPod(t *testing.T) {
+	bare(t)
+	t.Setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
+	t.Setenv("KUBERNETES_SERVICE_PORT", "443")
+	if _, err := os.Stat("/var/run/secrets/kubernetes.io/serviceaccount/token"); err == nil {
+		t.Skip("this is a pod with a service account")
+	}
+	var e *Error
+	if _, err := Connect(t.Context(), Options{}); !errors.As(err, &e) || e.Code != CodeKubeconfigMissing || !strings.Contains(e.Message, "this pod's service account cannot be used") {
+		t.Errorf("error %v", err)
+	}
+}

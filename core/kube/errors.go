@@ -10,9 +10,10 @@ const (
 	CodeKubeconfigMissing Code = "kubeconfig-missing" // none found, or the named file does not exist
 	CodeKubeconfigInvalid Code = "kubeconfig-invalid" // found, but it cannot be used
 	CodeContextUnknown    Code = "context-unknown"
-	CodeUnreachable       Code = "unreachable"  // the API server does not answer
-	CodeUnauthorized      Code = "unauthorized" // it does not accept the credentials
-	CodeForbidden         Code = "forbidden"    // it does, but a permission is missing
+	CodeAccess            Code = "access-unusable" // what the driver says about the way to the API server
+	CodeUnreachable       Code = "unreachable"     // the API server does not answer
+	CodeUnauthorized      Code = "unauthorized"    // it does not accept the credentials
+	CodeForbidden         Code = "forbidden"       // it does, but a permission is missing
 )
 
 // Error says why the cluster cannot be worked with, and what to do.

@@ -392,4 +392,16 @@ type Report struct {
 type Kube struct {
 	Kubeconfig string `yaml:"kubeconfig" json:"kubeconfig"` // empty: KUBECONFIG, then ~/.kube/config, then in-cluster
 	Context    string `yaml:"context" json:"context"`
+	// Access says whose address and credentials are used. Default auto.
+	Access Access `yaml:"access" json:"access"`
 }
+
+// Access is a way to the cluster's API server.
+type Access string
+
+// Ways. The zero value is AccessAuto.
+const (
+	AccessAuto       Access = "auto"       // AccessKubeconfig where one is found, else AccessDriver where the driver can
+	AccessKubeconfig Access = "kubeconfig" // or the service account of the pod that this runs in
+	AccessDriver     Access = "driver"     // it knows the address, and makes credentials
+)
