@@ -80,6 +80,14 @@ func lines(s string) string {
 	return strings.Join(out, "\n  ")
 }
 
+// exitCode is what the process ends with after err; nil: it is done.
+func (a *app) exitCode(err error) int {
+	if err == nil {
+		return exitDone
+	}
+	return a.explain(err).code
+}
+
 func (a *app) explain(err error) *failure {
 	var f *failure
 	if errors.As(err, &f) {

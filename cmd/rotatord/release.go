@@ -175,7 +175,7 @@ func (a *app) stage(cmd *cobra.Command, dryRun bool, do func(*session, bool) (*c
 	}
 	sum := s.fold.Summary()
 	sum.Cluster = s.spec.Cluster
-	if werr := s.closeFiles(sum); werr != nil {
+	if werr := s.closeFiles(sum, a.exitCode(err)); werr != nil {
 		fmt.Fprintf(a.stderr, "warning: the report could not be written: %s\n", werr)
 	}
 	if out == nil {

@@ -39,7 +39,12 @@ func (s *session) Publish(events []event.Event) {
 
 // Recall counts what earlier runs of the rotation did; the progress and the
 // report's events are this run's own.
-func (s *session) Recall(past []event.Event) { s.fold.Publish(past) }
+func (s *session) Recall(past []event.Event) {
+	s.fold.Publish(past)
+	if s.files != nil {
+		s.files.Recall(past)
+	}
+}
 
 // newSession reads the configuration and makes everything that a rotation is
 // given. close must be called.
@@ -108,7 +113,7 @@ func (a *app) finish(s *session, r *engine.Result, runErr error, asJSON bool) er
 	if err == nil {
 		err = resultFailure(r)
 	}
-	if fileErr := s.closeFiles(sum); fileErr != nil {
+	if fileErr := s.closeFiles(sum, a.exitCode(err)); fileErr != nil {
 		if err == nil {
 			err = &failure{code: exitFailed, message: "the rotation is done, but its report could not be written: " + fileErr.Error(),
 				fix: "check the folder of --report-dir", err: fileErr}
@@ -131,11 +136,11 @@ func (a *app) finish(s *session, r *engine.Result, runErr error, asJSON bool) er
 	return err
 }
 
-func (s *session) closeFiles(sum report.Summary) error {
+func (s *session) closeFiles(sum report.Summary, exitCode int) error {
 	if s.files == nil {
 		return nil
 	}
-	return s.files.Close(sum)
+	return s.files.Close(sum, exitCode)
 }
 
 func (s *session) close() {

@@ -300,7 +300,7 @@ var table = []Key{
 		Doc: "Takes the lock from a run that is alive but must not go on: it stops when it sees that, and this one begins when whatever the other had under way must have ended. A run that died needs no such word."},
 
 	{Path: "report.dir", Flag: "report-dir", Topic: TopicOutput, Kind: Text, Example: "./rotation-report",
-		Doc: "Folder for summary.json and events.jsonl. Empty: none is written."},
+		Doc: "Folder for events.jsonl, summary.json, junit.xml, metrics.txt (OpenMetrics) and rotation.env (NAME=value, for later steps of a pipeline). Empty: none is written."},
 }
 
 // Keys returns all keys in the order of the example file.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"sync"
@@ -16,14 +17,18 @@ import (
 const (
 	EventsFile  = "events.jsonl"
 	SummaryFile = "summary.json"
+	JUnitFile   = "junit.xml"    // test cases, for the views of CI systems
+	MetricsFile = "metrics.txt"  // OpenMetrics
+	EnvFile     = "rotation.env" // NAME=value, for later steps of a pipeline
 )
 
 // Files is a report in a folder: events.jsonl grows with the rotation, one
-// event a line; summary.json is written by Close. Both belong to the last
+// event a line; the other files are written by Close. All belong to the last
 // rotation that was reported there. It implements the runtime's Sink and is
 // safe for concurrent use.
 type Files struct {
-	dir string
+	dir   string
+	junit JUnit
 
 	mu     sync.Mutex
 	events *os.File
@@ -42,10 +47,11 @@ func OpenFiles(dir string) (*Files, error) {
 		err = f.Chmod(0o600) // it may have been there with another mode
 	}
 	if err == nil {
-		// A summary of an earlier rotation must not stand beside these events.
-		err = os.Remove(filepath.Join(dir, SummaryFile))
-		if errors.Is(err, os.ErrNotExist) {
-			err = nil
+		// What an earlier rotation left must not stand beside these events.
+		for _, name := range []string{SummaryFile, JUnitFile, MetricsFile, EnvFile} {
+			if e := os.Remove(filepath.Join(dir, name)); err == nil && !errors.Is(e, os.ErrNotExist) {
+				err = e
+			}
 		}
 	}
 	if err != nil {
@@ -57,9 +63,14 @@ func OpenFiles(dir string) (*Files, error) {
 	return &Files{dir: dir, events: f}, nil
 }
 
+// Recall counts what earlier runs of the rotation did in the files that sum it
+// up; events.jsonl has this run's own events.
+func (f *Files) Recall(past []event.Event) { f.junit.Publish(past) }
+
 // Publish appends events. It keeps the first error for Close: a full disk must
 // not stop a rotation whose journal is elsewhere.
 func (f *Files) Publish(events []event.Event) {
+	f.junit.Publish(events)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.err != nil || f.events == nil {
@@ -78,9 +89,10 @@ func (f *Files) Publish(events []event.Event) {
 	}
 }
 
-// Close writes s as summary.json, whole or not at all, and returns the first
-// error of any write. Calling it again does nothing.
-func (f *Files) Close(s Summary) error {
+// Close writes what sums the rotation up, each file whole or not at all, and
+// returns the errors of all writes. exitCode is the command's. Calling it again
+// does nothing.
+func (f *Files) Close(s Summary, exitCode int) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.events == nil {
@@ -88,15 +100,27 @@ func (f *Files) Close(s Summary) error {
 	}
 	err := f.events.Close()
 	f.events = nil
-	return errors.Join(f.err, err, f.writeSummary(s))
+	err = errors.Join(f.err, err)
+	for _, file := range []struct {
+		name  string
+		write func(io.Writer) error
+	}{
+		{SummaryFile, s.WriteJSON},
+		{JUnitFile, func(w io.Writer) error { return f.junit.Write(w, s) }},
+		{MetricsFile, func(w io.Writer) error { return s.WriteMetrics(w, exitCode) }},
+		{EnvFile, func(w io.Writer) error { return s.WriteEnv(w, exitCode) }},
+	} {
+		err = errors.Join(err, f.write(file.name, file.write))
+	}
+	return err
 }
 
-func (f *Files) writeSummary(s Summary) error {
+func (f *Files) write(name string, write func(io.Writer) error) error {
 	var b bytes.Buffer
-	if err := s.WriteJSON(&b); err != nil {
-		return fmt.Errorf("report: %w", err)
+	if err := write(&b); err != nil {
+		return fmt.Errorf("report: %s: %w", name, err)
 	}
-	name := filepath.Join(f.dir, SummaryFile)
+	name = filepath.Join(f.dir, name)
 	if err := os.WriteFile(name+".tmp", b.Bytes(), 0o600); err != nil {
 		return fmt.Errorf("report: %w", err)
 	}

@@ -258,7 +258,7 @@ func TestFiles(t *testing.T) {
 	var fold Fold
 	fold.Publish(events)
 	for range 2 {
-		if err := f.Close(fold.Summary()); err != nil {
+		if err := f.Close(fold.Summary(), 0); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -309,7 +309,7 @@ func TestFilesKeepTheFirstError(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.Publish(troubled())
-	if err := f.Close(Summary{}); err == nil || !strings.Contains(err.Error(), "report: write") {
+	if err := f.Close(Summary{}, 0); err == nil || !strings.Contains(err.Error(), "report: write") {
 		t.Errorf("Close returns %v, want the error of the write", err)
 	}
 }
