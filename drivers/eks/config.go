@@ -27,6 +27,9 @@ type Config struct {
 	// Tag that marks the cluster's groups, KEY or KEY=VALUE; empty:
 	// kubernetes.io/cluster/NAME with the value owned or shared.
 	Tag string `json:"tag,omitempty"`
+	// Surge is how extra instances are made of self-managed groups; empty:
+	// SurgeCapacity.
+	Surge SurgeWay `json:"surge,omitempty"`
 	// ManagedNodeGroups says how managed node groups are rotated.
 	ManagedNodeGroups ManagedNodeGroups `json:"managedNodeGroups,omitzero"`
 	// Releases says, by name of a self-managed group, where its newest image is
@@ -34,6 +37,18 @@ type Config struct {
 	// the name of the image that they have.
 	Releases map[string]string `json:"releases,omitempty"`
 }
+
+// SurgeWay is how a group gets extra instances.
+type SurgeWay string
+
+// Ways to surge.
+const (
+	SurgeCapacity SurgeWay = "capacity" // desired capacity is raised
+	// SurgeDetach takes old instances out of the group, which launches others.
+	// Groups behind load balancers, and those of managed node groups, surge by
+	// capacity all the same.
+	SurgeDetach SurgeWay = "detach"
+)
 
 // configSchema describes Config. A test holds it against the struct.
 const configSchema = `{
@@ -58,6 +73,11 @@ const configSchema = `{
     "tag": {
       "type": "string",
       "description": "Tag of the cluster's Auto Scaling groups, KEY or KEY=VALUE. Default: kubernetes.io/cluster/NAME with the value owned or shared."
+    },
+    "surge": {
+      "type": "string",
+      "enum": ["capacity", "detach"],
+      "description": "How self-managed groups get extra instances. capacity: desired capacity is raised. detach: old instances are taken out of the group, which launches others; desired capacity stays; not behind load balancers. Default: capacity."
     },
     "managedNodeGroups": {
       "type": "object",
@@ -111,7 +131,7 @@ func parseConfig(raw []byte) (Config, []sdk.Diagnostic) {
 	refuse := func(summary, detail string) (Config, []sdk.Diagnostic) {
 		return Config{}, []sdk.Diagnostic{{Severity: sdk.SeverityError, Code: "config-invalid", Summary: summary, Detail: detail, Object: "driver.config"}}
 	}
-	const keys = "The eks driver knows the keys region, profile, endpoint, tag, managedNodeGroups and releases."
+	const keys = "The eks driver knows the keys region, profile, endpoint, tag, surge, managedNodeGroups and releases."
 	var c Config
 	if len(bytes.TrimSpace(raw)) == 0 {
 		return c, nil
@@ -132,6 +152,9 @@ func parseConfig(raw []byte) (Config, []sdk.Diagnostic) {
 	}
 	if key, _, _ := strings.Cut(c.Tag, "="); c.Tag != "" && key == "" {
 		return refuse(fmt.Sprintf("the eks driver's tag %q has no key", c.Tag), "Give KEY or KEY=VALUE, or leave tag out for kubernetes.io/cluster/NAME.")
+	}
+	if c.Surge != "" && c.Surge != SurgeCapacity && c.Surge != SurgeDetach {
+		return refuse(fmt.Sprintf("the eks driver's surge %q is unknown", c.Surge), "Give capacity or detach, or leave it out for capacity.")
 	}
 	if summary, detail := c.ManagedNodeGroups.check(); summary != "" {
 		return refuse(summary, detail)

@@ -41,6 +41,9 @@ type group struct {
 	// node is what EKS says of the node group that the group is of; nil: it is of
 	// none, or EKS was not asked.
 	node *managed
+	// outside was taken out of the group, which surges so where detaches is set.
+	outside  []outsider
+	detaches bool
 }
 
 func newGroup(g *asgtypes.AutoScalingGroup) *group {

@@ -54,6 +54,7 @@ type view struct {
 
 	mu      sync.Mutex
 	members map[string]string // instance to group, by the latest look; those that Terminate may end
+	outside map[string]bool   // of these, those that were taken out of their group
 	changes int               // grows with each change: a look before it is old
 	// touched are the node groups that this driver has changed since the last look.
 	touched map[string]bool
@@ -80,7 +81,7 @@ func (v *view) reset() {
 	v.balancers.reset()
 	v.updates.reset()
 	v.mu.Lock()
-	v.members, v.touched = nil, nil
+	v.members, v.touched, v.outside = nil, nil, nil
 	v.mu.Unlock()
 }
 
@@ -122,6 +123,13 @@ func (v *view) groupOf(instance string) string {
 	return v.members[instance]
 }
 
+// isOutside tells whether the latest look saw an instance out of its group.
+func (v *view) isOutside(instance string) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.outside[instance]
+}
+
 func (v *view) changesSoFar() int {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -155,14 +163,17 @@ func (d *Driver) Observe(ctx context.Context, scope sdk.Scope, maxAge time.Durat
 	for _, g := range l.snapshot.Groups {
 		ends[g.ID] = g.Traits.TerminateKeep
 	}
-	members := make(map[string]string, len(l.snapshot.Instances))
+	members, outside := make(map[string]string, len(l.snapshot.Instances)), map[string]bool{}
 	for _, i := range l.snapshot.Instances {
 		if ends[i.GroupID] {
 			members[i.ID] = i.GroupID
+			if i.State == sdk.InstanceDetached && cfg.Surge == SurgeDetach {
+				outside[i.ID] = true
+			}
 		}
 	}
 	v.mu.Lock()
-	v.members = members
+	v.members, v.outside = members, outside
 	v.mu.Unlock()
 	return l.snapshot, nil
 }
@@ -197,6 +208,9 @@ func (d *Driver) look(ctx context.Context, c *clients, cfg Config, cluster strin
 	if err := d.findRefreshes(ctx, c, groups, at, maxAge); err != nil {
 		return nil, err
 	}
+	if err := findOutsiders(ctx, c, cfg, groups); err != nil {
+		return nil, err
+	}
 	leaving, err := d.quiescing(ctx, c, groups)
 	if err != nil {
 		return nil, err
@@ -208,6 +222,7 @@ func (d *Driver) look(ctx context.Context, c *clients, cfg Config, cluster strin
 		}
 		n := d.nodeGroup(g, launches[g.name])
 		list := d.instances(g, &n, launches[g.name], hooks)
+		list = showOutsiders(g, &n, list)
 		showQuiescing(list, leaving)
 		if g.node != nil {
 			d.showNodegroup(&n, list, g)

@@ -12,11 +12,11 @@ import (
 )
 
 // SetSurge implements sdk.Surger by desired capacity, which it only ever
-// raises. In this order: read the group, write the record, raise the maximum
+// raises, or by detaching (detach.go). In this order: read the group, write the record, raise the maximum
 // if it must be, raise desired capacity, mark the record as applied. After a
 // crash between any two of them, the same call finds out what happened.
 func (d *Driver) SetSurge(ctx context.Context, r sdk.SetSurgeRequest) (*sdk.Operation, error) {
-	_, c, err := d.configured()
+	cfg, c, err := d.configured()
 	if err != nil {
 		return nil, err
 	}
@@ -31,6 +31,12 @@ func (d *Driver) SetSurge(ctx context.Context, r sdk.SetSurgeRequest) (*sdk.Oper
 	g, op, err := d.open(ctx, c, r.GroupID, r.RotationID)
 	if op != nil || err != nil {
 		return op, err
+	}
+	if err := findOutsiders(ctx, c, cfg, []*group{g}); err != nil {
+		return nil, err
+	}
+	if g.detaches {
+		return d.detach(ctx, c, g, r)
 	}
 	now := g.standing()
 	var diags []sdk.Diagnostic

@@ -16,12 +16,17 @@ import (
 // Lifecycle hooks of the group run as for any scale-in; Observe shows an
 // instance that waits for one.
 func (d *Driver) Terminate(ctx context.Context, r sdk.TerminateRequest) (*sdk.TerminateResult, error) {
-	_, c, err := d.configured()
+	cfg, c, err := d.configured()
 	if err != nil {
 		return nil, err
 	}
 	if r.GroupID == "" || r.InstanceID == "" {
 		return nil, sdk.Errorf(codes.InvalidArgument, "terminate: name a group and an instance")
+	}
+	if r.Capacity == sdk.KeepCapacity || r.Capacity == sdk.ShrinkCapacity {
+		if res, err := d.endOutsider(ctx, c, cfg, r); res != nil || err != nil {
+			return res, err
+		}
 	}
 	switch r.Capacity {
 	case sdk.KeepCapacity:

@@ -20,6 +20,19 @@ import (
 // outdated instances. It returns the driver's configuration.
 func liveAccount(t *testing.T) string {
 	t.Helper()
+	return account(t, func(c *aws.Cloud) []string {
+		arn, err := c.CreateTargetGroup(aws.TargetGroupSpec{Name: "web", DeregistrationDelay: time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return []string{arn}
+	})
+}
+
+// account is a liveAccount whose group is behind the target groups that targets
+// makes; nil: none.
+func account(t *testing.T, targets func(*aws.Cloud) []string) string {
+	t.Helper()
 	c := aws.New(aws.Config{
 		Region: region, Seed: 7, PendingDelay: 20 * time.Millisecond,
 		ShutdownDelay: 50 * time.Millisecond, ReconcileInterval: 20 * time.Millisecond,
@@ -42,9 +55,11 @@ func liveAccount(t *testing.T) string {
 	}
 	_, err := c.CreateLaunchTemplate("nodes", aws.LaunchTemplateData{ImageID: &image, InstanceType: ptr("m5.large")})
 	check(err)
-	targets, err := c.CreateTargetGroup(aws.TargetGroupSpec{Name: "web", DeregistrationDelay: time.Second})
-	check(err)
-	check(c.CreateAutoScalingGroup(aws.GroupSpec{TargetGroups: []string{targets}, Name: groupA, LaunchTemplate: "nodes", LaunchVersion: "$Latest", Min: 1, Max: 4, Desired: 3, Tags: clusterTag(cluster, "owned")}))
+	var arns []string
+	if targets != nil {
+		arns = targets(c)
+	}
+	check(c.CreateAutoScalingGroup(aws.GroupSpec{TargetGroups: arns, Name: groupA, LaunchTemplate: "nodes", LaunchVersion: "$Latest", Min: 1, Max: 4, Desired: 3, Tags: clusterTag(cluster, "owned")}))
 	for up := 0; up < 3; time.Sleep(5 * time.Millisecond) { // nothing tells when a group is up
 		up = len(members(c.Groups()[0], "InService"))
 		if t.Context().Err() != nil {
