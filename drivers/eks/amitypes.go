@@ -20,18 +20,19 @@ const (
 	familyWindows             // releases 1.37-2026.11.20: Kubernetes and a date
 )
 
-// amiType says where EKS publishes its recommended release of an AMI type: in
-// public SSM parameters, as the EKS user guide lists them. In folder, %s is the
-// Kubernetes version.
+// amiType says where EKS publishes the releases of an AMI type: in public SSM
+// parameters, as the EKS user guide lists them.
 type amiType struct {
 	family family
-	folder string
+	folder string // of all releases; %s is the Kubernetes version
+	newest string // below folder, of the recommended release
+	image  string // what the names of its images begin with, where that names a folder of each release
 }
 
 var amiTypes = map[ekstypes.AMITypes]amiType{
-	ekstypes.AMITypesAl2X8664:    amazonLinux2(""),
-	ekstypes.AMITypesAl2X8664Gpu: amazonLinux2("-gpu"),
-	ekstypes.AMITypesAl2Arm64:    amazonLinux2("-arm64"),
+	ekstypes.AMITypesAl2X8664:    amazonLinux2("", "amazon-eks-node"),
+	ekstypes.AMITypesAl2X8664Gpu: amazonLinux2("-gpu", "amazon-eks-gpu-node"),
+	ekstypes.AMITypesAl2Arm64:    amazonLinux2("-arm64", "amazon-eks-arm64-node"),
 
 	ekstypes.AMITypesAl2023X8664Standard: amazonLinux2023("x86_64/standard"),
 	ekstypes.AMITypesAl2023Arm64Standard: amazonLinux2023("arm64/standard"),
@@ -56,33 +57,52 @@ var amiTypes = map[ekstypes.AMITypes]amiType{
 	ekstypes.AMITypesWindowsFull2025X8664: windows("2025", "Full"),
 }
 
-func amazonLinux2(variant string) amiType {
-	return amiType{familyAmazonLinux, "/aws/service/eks/optimized-ami/%s/amazon-linux-2" + variant + "/recommended/"}
+func amazonLinux2(variant, image string) amiType {
+	return amiType{familyAmazonLinux, "/aws/service/eks/optimized-ami/%s/amazon-linux-2" + variant + "/", "recommended/", image}
 }
 
 func amazonLinux2023(variant string) amiType {
-	return amiType{familyAmazonLinux, "/aws/service/eks/optimized-ami/%s/amazon-linux-2023/" + variant + "/recommended/"}
+	return amiType{
+		familyAmazonLinux, "/aws/service/eks/optimized-ami/%s/amazon-linux-2023/" + variant + "/", "recommended/",
+		"amazon-eks-node-al2023-" + strings.Replace(variant, "/", "-", 1),
+	}
 }
 
 func bottlerocket(variant, arch string) amiType {
-	return amiType{familyBottlerocket, "/aws/service/bottlerocket/aws-k8s-%s" + variant + "/" + arch + "/latest/"}
+	return amiType{familyBottlerocket, "/aws/service/bottlerocket/aws-k8s-%s" + variant + "/" + arch + "/", "latest/", ""}
 }
 
 func windows(year, edition string) amiType {
-	return amiType{familyWindows, "/aws/service/ami-windows-latest/Windows_Server-" + year + "-English-" + edition + "-EKS_Optimized-%s/"}
+	return amiType{familyWindows, "/aws/service/ami-windows-latest/Windows_Server-" + year + "-English-" + edition + "-EKS_Optimized-%s/", "", ""}
 }
 
 // imageParameter names the parameter whose value is the recommended image's id.
 func (t amiType) imageParameter(kubernetes string) string {
-	return fmt.Sprintf(t.folder, kubernetes) + "image_id"
+	return fmt.Sprintf(t.folder, kubernetes) + t.newest + "image_id"
 }
 
 // releaseParameter names the parameter whose value is the recommended release.
 func (t amiType) releaseParameter(kubernetes string) string {
+	leaf := "release_version"
 	if t.family == familyBottlerocket {
-		return fmt.Sprintf(t.folder, kubernetes) + "image_version"
+		leaf = "image_version"
 	}
-	return fmt.Sprintf(t.folder, kubernetes) + "release_version"
+	return fmt.Sprintf(t.folder, kubernetes) + t.newest + leaf
+}
+
+// namedImageParameter names the parameter whose value is the image of one
+// release; empty: AWS publishes the newest alone.
+func (t amiType) namedImageParameter(r release) string {
+	switch {
+	case r.kubernetes == "" || r.serial == "":
+		return ""
+	case t.family == familyAmazonLinux:
+		return fmt.Sprintf(t.folder, r.kubernetes) + t.image + "-" + r.kubernetes + "-v" + r.serial + "/image_id"
+	case t.family == familyBottlerocket:
+		version, _, _ := strings.Cut(r.serial, "-")
+		return fmt.Sprintf(t.folder, r.kubernetes) + version + "/image_id"
+	}
+	return ""
 }
 
 // notes is where the releases of a family are described.
@@ -153,11 +173,11 @@ func parseImage(name string) (r release, t amiType, ok bool) {
 		case is2023:
 			return r, amazonLinux2023(strings.Replace(variant, "-", "/", 1)), true
 		case prefix == "amazon-eks-node":
-			return r, amazonLinux2(""), true
+			return r, amazonLinux2("", "amazon-eks-node"), true
 		case prefix == "amazon-eks-gpu-node":
-			return r, amazonLinux2("-gpu"), true
+			return r, amazonLinux2("-gpu", "amazon-eks-gpu-node"), true
 		case prefix == "amazon-eks-arm64-node":
-			return r, amazonLinux2("-arm64"), true
+			return r, amazonLinux2("-arm64", "amazon-eks-arm64-node"), true
 		}
 		return release{}, amiType{}, false
 	}

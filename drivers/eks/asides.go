@@ -23,6 +23,9 @@ func (d *Driver) findRefreshes(ctx context.Context, c *clients, groups []*group,
 		v.refreshes = map[string]timed[bool]{}
 	}
 	for _, g := range groups {
+		if g.node != nil && g.node.Way.rolls() {
+			continue // EKS says so, among the node group's health issues
+		}
 		if r, ok := v.refreshes[g.name]; ok && maxAge > 0 && at.Sub(r.at) < refreshAge {
 			continue
 		}

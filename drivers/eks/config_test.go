@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -55,6 +56,22 @@ func TestParseConfig(t *testing.T) {
 		{raw: `{"endpoint":"127.0.0.1:4566"}`, bad: "no URL"},
 		{raw: `{"endpoint":"file:///etc"}`, bad: "no URL"},
 		{raw: `{"tag":"=owned"}`, bad: "no key"},
+		{
+			raw: `{"managedNodeGroups":{"way":"self","groups":{"gpu":{"way":"delegated","strategy":"MINIMAL","force":true}}},"releases":{"a":"ssm:/p"}}`,
+			want: Config{
+				ManagedNodeGroups: ManagedNodeGroups{
+					NodeGroupWay: NodeGroupWay{Way: WaySelf},
+					Groups:       map[string]NodeGroupWay{"gpu": {Way: WayDelegated, Strategy: "MINIMAL", Force: aws.Bool(true)}},
+				},
+				Releases: map[string]string{"a": "ssm:/p"},
+			},
+		},
+		{raw: `{"managedNodeGroups":{"way":"blue"}}`, bad: `managedNodeGroups.way "blue"`},
+		{raw: `{"managedNodeGroups":{"groups":{"a":{"way":"blue"}}}}`, bad: `managedNodeGroups.groups.a.way "blue"`},
+		{raw: `{"managedNodeGroups":{"strategy":"minimal"}}`, bad: `managedNodeGroups.strategy "minimal"`},
+		{raw: `{"managedNodeGroups":{"wy":"self"}}`, bad: `unknown field "wy"`},
+		{raw: `{"releases":{"a":"/p"}}`, bad: `releases.a: "/p"`},
+		{raw: `{"releases":{"a":"ssm:"}}`, bad: `releases.a: "ssm:"`},
 	}
 	for _, c := range cases {
 		t.Run(c.raw, func(t *testing.T) {
@@ -69,6 +86,27 @@ func TestParseConfig(t *testing.T) {
 				t.Errorf("%+v %+v, want %+v", got, diags, c.want)
 			}
 		})
+	}
+}
+
+func TestWays(t *testing.T) {
+	m := ManagedNodeGroups{NodeGroupWay: NodeGroupWay{Way: WaySkip, Strategy: "MINIMAL", Force: aws.Bool(true)}, Groups: map[string]NodeGroupWay{
+		"gpu": {Way: WaySelf, Force: aws.Bool(false)}, "web": {Strategy: "DEFAULT"},
+	}}
+	for name, want := range map[string]NodeGroupWay{
+		"gpu":   {Way: WaySelf, Strategy: "MINIMAL", Force: aws.Bool(false)},
+		"web":   {Way: WaySkip, Strategy: "DEFAULT", Force: aws.Bool(true)},
+		"other": {Way: WaySkip, Strategy: "MINIMAL", Force: aws.Bool(true)},
+	} {
+		if diff := cmp.Diff(want, m.of(name)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+	if w := (ManagedNodeGroups{}).of("a"); w.Way != WayDelegated || w.forced() {
+		t.Errorf("by default: %+v", w)
+	}
+	if m.none() || !(ManagedNodeGroups{NodeGroupWay: NodeGroupWay{Way: WaySkip}}).none() || (ManagedNodeGroups{}).none() {
+		t.Error("whether any node group is rotated")
 	}
 }
 

@@ -4,8 +4,8 @@
 // on aws-sdk-go-v2.
 //
 // The driver is crash-only. What it must remember about a group is in tags on
-// that group or on its node group (see prepareRecord, surgeRecord, rollRecord
-// and updateRecord), written BEFORE the change that they describe; everything in
+// that group or on its node group (see prepareRecord, surgeRecord, rollRecord,
+// updateRecord and stageRecord), written BEFORE the change that they describe; everything in
 // memory is a cache that a restart may lose.
 package eks
 
@@ -31,7 +31,7 @@ import (
 const Version = "0.1.0"
 
 // Driver implements sdk.Driver, sdk.Terminator, sdk.Surger, sdk.Preparer,
-// sdk.Quiescer, sdk.Roller and sdk.Accessor.
+// sdk.Quiescer, sdk.Roller, sdk.Stager and sdk.Accessor.
 // It is safe for concurrent use. Make it with New.
 type Driver struct {
 	now   func() time.Time
@@ -67,6 +67,7 @@ var (
 	_ sdk.Quiescer   = (*Driver)(nil)
 	_ sdk.Roller     = (*Driver)(nil)
 	_ sdk.Accessor   = (*Driver)(nil)
+	_ sdk.Stager     = (*Driver)(nil)
 )
 
 // Option changes a driver that New makes.

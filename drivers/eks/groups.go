@@ -212,6 +212,16 @@ func (g *group) way(cfg Config) Way { return cfg.ManagedNodeGroups.of(g.nodegrou
 // rolled tells whether EKS replaces the group's instances.
 func (g *group) rolled(cfg Config) bool { return g.nodegroup() != "" && g.way(cfg).rolls() }
 
+// stages tells whether a release can be given to the group. A managed node group
+// gets it from EKS alone.
+func (g *group) stages(cfg Config) bool {
+	if g.nodegroup() != "" {
+		return g.rolled(cfg)
+	}
+	s := sourceOf(g.AutoScalingGroup)
+	return len(s.refs) == 1 && s.refs[0].image == ""
+}
+
 // writeTags puts tags on a group, all or none. They do not reach instances.
 func writeTags(ctx context.Context, c *clients, name string, tags map[string]string) *sdk.Diagnostic {
 	_, err := c.asg.CreateOrUpdateTags(ctx, &autoscaling.CreateOrUpdateTagsInput{Tags: tagList(name, tags)})

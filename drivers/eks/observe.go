@@ -408,6 +408,7 @@ func (d *Driver) nodeGroup(g *group, l *launch) sdk.NodeGroup {
 		Traits: sdk.Traits{
 			TerminateKeep: true, TerminateShrink: true, Prepare: true,
 			Quiesce:  len(g.TargetGroupARNs) > 0,
+			Stage:    len(l.refs) == 1 && l.refs[0].image == "",
 			MaxSurge: maxSurge, Refill: sdk.RefillGroup, Drains: sdk.DrainsCore,
 		},
 	}

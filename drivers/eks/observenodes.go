@@ -116,14 +116,20 @@ func (d *Driver) showNodegroup(n *sdk.NodeGroup, list []sdk.Instance, g *group) 
 	}
 	if m.Way.rolls() {
 		n.HeldBy = holder
-		n.Traits = sdk.Traits{Prepare: true, Roll: true, Refill: sdk.RefillGroup, Drains: sdk.DrainsProvider}
+		n.Traits = sdk.Traits{Prepare: true, Roll: true, Stage: !m.custom() || m.LaunchTemplate != nil, Refill: sdk.RefillGroup, Drains: sdk.DrainsProvider}
 		if m.Way == WayAssisted {
 			n.Traits.Drains = sdk.DrainsBoth
 		}
 		if w := m.wanted.String(); w != "" {
 			n.Revision = w
 		}
+		if g.suspended(azRebalance) {
+			n.Diagnostics = append(n.Diagnostics, finding(sdk.SeverityWarning, "az-rebalance-suspended", m.name,
+				"EKS counts on it: resume it, or an update may end with no new node in a zone, and fail.",
+				"the group of node group %s has its process AZRebalance suspended", m.name))
+		}
 	} else {
+		n.Traits.Stage = false
 		// EKS keeps the sizes: surge stays within the group's maximum.
 		n.Traits.MaxSurge = max(0, min(maxSurge, n.Max-(n.Desired-n.Surge)))
 	}

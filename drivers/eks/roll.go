@@ -135,6 +135,9 @@ func (d *Driver) wantNow(ctx context.Context, c *clients, m *managed) error {
 	if t, ok := amiTypes[m.AmiType]; ok {
 		k := m.kubernetesWanted(version)
 		names = []string{t.releaseParameter(k), t.imageParameter(k)}
+		if p := m.pinnedImageParameter(version); p != "" {
+			names = append(names, p)
+		}
 	}
 	params, err := readParameters(ctx, c.ssm, names)
 	if err != nil {

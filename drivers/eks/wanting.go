@@ -1,6 +1,7 @@
 package eks
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -68,11 +69,26 @@ func (m *managed) kubernetesWanted(controlPlane string) string {
 	return controlPlane
 }
 
+// pinnedImageParameter names the parameter with the image of the release that the
+// node group is pinned to; empty: it is pinned to none, or there is none.
+func (m *managed) pinnedImageParameter(controlPlane string) string {
+	t := amiTypes[m.AmiType]
+	r, ok := t.family.parse(m.Tags[tagRelease])
+	if !ok {
+		return ""
+	}
+	r.kubernetes = cmp.Or(r.kubernetes, controlPlane)
+	return t.namedImageParameter(r)
+}
+
 // want works out what the node group is to be made from. Params holds the values
 // of SSM parameters, latest the newest version of the user's launch template (0:
 // unknown).
 func (m *managed) want(controlPlane string, params map[string]string, latest int64) {
-	m.wanted = wanting{template: max(latest, m.templateVersion())}
+	m.wanted = wanting{}
+	if m.LaunchTemplate != nil {
+		m.wanted.template = max(latest, m.templateVersion())
+	}
 	t, known := amiTypes[m.AmiType]
 	switch {
 	case m.custom():
@@ -92,6 +108,8 @@ func (m *managed) want(controlPlane string, params map[string]string, latest int
 	}
 	if w.release == recommended {
 		w.image = params[t.imageParameter(w.kubernetes)]
+	} else {
+		w.image = params[m.pinnedImageParameter(controlPlane)]
 	}
 	if w.release == "" {
 		m.diagnostics = append(m.diagnostics, finding(sdk.SeverityWarning, "release-unknown", m.name,
@@ -200,6 +218,9 @@ func (d *Driver) recommended(ctx context.Context, c *clients, list []*managed, c
 		if t, ok := amiTypes[m.AmiType]; ok {
 			k := m.kubernetesWanted(controlPlane)
 			names[t.releaseParameter(k)], names[t.imageParameter(k)] = true, true
+			if p := m.pinnedImageParameter(controlPlane); p != "" {
+				names[p] = true
+			}
 		}
 	}
 	n := &d.view.nodegroups

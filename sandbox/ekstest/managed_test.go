@@ -174,10 +174,10 @@ func TestManagedTraits(t *testing.T) {
 		config string
 		want   sdk.Traits
 	}{
-		{`{}`, sdk.Traits{Prepare: true, Roll: true, Refill: sdk.RefillGroup, Drains: sdk.DrainsProvider}},
-		{`{"way":"assisted"}`, sdk.Traits{Prepare: true, Roll: true, Refill: sdk.RefillGroup, Drains: sdk.DrainsBoth}},
+		{`{}`, sdk.Traits{Prepare: true, Roll: true, Stage: true, Refill: sdk.RefillGroup, Drains: sdk.DrainsProvider}},
+		{`{"way":"assisted"}`, sdk.Traits{Prepare: true, Roll: true, Stage: true, Refill: sdk.RefillGroup, Drains: sdk.DrainsBoth}},
 		{`{"way":"self"}`, sdk.Traits{Prepare: true, TerminateKeep: true, TerminateShrink: true, MaxSurge: 2, Refill: sdk.RefillGroup}},
-		{`{"way":"skip","groups":{"system":{"way":"delegated"}}}`, sdk.Traits{Prepare: true, Roll: true, Refill: sdk.RefillGroup, Drains: sdk.DrainsProvider}},
+		{`{"way":"skip","groups":{"system":{"way":"delegated"}}}`, sdk.Traits{Prepare: true, Roll: true, Stage: true, Refill: sdk.RefillGroup, Drains: sdk.DrainsProvider}},
 	}
 	w := newWorld(t)
 	w.publishRelease(1)

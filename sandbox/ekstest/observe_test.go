@@ -24,7 +24,7 @@ func TestObserve(t *testing.T) {
 	g := groupOf(t, s, groupA)
 	want := sdk.NodeGroup{
 		ID: groupA, Name: groupA, Role: sdk.RoleNode, Desired: 3, Min: 1, Max: 5, Revision: g.Revision,
-		Traits: sdk.Traits{TerminateKeep: true, TerminateShrink: true, Prepare: true, MaxSurge: 1000, Refill: sdk.RefillGroup},
+		Traits: sdk.Traits{TerminateKeep: true, TerminateShrink: true, Prepare: true, Stage: true, MaxSurge: 1000, Refill: sdk.RefillGroup},
 	}
 	if diff := cmp.Diff(want, g); diff != "" {
 		t.Errorf("group (-want +got):\n%s", diff)

@@ -5,6 +5,7 @@ import (
 	awscreds "github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
 	asgtypes "github.com/aws/aws-sdk-go-v2/service/autoscaling/types"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	elbtypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 
@@ -70,4 +71,16 @@ func (w *world) launchFrom(group, template string) {
 	w.update(&autoscaling.UpdateAutoScalingGroupInput{
 		AutoScalingGroupName: &group, LaunchTemplate: &asgtypes.LaunchTemplateSpecification{LaunchTemplateName: &template, Version: ptr("1")},
 	})
+}
+
+// templateVersions counts the versions of a launch template.
+func (w *world) templateVersions(name string) int {
+	w.t.Helper()
+	client := ec2.NewFromConfig(aws.Config{
+		Region: region, BaseEndpoint: &w.direct,
+		Credentials: awscreds.NewStaticCredentialsProvider(sim.AccessKeyID, sim.SecretAccessKey, ""),
+	})
+	out, err := client.DescribeLaunchTemplateVersions(w.t.Context(), &ec2.DescribeLaunchTemplateVersionsInput{LaunchTemplateName: &name})
+	w.check(err)
+	return len(out.LaunchTemplateVersions)
 }

@@ -9,8 +9,10 @@ import (
 	"testing"
 	"time"
 
+	awseks "github.com/aws/aws-sdk-go-v2/service/eks"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/rotatord/rotator/drivers/sdk"
 	"github.com/rotatord/rotator/sandbox/aws"
 )
 
@@ -77,11 +79,59 @@ func TestPolicy(t *testing.T) {
 		accepted(t, &r.Capacity)
 	}
 	accepted(t, restore(t, d))
+	w.holds("rotatord-eks-iam.json")
+}
 
+// holds compares what the driver called since the last time with a policy.
+func (w *world) holds(policy string) {
+	w.t.Helper()
 	calls := w.calls()
 	delete(calls, "sts:GetCallerIdentity") // needs no permission
-	want := actions(t, filepath.Join("..", "..", "deploy", "aws", "rotatord-eks-iam.json"))
+	want := actions(w.t, filepath.Join("..", "..", "deploy", "aws", policy))
 	if diff := cmp.Diff(want, slices.Sorted(maps.Keys(calls))); diff != "" {
-		t.Errorf("actions (-policy +called):\n%s", diff)
+		w.t.Errorf("actions (-%s +called):\n%s", policy, diff)
 	}
+}
+
+// TestPolicyManaged is TestPolicy for node groups that EKS rolls: one with EKS' image, one with a template.
+func TestPolicyManaged(t *testing.T) {
+	w := newWorld(t)
+	w.seedManaged(2)
+	w.template("mine", w.publishRelease(10).ImageID)
+	w.nodegroup(1, func(s *aws.NodegroupSpec) {
+		s.Name, s.LaunchTemplate, s.LaunchVersion, s.AMIType = "custom", "mine", "1", "CUSTOM"
+	})
+	w.publish("mine")
+	d := w.driver()
+	look(t, d, 0)
+	must(d.Access(t.Context(), cluster))(t)
+	accepted(t, managedPrepare(t, w, d))
+	accepted(t, roll(t, w, d, func(r *sdk.RollRequest) { r.MaxUnavailable = 2 }))
+	accepted(t, must(d.Roll(t.Context(), sdk.RollRequest{Op: sdk.Op{ID: "op-2", RotationID: rotation}, GroupID: w.managed("custom").AutoScalingGroup}))(t))
+	look(t, d, 0)
+	w.ended()
+	_, err := w.eksPerson().UpdateNodegroupVersion(t.Context(), &awseks.UpdateNodegroupVersionInput{ClusterName: ptr(cluster), NodegroupName: ptr(system)})
+	w.check(err)
+	look(t, d, 0) // somebody else's is looked for
+	w.ended()
+	accepted(t, managedRestore(t, w, d))
+	w.holds("rotatord-eks-managed-iam.json")
+}
+
+// TestPolicyRelease is TestPolicy for finding and staging releases.
+func TestPolicyRelease(t *testing.T) {
+	w := newWorld(t)
+	w.seedReleases(func(s *aws.GroupSpec) { s.LaunchVersion = "1" })
+	w.template("defaults", w.publishRelease(2).ImageID)
+	w.group(aws.GroupSpec{Name: "by-default", LaunchTemplate: "defaults", Max: 2, Desired: 1, Tags: clusterTag(cluster, "owned")})
+	w.template("by-parameter", "resolve:ssm:"+w.publishRelease(3).Parameter)
+	w.group(aws.GroupSpec{Name: "by-parameter", LaunchTemplate: "by-parameter", LaunchVersion: "$Latest", Max: 2, Desired: 1, Tags: clusterTag(cluster, "owned")})
+	w.nodegroup(1)
+	w.publishRelease(9)
+	d := w.driver()
+	for _, g := range releases(t, d, "latest").Groups {
+		r := stage(t, d, g.GroupID, "latest", as("op-"+g.GroupName))
+		accepted(t, &r.Operation)
+	}
+	w.holds("rotatord-eks-release-iam.json")
 }

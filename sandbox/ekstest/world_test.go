@@ -58,14 +58,18 @@ type cut struct {
 	done  bool
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t *testing.T, change ...func(*aws.Config)) *world {
 	t.Helper()
 	w := &world{t: t, at: start, asked: map[string]int{}}
 	limits := map[string]aws.RateLimit{}
 	for family := range aws.DefaultRateLimits() {
 		limits[family] = aws.RateLimit{} // the clock stands still: limits would never recover
 	}
-	w.Cloud = aws.New(aws.Config{Region: region, Seed: 7, Clock: w.now, RateLimits: limits})
+	config := aws.Config{Region: region, Seed: 7, Clock: w.now, RateLimits: limits}
+	for _, f := range change {
+		f(&config)
+	}
+	w.Cloud = aws.New(config)
 	w.check(w.CreateCluster(aws.ClusterSpec{Name: cluster, Version: "1.37"}))
 	w.check(w.ConnectCluster(cluster, "https://127.0.0.1:6443", []byte("-----BEGIN CERTIFICATE-----\n"), nil))
 	backend, err := url.Parse("http://backend")
