@@ -336,6 +336,7 @@ func (r *Rotator) run(ctx context.Context, p *plan.Plan, lock runtime.Lock, drai
 		SpecID: spec, DrainOnly: drainOnly, ClosesAt: r.closesAt, UndoOnStop: r.opts.Spec.Strategy.OnSignal == plan.SignalUndo})
 	first := engine.Cluster(&r.inventory)
 	first.Snapshot = &engine.Snapshot{Groups: r.inventory.Groups, Instances: r.inventory.Instances}
+	r.inventory = model.Inventory{} // the engine keeps what it needs of it
 	result, err := runtime.Run(ctx, runtime.Options{Rotation: id, Engine: e, Provider: r.provider, Cluster: r.cluster, Journal: log, Lock: lock,
 		Sinks: r.opts.Sinks, Stop: r.opts.Stop, Abort: abort, Log: r.opts.Log,
 		Initial: first})

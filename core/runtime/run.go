@@ -99,6 +99,8 @@ func Run(ctx context.Context, o Options) (*engine.Result, error) {
 	if o.ProviderTimeout <= 0 {
 		o.ProviderTimeout = defaultProviderTimeout
 	}
+	first := o.Initial
+	o.Initial = engine.Input{} // the pods of a whole cluster, which nobody needs again
 	r := &runner{
 		Options: o,
 		stop:    o.Stop,
@@ -108,7 +110,7 @@ func Run(ctx context.Context, o Options) (*engine.Result, error) {
 	}
 	defer r.fan.close()
 	defer r.fx.close()
-	return r.loop(ctx)
+	return r.loop(ctx, first)
 }
 
 type runner struct {
@@ -120,10 +122,9 @@ type runner struct {
 	said  map[finding]bool
 }
 
-func (r *runner) loop(ctx context.Context) (*engine.Result, error) {
+func (r *runner) loop(ctx context.Context, in engine.Input) (*engine.Result, error) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	in := r.Initial
 	r.takeStop(&in)
 	for {
 		// A context that ended wins over whatever else is ready.
