@@ -54,7 +54,7 @@ func (d *Driver) Releases(ctx context.Context, scope sdk.Scope, release string) 
 		if !ok || !traitsOf(inv.cluster.GetCloudProvider(), ig, 1).Stage || len(scope.Groups) > 0 && !slices.Contains(scope.Groups, id) {
 			continue
 		}
-		g := sdk.GroupRelease{GroupID: id, GroupName: ig.Name, Current: sdk.Release{ID: applied.image}, Diagnostics: slices.Clone(blocked)}
+		g := sdk.GroupRelease{GroupID: id, GroupName: ig.Name, Role: roleOf(ig.Spec.Role), Current: sdk.Release{ID: applied.image}, Diagnostics: slices.Clone(blocked)}
 		current := found.byID[applied.image]
 		if current != nil {
 			g.Current = current.release()
