@@ -66,6 +66,9 @@ func (a *app) runFleet(cmd *cobra.Command, file string) error {
 	if err != nil {
 		return err
 	}
+	if wait := cmd.Flags().Lookup("wait-for-window"); wait.Changed {
+		f.Window.Wait = wait.Value.String() == "true"
+	}
 	r := &fleetRun{app: a, cmd: cmd, fleet: f, schedule: fleet.New(&f.Fleet), ended: make(chan fleetEnd),
 		children: map[string]child{}, summaries: map[string]json.RawMessage{}}
 	if !r.awaitWindow() {

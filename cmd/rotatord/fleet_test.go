@@ -101,9 +101,9 @@ func TestFleet(t *testing.T) {
 		dir := filepath.Dir(file)
 		window := []string{"--window=@daily", "--window-duration=4h0m0s"}
 		want := [][]string{
-			slices.Concat([]string{"run", "--config=" + dir + "/a.yaml", "--output=json", "--report-dir=out", "--max-unavailable=1"}, window, []string{"--report-dir=out/a"}),
-			slices.Concat([]string{"run", "--config=" + dir + "/b.yaml", "--output=json", "--max-surge=3", "--report-dir=out", "--max-unavailable=1"}, window, []string{"--report-dir=out/b"}),
-			{"run", "--config=" + dir + "/c.yaml", "--output=json", "--report-dir=out", "--max-unavailable=1", "--report-dir=out/c"},
+			slices.Concat([]string{"run", "--config=" + dir + "/a.yaml", "--output=json", "--max-unavailable=1"}, window, []string{"--report-dir=out/a"}),
+			slices.Concat([]string{"run", "--config=" + dir + "/b.yaml", "--output=json", "--max-surge=3", "--max-unavailable=1"}, window, []string{"--report-dir=out/b"}),
+			{"run", "--config=" + dir + "/c.yaml", "--output=json", "--max-unavailable=1", "--report-dir=out/c"},
 		}
 		if diff := cmp.Diff(want, s.calls); diff != "" {
 			t.Errorf("calls (-want +got):\n%s", diff)
@@ -172,11 +172,11 @@ func TestFleetWaitsForItsWindow(t *testing.T) {
 			}
 			return 0
 		}}
-		o := callFleet(t, s, nil, "run", "--fleet", fleetFiles(t, "window: {start: 0 22 * * *, duration: 1h, wait: true}"))
+		o := callFleet(t, s, nil, "run", "--fleet", fleetFiles(t, "window: {start: 0 22 * * *, duration: 1h}"), "--wait-for-window")
 		if want := time.Date(2000, 1, 1, 22, 0, 0, 0, time.UTC); o.code != exitDone || !began.Equal(want) {
 			t.Errorf("exit code %d, began %v: %s", o.code, began.UTC(), o.stderr)
 		}
-		o = callFleet(t, s, nil, "run", "--fleet", fleetFiles(t, "window: {start: 0 12 * * *, duration: 1h}"))
+		o = callFleet(t, s, nil, "run", "--fleet", fleetFiles(t, "window: {start: 0 12 * * *, duration: 1h, wait: true}"), "--wait-for-window=false")
 		if want := "the window is shut, and opens at 2000-01-02T12:00:00Z"; o.code != exitStopped || !strings.Contains(o.stdout, want) {
 			t.Errorf("exit code %d, want %d and %q:\n%s", o.code, exitStopped, want, o.stdout)
 		}

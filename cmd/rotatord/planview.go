@@ -119,7 +119,11 @@ func writeGroup(b *strings.Builder, g plan.Group, pace, nodeless string, all boo
 	fmt.Fprintf(b, "\nGroup %s (%s), revision %s\n", report.Clean(g.Name), g.Role, cmp.Or(report.Clean(g.Revision), "unknown"))
 	writeReleaseOf(b, g.Staging)
 	if g.HeldBy != "" || g.LeftSurge > 0 {
-		fmt.Fprintf(b, "  an earlier run left it unfinished: held by rotation %s, %s\n", cmp.Or(g.HeldBy, "-"), report.Plural(g.LeftSurge, "extra instance"))
+		held := ""
+		if g.HeldBy != "" {
+			held = "held by rotation " + g.HeldBy + ", "
+		}
+		fmt.Fprintf(b, "  an earlier run left it unfinished: %s%s\n", held, report.Plural(g.LeftSurge, "extra instance"))
 	}
 	if len(g.Nodes) == 0 {
 		if g.Roll != nil && g.Roll.Running != "" {

@@ -29,6 +29,10 @@ type Fleet struct {
 	Window plan.Window
 }
 
+// fleetsOwn are flags of keys that are of the fleet where one is rotated: it
+// waits for the window once, and has a folder of reports for each cluster.
+var fleetsOwn = []string{"wait-for-window", "report-dir"}
+
 // clusterName keeps names of clusters fit for folders and labels.
 var clusterName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$`)
 
@@ -90,7 +94,8 @@ func ClusterFlags(c fleet.Cluster, others *pflag.FlagSet) []string {
 	}
 	if others != nil {
 		others.Visit(func(f *pflag.Flag) {
-			if !slices.ContainsFunc(table, func(k Key) bool { return k.Flag == f.Name }) {
+			known := slices.ContainsFunc(table, func(k Key) bool { return k.Flag == f.Name })
+			if !known || slices.Contains(fleetsOwn, f.Name) {
 				return
 			}
 			for _, v := range f.Value.(*flagValue).values {

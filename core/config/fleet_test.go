@@ -114,7 +114,7 @@ func TestLoadFleetReadsTheRotationFiles(t *testing.T) {
 	bad := write("bad.yaml", header+"cluster: x\ndriver: {name: eks}\nstrategy: {maxSurge: 200%}\n")
 	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
 	AddFlags(flags)
-	if err := flags.Parse([]string{"--group=b", "--group=c", "--driver-config", "region=eu", "--max-unavailable=1"}); err != nil {
+	if err := flags.Parse([]string{"--group=b", "--group=c", "--driver-config", "region=eu", "--max-unavailable=1", "--report-dir=x", "--wait-for-window"}); err != nil {
 		t.Fatal(err)
 	}
 

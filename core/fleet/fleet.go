@@ -65,6 +65,7 @@ const (
 	Waiting State = "waiting"
 	Running State = "running"
 	Done    State = "done"
+	Stopped State = "stopped" // before its end: it can be gone on with
 	Failed  State = "failed"  // it ended otherwise
 	Skipped State = "skipped" // it was not begun, and will not be
 )
@@ -74,7 +75,7 @@ type Standing struct {
 	Cluster
 	Wave         string
 	State        State
-	ExitCode     int // of its rotation; with Done and Failed
+	ExitCode     int // of its rotation, once it has ended
 	Replaced     int // nodes
 	Began, Ended time.Time
 	// Why it was skipped.
@@ -162,23 +163,23 @@ func (s *Schedule) Next(now time.Time) (begin []Cluster, wake time.Time, over bo
 
 // judge holds the stop rule against the waves up to the i-th.
 func (s *Schedule) judge(i int) {
-	failed := s.count(Failed)
+	failed := s.count(Failed) + s.count(Stopped)
 	switch {
 	case failed == 0:
 	case s.fleet.MaxFailed > 0 && failed > s.fleet.MaxFailed:
-		s.halted = fmt.Sprintf("%d clusters have failed: %s", failed, s.first(Failed))
+		s.halted = fmt.Sprintf("%d clusters have failed: %s", failed, s.firstFailed())
 	case s.fleet.OnFailure == FailureContinue:
 	case s.fleet.OnFailure == FailureFinishWave:
 		for _, members := range s.waves[:i] {
 			for _, c := range members {
-				if c.State == Failed {
+				if c.failed() {
 					s.halted = fmt.Sprintf("cluster %s of wave %s has failed", c.Name, c.Wave)
 					return
 				}
 			}
 		}
 	default:
-		s.halted = fmt.Sprintf("cluster %s has failed", s.first(Failed))
+		s.halted = fmt.Sprintf("cluster %s has failed", s.firstFailed())
 	}
 }
 
@@ -200,9 +201,12 @@ func (s *Schedule) bakedAt(i int, now time.Time) time.Time {
 func (s *Schedule) Ended(name string, exitCode, replaced int, now time.Time) {
 	for _, c := range s.clusters {
 		if c.Name == name && c.State == Running {
-			c.State, c.ExitCode, c.Replaced, c.Ended = Done, exitCode, replaced, now
-			if exitCode != 0 {
-				c.State = Failed
+			c.State, c.ExitCode, c.Replaced, c.Ended = Failed, exitCode, replaced, now
+			switch exitCode {
+			case 0:
+				c.State = Done
+			case exitStopped:
+				c.State = Stopped
 			}
 		}
 	}
@@ -225,7 +229,7 @@ func (s *Schedule) ExitCode() int {
 	code := 0
 	for _, c := range s.clusters {
 		switch {
-		case c.State == Failed && c.ExitCode != exitStopped:
+		case c.State == Failed:
 			return c.ExitCode
 		case c.State != Done:
 			code = exitStopped
@@ -247,9 +251,12 @@ func (s *Schedule) count(st State) int {
 	return n
 }
 
-func (s *Schedule) first(st State) string {
+// failed tells whether it ended and is not done.
+func (c *Standing) failed() bool { return c.State == Failed || c.State == Stopped }
+
+func (s *Schedule) firstFailed() string {
 	for _, c := range s.clusters {
-		if c.State == st {
+		if c.failed() {
 			return c.Name
 		}
 	}
