@@ -343,3 +343,39 @@ func TestEKSCallsThatDoNotAct(t *testing.T) {
 	_, err := a.EKS.DescribeAddon(a.ctx(), &eks.DescribeAddonInput{ClusterName: ptr(testCluster), AddonName: ptr("x")})
 	wantError(t, err, "UnknownOperationException", http.StatusNotFound)
 }
+
+// A new image of the account is not for groups that EKS manages, unless somebody breaks one on purpose.
+func TestPublishedImagesLeaveManagedGroupsAlone(t *testing.T) {
+	a, _ := newEKS(t, 1)
+	out, err := a.PublishImage(t.Context(), control.PublishImageRequest{})
+	if err != nil || len(out.Groups) > 0 {
+		t.Errorf("published to %+v, %v", out.Groups, err)
+	}
+	if _, err := a.PublishImage(t.Context(), control.PublishImageRequest{Group: a.nodegroupASG("apps").Name}); err != nil {
+		t.Fatal(err)
+	}
+	a.pass(time.Second)
+	if g := a.nodegroup("apps"); !slices.Equal(issues(g), []string{"Ec2LaunchTemplateVersionMismatch"}) {
+		t.Errorf("node group %s %v", g.Status, issues(g))
+	}
+	list, err := a.PublishRelease(control.PublishReleaseRequest{AMIType: "AL2023_x86_64_STANDARD"})
+	if err != nil || len(list) != 1 || list[0].Version != a.parameter("/aws/service/eks/optimized-ami/1.37/amazon-linux-2023/x86_64/standard/recommended/release_version") {
+		t.Errorf("release %+v, %v", list, err)
+	}
+	for _, r := range []control.PublishReleaseRequest{{AMIType: "PLAN9"}, {Kubernetes: "1.37"}} {
+		if _, err := a.PublishRelease(r); err == nil {
+			t.Errorf("%+v is not refused", r)
+		}
+	}
+}
+
+// What the simulation does not know it refuses, in bodies and in queries.
+func TestParametersThatAreNotSimulated(t *testing.T) {
+	a, _ := newEKS(t, 1)
+	_, err := a.EKS.CreateNodegroup(a.ctx(), a.createInput("new", func(in *eks.CreateNodegroupInput) {
+		in.NodeRepairConfig = &types.NodeRepairConfig{Enabled: ptr(true)}
+	}))
+	wantError(t, err, "SerializationException", http.StatusBadRequest)
+	_, err = a.EKS.ListUpdates(a.ctx(), &eks.ListUpdatesInput{Name: ptr(testCluster), AddonName: ptr("x")})
+	wantError(t, err, "SerializationException", http.StatusBadRequest)
+}

@@ -284,24 +284,20 @@ func TestForcedUpdateEndsNodesWithPods(t *testing.T) {
 }
 
 func TestMinimalStrategyHasNoSurge(t *testing.T) {
-	a, _ := newEKS(t, 3)
+	// Slow machines: the next old node must wait for the one before to be replaced.
+	a, _ := newEKS(t, 3, func(c *Config) { c.PendingDelay = 3 * time.Second })
 	a.setUpdateConfig("apps", types.NodegroupUpdateConfig{UpdateStrategy: types.NodegroupUpdateStrategiesMinimal})
 	if g := a.nodegroup("apps"); g.UpdateConfig.UpdateStrategy != types.NodegroupUpdateStrategiesMinimal || *g.UpdateConfig.MaxUnavailable != 1 {
 		t.Fatalf("update configuration %+v", g.UpdateConfig)
 	}
 	next := a.release("AL2023_x86_64_STANDARD")
 	u := a.finish("apps", *a.roll("apps").Id, func(s GroupState) {
-		up := 0
-		for _, m := range s.Instances {
-			if m.State == "InService" || m.State == "Pending" {
-				up++
-			}
-		}
+		up := states(s)["InService"] + states(s)["Pending"]
 		if up > 3 || s.Desired != 3 || s.Max != 3 {
 			t.Errorf("%d instances, desired %d, max %d", up, s.Desired, s.Max)
 		}
-		if up < 2 {
-			t.Errorf("only %d instances are up or coming: more than maxUnavailable are missing", up)
+		if n := states(s)["InService"]; n < 2 {
+			t.Errorf("only %d instances are in service: more than maxUnavailable are missing", n)
 		}
 	})
 	if old, fresh := a.nodegroupASG("apps").ids(next.ImageID); u.Status != types.UpdateStatusSuccessful || len(old) > 0 || len(fresh) != 3 {
@@ -518,5 +514,53 @@ func TestUpdateAcrossKubernetesVersions(t *testing.T) {
 	u := a.finish("behind", *a.roll("behind").Id, nil)
 	if g := a.nodegroup("behind"); u.Status != types.UpdateStatusSuccessful || *g.Version != "1.37" || *g.ReleaseVersion != *a.nodegroup("apps").ReleaseVersion {
 		t.Errorf("update %+v, group %+v", u, g)
+	}
+}
+
+// One zone without a new node holds the old nodes of all zones back.
+func TestScaleUpWaitsForEveryZone(t *testing.T) {
+	a, f := newEKS(t, 3)
+	a.release("AL2023_x86_64_STANDARD")
+	fault, err := a.AddFault(control.Fault{Kind: control.InsufficientCapacity, Zone: "eu-central-1c"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	u := a.roll("apps")
+	a.pass(10 * time.Second)
+	if s := a.nodegroupASG("apps"); len(s.Instances) != 9 || zones(s)["eu-central-1c"] != 1 {
+		t.Errorf("zones %v, want the surge in the two others", zones(s))
+	}
+	if got := f.cordoned(); len(got) > 0 {
+		t.Errorf("nodes %v are unschedulable, and zone c has no new one", got)
+	}
+	if err := a.ClearFaults(fault.ID); err != nil {
+		t.Fatal(err)
+	}
+	if u := a.finish("apps", *u.Id, nil); u.Status != types.UpdateStatusSuccessful {
+		t.Errorf("update %+v", u)
+	}
+}
+
+// Which old node comes next is chance, by the seed.
+func TestUpdateTakesNodesAtRandom(t *testing.T) {
+	first := map[int]bool{}
+	for seed := range uint64(6) {
+		a, _ := newEKS(t, 4, func(c *Config) { c.Seed = seed })
+		a.release("AL2023_x86_64_STANDARD")
+		var ids []string
+		for _, m := range a.nodegroupASG("apps").Instances {
+			ids = append(ids, m.ID)
+		}
+		a.roll("apps")
+		for range 200 {
+			a.pass(100 * time.Millisecond)
+			if ended := a.Stats(false).Terminations; len(ended) > 0 {
+				first[slices.Index(ids, ended[0].Instance)] = true
+				break
+			}
+		}
+	}
+	if len(first) < 2 {
+		t.Errorf("with six seeds the first node to go was always number %v", first)
 	}
 }
