@@ -273,7 +273,7 @@ func (c *Cloud) scaleDown(n *nodegroup, g *group, r *roll, now time.Time) {
 
 // rollBack ends an update that failed. EKS documents only that it fails; users tell that it "will fail out and roll
 // back". Here that means: the group launches again what it did before, old nodes are schedulable again, the surge goes,
-// the newest first, and what was replaced stays.
+// from the fullest zones and the newest first, and what was replaced stays.
 func (c *Cloud) rollBack(n *nodegroup, g *group, r *roll, nodes map[string]Node, now time.Time, failure eksUpdateError) (tasks []kubeTask) {
 	g.source = source{mixed: n.namedPolicy(r.from)}
 	var fresh []*member
@@ -287,11 +287,15 @@ func (c *Cloud) rollBack(n *nodegroup, g *group, r *roll, nodes map[string]Node,
 			tasks = append(tasks, kubeTask{node: node.Name})
 		}
 	}
-	slices.SortFunc(fresh, func(a, b *member) int { return cmp.Compare(b.inst.seq, a.inst.seq) })
 	g.max -= r.added
 	g.setDesired(g.desired-r.added, now)
-	surplus := g.capacity() - g.desired
-	for _, m := range fresh[:min(len(fresh), max(0, surplus))] {
+	perZone := g.perZone()
+	for range min(len(fresh), max(0, g.capacity()-g.desired)) {
+		m := slices.MaxFunc(fresh, func(a, b *member) int {
+			return cmp.Or(cmp.Compare(perZone[a.inst.zone], perZone[b.inst.zone]), cmp.Compare(a.inst.seq, b.inst.seq))
+		})
+		fresh = slices.DeleteFunc(fresh, func(o *member) bool { return o == m })
+		perZone[m.inst.zone]--
 		c.beginTerminate(g, m, byEKSRollback, "At "+stamp(now)+" instance "+m.inst.id+" was taken out of service in response to a user request.", now)
 	}
 	c.endUpdate(n, updateFailed, now, failure)
