@@ -109,7 +109,7 @@ func (d *Driver) restoreNodegroup(ctx context.Context, c *clients, cfg Config, g
 	var diags []sdk.Diagnostic
 	changed := rec != nil && rec.Own != rec.Set && updateConfigOf(m.Nodegroup) == rec.Set // else somebody changed it meanwhile: theirs stays
 	switch {
-	case changed && m.updating():
+	case changed && d.busy(ctx, c, m):
 		diags = append(diags, finding(sdk.SeverityWarning, "update-config-kept", m.name,
 			"EKS changes nothing else while it rolls. The next rotation of the node group puts it back.",
 			"node group %s keeps the update configuration of the rotation", m.name))
@@ -125,6 +125,16 @@ func (d *Driver) restoreNodegroup(ctx context.Context, c *clients, cfg Config, g
 		return failed(append(diags, *diag)...), nil
 	}
 	return &sdk.Operation{State: sdk.OperationDone, Diagnostics: diags}, nil
+}
+
+// busy tells whether EKS is at work on the node group, and will be for longer
+// than a change of its configuration takes.
+func (d *Driver) busy(ctx context.Context, c *clients, m *managed) bool {
+	if !m.updating() {
+		return false
+	}
+	u, err := d.findUpdate(ctx, c, m, inFlight)
+	return err != nil || u != nil || d.settle(ctx, c, m) != nil
 }
 
 // setUpdateConfig changes the update configuration. The token makes a repeat of

@@ -155,10 +155,11 @@ func (d *Driver) judgeInstance(i *sdk.Instance, g *group) (behind bool) {
 	known := d.view.known[i.ID]
 	at := m.standing(known.image, d.view.images.known[known.image].name)
 	why := m.behind(inst, at)
-	if issue, found := m.unhealthy(i.ID); found {
-		i.Reasons = append(i.Reasons, sdk.Reason{Code: reasonHealth, Message: "EKS reports " + issue})
-	}
 	if !m.Way.rolls() {
+		// EKS would not replace it for that: it rolls what is of another revision.
+		if issue, found := m.unhealthy(i.ID); found {
+			i.Reasons = append(i.Reasons, sdk.Reason{Code: reasonHealth, Message: "EKS reports " + issue})
+		}
 		return len(why) > 0
 	}
 	i.Reasons = append(i.Reasons, why...)

@@ -51,8 +51,8 @@ func (d *Driver) Roll(ctx context.Context, r sdk.RollRequest) (*sdk.Operation, e
 	switch {
 	case err != nil:
 		return nil, err
-	case r.MaxUnavailable < 0 || r.MaxUnavailable > maxUnavailableNodes:
-		return nil, sdk.Errorf(codes.InvalidArgument, "roll %s: max unavailable is %d, and EKS takes 1 to %d", r.GroupID, r.MaxUnavailable, maxUnavailableNodes)
+	case r.MaxUnavailable < 0:
+		return nil, sdk.Errorf(codes.InvalidArgument, "roll %s: max unavailable is %d", r.GroupID, r.MaxUnavailable)
 	case len(r.ID) > maxOpID || strings.ContainsAny(r.ID, " \t\n"):
 		return nil, sdk.Errorf(codes.InvalidArgument, "operation id %q: give at most %d characters without spaces", r.ID, maxOpID)
 	}
@@ -260,7 +260,7 @@ func (d *Driver) configure(ctx context.Context, c *clients, m *managed, r sdk.Ro
 	own := updateConfigOf(m.Nodegroup)
 	set := own
 	if r.MaxUnavailable > 0 {
-		set.Nodes, set.Percent = int32(r.MaxUnavailable), 0
+		set.Nodes, set.Percent = int32(min(r.MaxUnavailable, maxUnavailableNodes)), 0
 	}
 	if m.Strategy != "" {
 		set.Strategy = m.Strategy

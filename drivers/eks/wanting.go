@@ -25,7 +25,8 @@ const (
 	reasonKubernetes = "kubernetes-version"
 	// reasonTemplate: an older version of the user's launch template.
 	reasonTemplate = "launch-template"
-	// reasonHealth: EKS names the instance in a health issue.
+	// reasonHealth: EKS names the instance in a health issue. Only where the core
+	// replaces instances.
 	reasonHealth = "health"
 )
 
