@@ -114,6 +114,8 @@ func (b *builder) group(g model.NodeGroup) {
 		b.checkHold(g)
 		b.size(&pg, g)
 		b.checkShrink(pg)
+	default:
+		b.warnCurrent(g)
 	}
 	b.plan.Groups = append(b.plan.Groups, pg)
 }

@@ -585,3 +585,23 @@ func TestCloudOnly(t *testing.T) {
 		t.Errorf("with the API server: refusals %v, want other-cluster", codes(p.Refusals))
 	}
 }
+
+// What a driver warns of a group is said where nothing is outdated too: it may be
+// why. What it only notes, or what would stop a rotation, is not.
+func TestWarningsOfCurrentGroups(t *testing.T) {
+	s := three(0)
+	for i := range s.Groups {
+		s.Groups[i].Diagnostics = []model.Diagnostic{
+			{Severity: model.SeverityWarning, Code: "group-not-applied", Summary: "it was changed", Detail: "apply it"},
+			{Severity: model.SeverityInfo, Code: "noted", Summary: "noted"}, {Severity: model.SeverityError, Code: "cannot", Summary: "it cannot be rotated"},
+		}
+	}
+	p := build(t, spec(func(*plan.Spec) {}), s.Inventory)
+	var codes []string
+	for _, f := range p.Warnings {
+		codes = append(codes, f.Code)
+	}
+	if !slices.Equal(codes, []string{"group-not-applied"}) || len(p.Refusals) > 0 || p.Nodes() != 0 {
+		t.Errorf("warnings %v, refusals %+v, %d nodes to replace; want group-not-applied, none and none", codes, p.Refusals, p.Nodes())
+	}
+}

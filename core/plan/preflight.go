@@ -77,6 +77,16 @@ func (b *builder) checkDiagnostics(g model.NodeGroup) {
 	}
 }
 
+// warnCurrent passes on what the driver warns of a group of which nothing is
+// outdated: that may be why, as where a change is specified and was not applied.
+func (b *builder) warnCurrent(g model.NodeGroup) {
+	for _, d := range g.Diagnostics {
+		if d.Severity == model.SeverityWarning {
+			b.warn(Finding{Code: d.Code, Object: g.Name, Message: d.Summary, Fix: d.Detail})
+		}
+	}
+}
+
 // checkShrink refuses a surge that could not be taken back.
 func (b *builder) checkShrink(g Group) {
 	if g.Surge > 0 && !g.Traits.TerminateShrink {

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"k8s.io/kops/pkg/kubeconfig"
@@ -13,10 +14,10 @@ import (
 	"github.com/rotatord/rotator/drivers/sdk"
 )
 
-// accessLifetime is how long a certificate that Access makes is good for: as
-// long as one of `kops export kubeconfig --admin`. A client certificate cannot be
-// revoked.
-const accessLifetime = kubeconfig.DefaultKubecfgAdminLifetime
+// accessLifetime is how long a certificate that Access makes is good for. It
+// cannot be revoked, and who needs longer asks again: kops' own are good for 18
+// hours.
+const accessLifetime = time.Hour
 
 // Access implements sdk.Accessor as `kops export kubeconfig --admin` does: it
 // signs a client certificate of a cluster administrator (system:masters) with
