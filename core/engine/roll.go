@@ -41,7 +41,7 @@ type rolling struct {
 	size     int       // the group's own, when it began
 	touched  []model.WorkloadKey
 
-	text, said        string // what the provider says of it, and what the journal was told last
+	text              string // what it waits for, as was last told
 	saidAt, changedAt time.Time
 
 	over      bool      // it has ended, in whatever way
@@ -138,10 +138,10 @@ func (e *Engine) watchRoll(g *group) {
 			last = r.seen
 		}
 		switch {
-		case !e.after(last, rollShows):
-		case len(e.outdatedIn(g)) == 0:
-			e.rollOver(g, "", "nothing is outdated any more")
-		default:
+		case e.obs.answeredStep < r.step:
+		case len(e.outdatedIn(g)) == 0 && shown.State != model.RollRunning:
+			e.rollOver(g, "nothing", "the provider has nothing left to roll: nothing of the group is outdated")
+		case e.after(last, rollShows):
 			e.rollFailed(g, "roll-not-shown", fmt.Sprintf("group %s: its provider has accepted the roll, and has not shown it for %s", g.Name, e.now.Sub(last).Truncate(time.Second)))
 		}
 		return
@@ -170,12 +170,12 @@ func (e *Engine) watchRoll(g *group) {
 			timeout = plan.DefaultRollTimeout
 		}
 		if e.after(began, timeout) {
-			e.rollFailed(g, rollTimeout, fmt.Sprintf("group %s was not rolled within %s (%s): %s", g.Name, timeout, shown.ID, rollText(shown)))
+			e.rollFailed(g, rollTimeout, fmt.Sprintf("group %s was not rolled within %s (%s): %s", g.Name, timeout, shown.ID, e.rollTrouble(g, shown)))
 		}
 	case model.RollSucceeded:
 		e.rollOver(g, string(shown.State), fmt.Sprintf("the provider has rolled the group (%s)", shown.ID))
 	case model.RollFailed, model.RollCancelled:
-		e.rollFailed(g, "roll-"+string(shown.State), fmt.Sprintf("group %s: the provider's roll %s was not completed (%s): %s", g.Name, shown.ID, shown.State, rollText(shown)))
+		e.rollFailed(g, "roll-"+string(shown.State), fmt.Sprintf("group %s: the provider's roll %s was not completed (%s): %s", g.Name, shown.ID, shown.State, e.rollTrouble(g, shown)))
 	case model.RollNone:
 	}
 }
@@ -199,17 +199,36 @@ func rollText(r model.Roll) string {
 	return strings.Join(parts, "; ")
 }
 
+// rollTrouble is what is known of a roll that failed: the provider's words, and
+// which pods and budgets are in its way.
+func (e *Engine) rollTrouble(g *group, shown model.Roll) string {
+	text := rollText(shown)
+	if held := e.heldUp(g, shown); held != "" {
+		text += "; " + held
+	}
+	return text
+}
+
 // tellRoll records what the provider says of its roll when that has changed.
 func (e *Engine) tellRoll(g *group, shown model.Roll) {
 	r := &g.roll
-	if text := rollText(shown); text != r.text {
-		r.text, r.changedAt = text, e.now
-	}
-	if r.text == r.said || shown.Phase == "" && len(shown.Diagnostics) == 0 || !r.saidAt.IsZero() && !e.after(r.saidAt, reportEvery) {
+	if !r.saidAt.IsZero() && !e.after(r.saidAt, reportEvery) {
 		return
 	}
-	r.said, r.saidAt = r.text, e.now
-	e.record(event.Event{Kind: event.GroupRolling, Group: g.Name, Op: shown.Op, Code: "progress", Message: r.text, Data: map[string]string{"roll": shown.ID}})
+	text := rollText(shown)
+	if shown.Phase == "" && len(shown.Diagnostics) == 0 {
+		text = ""
+	}
+	if held := e.heldUp(g, shown); held != "" {
+		text = strings.TrimPrefix(text+"; "+held, "; ")
+	}
+	r.saidAt = e.now
+	if text == r.text {
+		return
+	}
+	if r.text, r.changedAt = text, e.now; text != "" {
+		e.record(event.Event{Kind: event.GroupRolling, Group: g.Name, Op: shown.Op, Code: "progress", Message: text, Data: map[string]string{"roll": shown.ID}})
+	}
 }
 
 // rollOver takes note that the roll has ended as it should.
