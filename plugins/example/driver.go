@@ -54,6 +54,7 @@ var (
 	_ sdk.Surger     = (*Driver)(nil)
 	_ sdk.Terminator = (*Driver)(nil)
 	_ sdk.Stager     = (*Driver)(nil)
+	_ sdk.Roller     = (*Driver)(nil)
 )
 
 // Info describes the driver.
@@ -119,10 +120,7 @@ func (d *Driver) Observe(_ context.Context, scope sdk.Scope, _ time.Duration) (*
 		s.Groups = append(s.Groups, sdk.NodeGroup{
 			ID: g.ID, Name: g.Name, Role: sdk.RoleNode, Desired: g.Desired, Min: g.Min, Max: g.Max, Surge: surge,
 			Revision: strconv.Itoa(g.Template), HeldBy: g.Tags[tagHeldBy],
-			Traits: sdk.Traits{
-				TerminateKeep: true, TerminateShrink: true, Prepare: true, Stage: true, Refill: sdk.RefillGroup,
-				MaxSurge: max(g.Max-(g.Desired-surge), 0),
-			},
+			Traits: traits(g, surge), Roll: rollStatus(g),
 		})
 		for _, i := range g.Instances {
 			s.Instances = append(s.Instances, instance(g, i, state, now))

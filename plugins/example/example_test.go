@@ -23,13 +23,16 @@ func newCloud(delay time.Duration) func(*testing.T) string {
 			Cluster: "prod", BootDelay: delay, StopDelay: delay,
 			Groups: []cloud.Group{
 				{ID: "g-1", Name: "workers", Max: 5, Desired: 3, Template: 1, Rebalance: true},
+				{ID: "g-3", Name: "rolled", Max: 2, Desired: 2, Template: 1, Rolls: true},
 				{ID: "g-2", Name: "batch", Max: 2, Desired: 1, Template: 1},
 			},
 		}); err != nil {
 			t.Fatal(err)
 		}
-		if err := (cloud.Client{File: file}).SetTemplate("g-1", 2); err != nil {
-			t.Fatal(err)
+		for _, g := range []string{"g-1", "g-3"} {
+			if err := (cloud.Client{File: file}).SetTemplate(g, 2); err != nil {
+				t.Fatal(err)
+			}
 		}
 		config, err := json.Marshal(map[string]string{"file": file})
 		if err != nil {
@@ -42,14 +45,18 @@ func newCloud(delay time.Duration) func(*testing.T) string {
 // In memory and in virtual time: a machine takes five minutes, the test
 // milliseconds.
 func TestConformance(t *testing.T) {
-	conformance.Run(t, conformance.Config{
-		New:     func() sdk.Driver { return &example.Driver{} },
-		Config:  newCloud(5 * time.Minute),
-		Cluster: "prod",
-		Group:   "g-1",
-		Timeout: time.Hour,
-		Virtual: true,
-	})
+	for name, group := range map[string]string{"replaced one by one": "g-1", "rolled by the cloud": "g-3"} {
+		t.Run(name, func(t *testing.T) {
+			conformance.Run(t, conformance.Config{
+				New:     func() sdk.Driver { return &example.Driver{} },
+				Config:  newCloud(5 * time.Minute),
+				Cluster: "prod",
+				Group:   group,
+				Timeout: time.Hour,
+				Virtual: true,
+			})
+		})
+	}
 }
 
 // The executable, as rotatord would run it.

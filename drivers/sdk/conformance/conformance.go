@@ -43,8 +43,8 @@ type Config struct {
 	Cluster string
 	// Group is the id of a group that the tests may change, terminate an instance
 	// of it included. Each verb that its traits offer is tested. It must have at
-	// least one instance in service, room for one more, and nobody else who
-	// changes it. Empty: only what changes nothing is tested.
+	// least one instance in service, room for one more (and an outdated one where
+	// its provider rolls it), and nobody else who changes it. Empty: only what changes nothing is tested.
 	Group string
 
 	// Timeout bounds how long the provider may take to launch or to end an
@@ -121,6 +121,7 @@ var tests = []struct {
 	{"set surge is absolute and never lowers", true, testSurge},
 	{"terminate KEEP: repeated, and when gone", true, testTerminateKeep},
 	{"terminate SHRINK: takes capacity once", true, testTerminateShrink},
+	{"roll: one call is one roll, and is seen to its end", true, testRoll},
 	{"quiesce: leaves the load balancers, and comes back", true, testQuiesce},
 	{"quiesce: restore puts back what a killed driver took out", true, testQuiesceRestored},
 	{"a killed driver's work goes on and is seen", true, testRestart},

@@ -49,8 +49,10 @@ type Group struct {
 	Min       int               `json:"min"`
 	Max       int               `json:"max"`
 	Desired   int               `json:"desired"`
-	Template  int               `json:"template"`  // version that new instances are made from
-	Rebalance bool              `json:"rebalance"` // a process that gets in a rotation's way
+	Template  int               `json:"template"`        // version that new instances are made from
+	Rebalance bool              `json:"rebalance"`       // a process that gets in a rotation's way
+	Rolls     bool              `json:"rolls,omitempty"` // the cloud alone replaces its instances
+	Roll      *Roll             `json:"roll,omitempty"`  // the latest; nil: none yet
 	Tags      map[string]string `json:"tags,omitempty"`
 	Instances []Instance        `json:"instances,omitempty"`
 }
@@ -207,6 +209,7 @@ func (s *State) step(now time.Time) {
 		group.Instances = slices.DeleteFunc(group.Instances, func(i Instance) bool {
 			return !i.Terminated.IsZero() && !now.Before(i.Terminated.Add(s.StopDelay))
 		})
+		group.roll(s.BootDelay, now)
 		running := 0
 		for _, i := range group.Instances {
 			if i.Terminated.IsZero() {
