@@ -1,7 +1,9 @@
 package host_test
 
 import (
+	"bytes"
 	"errors"
+	"os"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -34,7 +36,7 @@ func TestLaunchObserveAndChange(t *testing.T) {
 	if info.Name != "example" || info.Version == "" || len(info.ConfigSchema) == 0 {
 		t.Errorf("info is %+v", info)
 	}
-	if diff := cmp.Diff([]string{"prepare", "set-surge", "terminate", "stage"}, info.Verbs); diff != "" {
+	if diff := cmp.Diff([]string{"prepare", "set-surge", "terminate", "roll", "stage"}, info.Verbs); diff != "" {
 		t.Errorf("verbs (-want +got):\n%s", diff)
 	}
 
@@ -77,6 +79,47 @@ func TestLaunchObserveAndChange(t *testing.T) {
 	d.Close() // more than once is fine
 	if _, _, err := d.Observe(t.Context(), 0); codeOf(err) != engine.ErrDriverLost {
 		t.Errorf("observe after Close: %v", err)
+	}
+}
+
+// TestRoll has a driver roll a group, and sees how that goes.
+func TestRoll(t *testing.T) {
+	o := exampleOptions(t, 3)
+	file := o.Config["file"].(string)
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, bytes.Replace(raw, []byte(`"rebalance":true`), []byte(`"rebalance":true,"rolls":true`), 1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d := launch(t, o)
+	look := func() model.NodeGroup {
+		t.Helper()
+		s, _, err := d.Observe(t.Context(), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.Groups[0]
+	}
+	if g := look(); !g.Traits.Rolled() || g.Roll.State != model.RollNone {
+		t.Errorf("before: %+v", g)
+	}
+	for _, id := range []string{"op-1", "op-1", "op-2"} { // the same again, and one that attaches
+		if err := d.Do(t.Context(), "rot-1", engine.Effect{ID: id, Verb: engine.VerbRoll, GroupID: "g1"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if g := look(); g.Roll.ID != "g1-roll-1" || g.Roll.Op != "op-1" || g.Roll.State == model.RollNone || g.Roll.Since.IsZero() {
+		t.Errorf("after: %+v", g.Roll)
+	}
+	err = d.Do(t.Context(), "rot-1", engine.Effect{ID: "op-3", Verb: engine.VerbCancel, GroupID: "g1", Target: "op-1"})
+	if codeOf(err) != engine.ErrUnsupported {
+		t.Errorf("cancel, which the driver does not offer: %v", err)
+	}
+	err = d.Do(t.Context(), "rot-1", engine.Effect{ID: "op-4", Verb: engine.VerbRoll, GroupID: "no-such-group"})
+	if codeOf(err) != engine.ErrNotFound {
+		t.Errorf("roll of a group that does not exist: %v", err)
 	}
 }
 
