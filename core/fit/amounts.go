@@ -1,10 +1,12 @@
 package fit
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/rotatord/rotator/core/model"
 )
@@ -95,6 +97,24 @@ func weight(p *model.Pod, total model.Resources) float64 {
 	r := requests(p)
 	share := func(n, of int64) float64 { return float64(n) / float64(max(of, 1)) }
 	return max(share(r.MilliCPU, total.MilliCPU), share(r.Memory, total.Memory), share(r.Pods, total.Pods))
+}
+
+// byWeight sorts pods: the heaviest first, then by name.
+func byWeight(pods []*model.Pod, total model.Resources) {
+	type weighed struct {
+		pod    *model.Pod
+		weight float64
+	}
+	list := make([]weighed, len(pods))
+	for i, p := range pods {
+		list[i] = weighed{p, weight(p, total)}
+	}
+	slices.SortFunc(list, func(a, b weighed) int {
+		return cmp.Or(cmp.Compare(b.weight, a.weight), strings.Compare(a.pod.Namespace, b.pod.Namespace), strings.Compare(a.pod.Name, b.pod.Name))
+	})
+	for i, w := range list {
+		pods[i] = w.pod
+	}
 }
 
 // shortage says what the pods ask for more of, together, than all bins have

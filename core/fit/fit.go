@@ -11,7 +11,6 @@
 package fit
 
 import (
-	"cmp"
 	"slices"
 	"strings"
 
@@ -164,10 +163,11 @@ func (s *state) group(g Group) Verdict {
 // replace adds the replacements of nodes and returns how many.
 func (s *state) replace(g Group, old []*bin) int {
 	for _, b := range old {
-		n := b.replacement(g.Offer, s.staying(b.name))
+		staying := s.staying(b.name)
+		n := b.replacement(g.Offer, staying)
 		s.bins = append(s.bins, n)
 		b.heir = n
-		for _, p := range s.staying(b.name) {
+		for _, p := range staying {
 			s.terms.note(s.class(p), n, 1)
 		}
 	}
@@ -205,10 +205,7 @@ func (s *state) drain(v *Verdict, going []*bin, waiting []*model.Pod) []*model.P
 		}
 	}
 	s.bins = slices.DeleteFunc(s.bins, func(b *bin) bool { return b.gone })
-	total := s.total()
-	slices.SortFunc(moving, func(a, b *model.Pod) int {
-		return cmp.Or(cmp.Compare(weight(b, total), weight(a, total)), strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Name, b.Name))
-	})
+	byWeight(moving, s.total())
 	v.Pods += len(moving)
 	all := slices.Concat(waiting, moving)
 	short := shortage(all, s.bins)
