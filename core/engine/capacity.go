@@ -228,8 +228,11 @@ func without(all, some []*member) []*member {
 // nothing first (it costs no capacity), then by the plan's rank, then from the
 // zone with the fewest under way where zones are to be spread, then from a zone
 // that has more old nodes than must end with the surge (see surplus), then from
-// the zone with the most usable nodes, because that is where a replacement came
-// up; then as budgets have it (see bid), and last in the plan's order.
+// the nodes that need not wait for others under a budget, then from the zone with
+// the most usable nodes, because that is where a replacement came up, then, where
+// nodes that need not wait get few, from the zone that has the fewest of them for
+// what has to go there; then as budgets have it (see bid), and last in the plan's
+// order.
 func (e *Engine) pick(g *group, from []*member) *member {
 	if g.census.old[memberWaiting] == 0 {
 		return nil
@@ -246,8 +249,14 @@ func (e *Engine) pick(g *group, from []*member) *member {
 	for zone, n := range e.surplus(g) {
 		spare[zone] -= n
 	}
-	view, zones := e.outlook(g), e.zones()
+	view, zones, choice, slots := e.outlook(g), e.zones(), make(map[string]int), g.Surge+g.Unavailable
 	e.weighAll(g)
+	for _, m := range from {
+		if m.old && m.phase == memberWaiting && zones.allows(m.inst.Zone) {
+			m.bid = e.bid(m, view)
+			choice[m.inst.Zone] += bit(m.bid.waits == 0)
+		}
+	}
 	better := func(a, b *member) bool {
 		if oa, ob := g.outside(a), g.outside(b); oa != ob {
 			return ob
@@ -267,8 +276,15 @@ func (e *Engine) pick(g *group, from []*member) *member {
 			if sa != sb {
 				return sa
 			}
+			if wa, wb := a.bid.waits > 0, b.bid.waits > 0; wa != wb {
+				return wb
+			}
 			if za, zb := usable[a.inst.Zone], usable[b.inst.Zone]; za != zb {
 				return za > zb
+			}
+			ca, cb := choice[a.inst.Zone], choice[b.inst.Zone]
+			if la, lb := ca*spare[b.inst.Zone], cb*spare[a.inst.Zone]; sa && min(ca, cb) <= slots && la != lb {
+				return la < lb
 			}
 		}
 		return a.bid.less(b.bid) // ties keep the plan's order
@@ -276,7 +292,6 @@ func (e *Engine) pick(g *group, from []*member) *member {
 	var best *member
 	for _, m := range from {
 		if m.old && m.phase == memberWaiting && zones.allows(m.inst.Zone) {
-			m.bid = e.bid(m, view)
 			if best == nil || better(m, best) {
 				best = m
 			}

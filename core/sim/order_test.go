@@ -111,3 +111,26 @@ func TestFamilyNearItsBound(t *testing.T) {
 		}
 	}
 }
+
+// TestThreeKindsOfNodes rotates twelve nodes of which every third has pods of the
+// same services, one of each, all under budgets of one. Nodes of one kind must not
+// go together, and zones must not leave them over: each time they do costs a start.
+func TestThreeKindsOfNodes(t *testing.T) {
+	b := family(12).surge("4")
+	b.shape.Pace = Pace{React: 500 * time.Millisecond, Boot: 20 * time.Second, End: 3 * time.Second, Cloud: 10 * time.Millisecond,
+		API: 10 * time.Millisecond, Control: 50 * time.Millisecond, Watch: 20 * time.Millisecond}
+	for i := range 23 {
+		if i < 22 {
+			b.each(1, 4, "1")
+		} else {
+			b.pods(8, 1, "")
+		}
+		w := &b.shape.Workloads[i]
+		w.Start, w.Stop = time.Duration(3+i%6)*time.Second, 500*time.Millisecond
+	}
+	// A boot for the surge, the canary until its pods are healthy, two more waves and
+	// the last pods' start.
+	if took, goal := rotate(t, b.shape), 82*time.Second; took > goal {
+		t.Errorf("it takes %s, want at most %s", took, goal)
+	}
+}
