@@ -379,7 +379,7 @@ func (e *Engine) globalRoom() bool {
 // shrinks tells whether the group should get smaller with this instance: when
 // the old ones that are left in its zone, this one included, are no more than
 // what the zone must lose with the surge. As long as others are left, some of
-// it stays for them: without any room none could go.
+// it stays for them: without any room none could go, or their pods would find none.
 func (e *Engine) shrinks(g *group, m *member) bool {
 	if g.Traits.SurgeDetaches {
 		return g.outside(m)
@@ -400,7 +400,7 @@ func (e *Engine) shrinks(g *group, m *member) bool {
 			others += bit(o != m)
 		}
 	}
-	if others > 0 && g.surge-1-bad+g.Unavailable < 1 {
+	if others > 0 && g.surge-1-bad < 1 {
 		return false
 	}
 	return g.surge > 0 && left <= e.surplus(g)[m.inst.Zone]

@@ -25,16 +25,27 @@ func (b *builder) checkCapacity() {
 		}
 	}
 	autoscaler := fit.Autoscaler(q.Pods)
+	for _, g := range b.inv.Groups {
+		if g.Traits.Refill == model.RefillScheduler { // its provisioner adds nodes for pods that have none
+			autoscaler = cmp.Or(autoscaler, "of group "+g.Name)
+		}
+	}
 	for _, v := range fit.Check(q) {
 		f, ok := capacityFinding(v, autoscaler)
 		switch {
 		case !ok:
-		case v.Certain && policy == CapacityRefuse && autoscaler == "":
+		case v.Certain && policy == CapacityRefuse && autoscaler == "" && !b.goesOn():
 			b.refuse(f)
 		default:
 			b.warn(f)
 		}
 	}
+}
+
+// goesOn tells whether the rotation has begun before. To refuse it then would leave
+// the cluster half rotated: the engine waits for room instead, and says so.
+func (b *builder) goesOn() bool {
+	return len(b.past.Planned) > 0 || slices.ContainsFunc(b.plan.Groups, func(g Group) bool { return g.HeldBy != "" })
 }
 
 // leaves tells whether a drain moves the pod.

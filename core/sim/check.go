@@ -57,6 +57,9 @@ const (
 	// ControlPlane: none of its nodes is ended while another is on its way or is
 	// not Ready.
 	ControlPlane Invariant = "control-plane"
+	// Room: where the plan found room for all pods and nothing went wrong, none is
+	// without a node for long.
+	Room Invariant = "room"
 	// Ordered: pods of an ordered StatefulSet leave one at a time.
 	Ordered Invariant = "ordered"
 	// Rolled: of a group that its provider rolls no instance is ended by us, none is
@@ -68,7 +71,7 @@ const (
 )
 
 // Invariants are all of them.
-var Invariants = []Invariant{RecordFirst, Unavailable, Capacity, Empty, Once, OnlyOld, Disruption, Marks, Excluded, Persons, Settings, Ends, Complete, Volumes, Single, ControlPlane, Ordered, Rolled, Orderly}
+var Invariants = []Invariant{RecordFirst, Unavailable, Capacity, Empty, Once, OnlyOld, Disruption, Marks, Excluded, Persons, Settings, Ends, Complete, Volumes, Single, ControlPlane, Room, Ordered, Rolled, Orderly}
 
 // Violation is an invariant that did not hold.
 type Violation struct {
@@ -98,6 +101,8 @@ type checker struct {
 
 	// Of this run.
 	plan     *plan.Plan
+	began    time.Duration
+	promised bool // the plan says that all pods will find room
 	seq      uint64
 	intended map[string]bool
 	sent     map[string]bool          // ids of effects that began
@@ -143,7 +148,7 @@ func (c *checker) hold(i Invariant, ok bool, format string, args ...any) {
 
 // begins takes note of a run's plan; seq is the number of the last record.
 func (c *checker) begins(p *plan.Plan, seq uint64, in engine.Input) {
-	c.plan, c.seq = p, seq
+	c.plan, c.seq, c.began, c.promised = p, seq, c.w.now, promises(p, c.spec) && !c.w.vague()
 	c.intended, c.sent, c.leaving = make(map[string]bool), make(map[string]bool), make(map[string]bool)
 	c.nodes, c.instance, c.base = make(map[string]model.Node), make(map[string]viewed), make(map[string]int)
 	c.room, c.ends = make(map[string]plan.Group), make(map[string]string)
@@ -179,6 +184,7 @@ func (c *checker) stepped(in engine.Input, r engine.Ready) {
 	for _, e := range r.Effects {
 		c.effect(e)
 	}
+	c.checkRoom()
 }
 
 func (c *checker) see(in engine.Input) {

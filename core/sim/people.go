@@ -138,7 +138,7 @@ func (w *World) interfere() {
 	})
 	plan(Rescale, func(d *dice) bool {
 		dep := choose(d, w.deployments, func(*deployment) bool { return true })
-		if dep != nil {
+		if dep != nil && !w.tight {
 			w.rescale(dep, 1+d.n(2))
 		}
 		return true

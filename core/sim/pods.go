@@ -21,10 +21,11 @@ type workload struct {
 	volumes    bool          // each of its pods has a volume of its own
 	static     bool          // its pods are static ones of the control plane
 	deployment *deployment   // that owns it; nil: none
-	broken     int           // that many of its pods never become Ready
-	budgets    []*budget     // that select its pods
-	pods       []*pod        // all that exist
-	active     int           // those that are not terminating
+	traits     *model.PodTraits
+	broken     int       // that many of its pods never become Ready
+	budgets    []*budget // that select its pods
+	pods       []*pod    // all that exist
+	active     int       // those that are not terminating
 
 	hold                     time.Duration // its pods ask not to be disrupted for so long
 	toleratesCordon, skipped bool
@@ -111,7 +112,10 @@ func (w *World) daemon(wl *workload, n *node) {
 // newPod makes a pod; on a node where one is given, else for the scheduler.
 func (w *World) newPod(wl *workload, name string, n *node) *pod {
 	w.made++
-	p := &pod{workload: wl, request: wl.request, counted: true, Pod: model.Pod{
+	if wl.traits == nil {
+		wl.traits = traitsOf(wl)
+	}
+	p := &pod{workload: wl, request: wl.request, made: w.now, counted: true, Pod: model.Pod{Traits: wl.traits,
 		PodKey: model.PodKey{Namespace: wl.Namespace, Name: name}, UID: fmt.Sprintf("pod-%d", w.made), Owner: wl.WorkloadKey, Phase: "Pending",
 		Priority: wl.priority, Labels: map[string]string{"app": wl.app}, GracePeriodSeconds: 30, ToleratesCordon: wl.toleratesCordon}}
 	if wl.volumes {

@@ -54,6 +54,8 @@ type Report struct {
 	// Evicted counts evictions, Refused those that a budget did not allow; Ended the
 	// instances that we ended.
 	Evicted, Refused, Ended int
+	// NoRoom: the plan was refused because pods would find no room.
+	NoRoom bool
 }
 
 // refused is the status of a run whose plan had refusals.
@@ -147,6 +149,10 @@ func (r *runner) all() {
 		if len(r.check.broken) > 0 {
 			return
 		}
+		if r.report.NoRoom && r.report.Runs == 1 {
+			r.check.final()
+			return
+		}
 		if r.result != nil && r.result.Status == engine.StatusDone {
 			r.pass(10*time.Minute, true)
 			r.check.final()
@@ -226,6 +232,7 @@ func (r *runner) start() {
 	case err != nil:
 		r.result = &engine.Result{Status: refused, Message: err.Error()}
 	case len(p.Refusals) > 0:
+		r.report.NoRoom = slices.ContainsFunc(p.Refusals, aboutRoom)
 		r.result = &engine.Result{Status: refused, Message: p.Refusals[0].Message}
 	case p.Nodes() == 0 && !p.Leftovers():
 		r.result = &engine.Result{Status: engine.StatusDone, Message: "nothing to do"}

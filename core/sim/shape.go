@@ -22,6 +22,9 @@ type Shape struct {
 	// Marked is how many nodes a person has marked for the autoscaler and for load
 	// balancers before the start.
 	Marked int
+	// Tight: the nodes have hardly more room than is needed, so that the plan may be
+	// refused.
+	Tight bool
 	// Stuck names a budget that never opens; the rotation is to end and say so.
 	Stuck string
 }
@@ -230,6 +233,7 @@ func RandomShape(seed uint64) *Shape {
 		s.Workloads = append(s.Workloads, WorkloadShape{Kind: "ReplicaSet", Name: "stuck", Pods: 3, Start: time.Second, Stop: time.Second, Broken: 1})
 		s.Budgets = append(s.Budgets, BudgetShape{Name: s.Stuck, Workloads: []string{"stuck"}, MinAvailable: "2"})
 	}
+	s.tighten(seed)
 	return s
 }
 
@@ -299,6 +303,7 @@ var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 func (s *Shape) build(seed uint64, in *injector, now time.Time) *World {
 	w := newWorld(seed, in)
 	w.epoch, w.pace = now.Add(-rest), s.Pace
+	w.tight = s.Tight
 	w.healed, w.kinds = true, len(s.Workloads) // nothing goes wrong while it is made
 	for _, gs := range s.Groups {
 		g := &group{w: w, zones: gs.Zones, room: gs.Room, own: gs.Size, most: gs.Size, nameless: gs.Nameless, suspended: gs.Suspended, NodeGroup: model.NodeGroup{

@@ -33,6 +33,7 @@ type World struct {
 	lags     uint64
 
 	pending      []*pod // not scheduled, in the order of their making
+	tight        bool   // there is no room for more than there is
 	schedulerDue bool
 	provisioning bool        // a provisioner is about to launch an instance
 	schedulerAt  int         // where the scheduler's next look at nodeList begins
@@ -85,7 +86,8 @@ type pod struct {
 	workload *workload
 	on       *node
 	request  int
-	counted  bool // not terminating: its workload counts it
+	made     time.Duration // when
+	counted  bool          // not terminating: its workload counts it
 }
 
 func newWorld(seed uint64, in *injector) *World {
@@ -159,9 +161,10 @@ func (w *World) join(in *instance) {
 	}
 	d := w.dice("join", in.ID)
 	n := &node{inst: in, hosts: make([]int, w.kinds), Node: model.Node{Name: in.nodeName(), UID: "node-" + in.ID, ProviderID: in.ProviderID, Zone: in.Zone,
-		Taints: []model.Taint{{Key: "node.kubernetes.io/not-ready", Effect: "NoSchedule"}}, CreatedAt: w.time()}}
+		Taints: []model.Taint{{Key: "node.kubernetes.io/not-ready", Effect: "NoSchedule"}}, CreatedAt: w.time(),
+		Allocatable: offers(in.g.room), Labels: map[string]string{zoneLabel: in.Zone}}}
 	if in.g.Role == model.RoleControlPlane {
-		n.Labels = map[string]string{"node-role.kubernetes.io/control-plane": ""}
+		n.Labels["node-role.kubernetes.io/control-plane"] = ""
 	}
 	in.node = n
 	w.nodes[n.Name] = n
