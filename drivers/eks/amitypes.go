@@ -227,7 +227,7 @@ func part(parts []string, i int) int {
 	if i >= len(parts) {
 		return 0
 	}
-	n, _ := strconv.Atoi(parts[i]) //nolint:errcheck // what is no number counts as 0
+	n, _ := strconv.Atoi(parts[i]) // what is no number counts as 0
 	return n
 }
 

@@ -45,7 +45,7 @@ func openNodegroup(ctx context.Context, c *clients, cfg Config, g *group, rotati
 	}
 	switch {
 	case err != nil:
-		return failed(unreadableNodegroup(g.node, err)), nil //nolint:nilerr // the diagnostic tells the error
+		return failed(unreadableNodegroup(g.node, err)), nil
 	case holder != "" && holder != rotation:
 		return nil, heldBy(g.nodegroup(), holder)
 	}
@@ -101,7 +101,7 @@ func (d *Driver) restoreNodegroup(ctx context.Context, c *clients, cfg Config, g
 	rec, err := parseUpdateRecord(m.Tags)
 	switch {
 	case err != nil:
-		return failed(unreadableNodegroup(m, err)), nil //nolint:nilerr // the diagnostic tells the error
+		return failed(unreadableNodegroup(m, err)), nil
 	case r.DryRun:
 		return &sdk.Operation{State: sdk.OperationDone, Phase: "dry run: nothing was changed"}, nil
 	}

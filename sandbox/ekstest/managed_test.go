@@ -10,10 +10,13 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/rotatord/rotator/drivers/eks"
 	"github.com/rotatord/rotator/drivers/sdk"
 	"github.com/rotatord/rotator/sandbox/aws"
+	"github.com/rotatord/rotator/sandbox/control"
 )
 
 const system = "system" // the managed node group of these tests
@@ -306,5 +309,42 @@ func TestManagedCalls(t *testing.T) {
 	look(t, d, time.Second)
 	if diff := cmp.Diff(map[string]int{"autoscaling:DescribeAutoScalingGroups": 1}, w.calls()); diff != "" {
 		t.Errorf("a look at rest (-want +got):\n%s", diff)
+	}
+}
+
+// TestManagedHealth: what EKS says is wrong is shown; where the core replaces instances, one that EKS names is outdated.
+func TestManagedHealth(t *testing.T) {
+	w := newWorld(t)
+	w.publishRelease(1)
+	w.nodegroup(2)
+	w.suspendOf(w.asg(), "AZRebalance")
+	if g := groupOf(t, look(t, w.driver(), 0), system); !slices.Equal(codesOf(g.Diagnostics), []string{"az-rebalance-suspended"}) {
+		t.Errorf("%+v", g.Diagnostics)
+	}
+	w.breakTemplate()
+	for way, severity := range map[string]sdk.Severity{"delegated": sdk.SeverityError, "self": sdk.SeverityWarning} {
+		g := groupOf(t, look(t, w.driverWith(`{"way":"`+way+`"}`), 0), system)
+		i := slices.IndexFunc(g.Diagnostics, func(d sdk.Diagnostic) bool { return d.Code == "ec2-launch-template-version-mismatch" })
+		if i < 0 || g.Diagnostics[i].Severity != severity || g.Diagnostics[i].Detail == "" {
+			t.Errorf("%s: %+v", way, g.Diagnostics)
+		}
+	}
+}
+
+// TestManagedDenied: a right that is missing is named, and nothing is shown in part.
+func TestManagedDenied(t *testing.T) {
+	for _, action := range []string{"eks:ListNodegroups", "eks:DescribeNodegroup", "eks:DescribeCluster", "ssm:GetParameters"} {
+		t.Run(action, func(t *testing.T) {
+			w := newWorld(t)
+			w.publishRelease(1)
+			w.nodegroup(1)
+			w.fault(control.Fault{Kind: control.Deny, Action: action, Count: 1})
+			d := w.driver()
+			_, err := d.Observe(t.Context(), sdk.Scope{Cluster: cluster}, 0)
+			if status.Code(err) != codes.PermissionDenied || !strings.Contains(err.Error(), action) {
+				t.Errorf("%v", err)
+			}
+			look(t, d, 0)
+		})
 	}
 }

@@ -84,3 +84,9 @@ func (w *world) templateVersions(name string) int {
 	w.check(err)
 	return len(out.LaunchTemplateVersions)
 }
+
+func (w *world) suspendOf(group string, processes ...string) {
+	w.t.Helper()
+	_, err := w.person().SuspendProcesses(w.t.Context(), &autoscaling.SuspendProcessesInput{AutoScalingGroupName: &group, ScalingProcesses: processes})
+	w.check(err)
+}
