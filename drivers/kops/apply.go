@@ -13,8 +13,13 @@ import (
 )
 
 // maxTaskDuration bounds how long kops tries one task again, as creating a
-// launch template. kops' own is 10 minutes, which nobody would wait for.
-const maxTaskDuration = 2 * time.Minute
+// launch template, and retryAfter is its pause when none can go on. kops' own
+// are 10 minutes, for a cluster that is being made, and 10 seconds: what fails
+// here is to be said before the caller's deadline of two minutes.
+const (
+	maxTaskDuration = 30 * time.Second
+	retryAfter      = 5 * time.Second
+)
 
 // difference is what `kops update cluster` would change, as its dry run says.
 type difference struct {
@@ -69,7 +74,7 @@ func (s *store) update(ctx context.Context, sp *spec, cloud fi.Cloud, images map
 		// ApplyClusterCmd fills in defaults in what it is given.
 		Cluster: sp.cluster.DeepCopy(), InstanceGroups: groupsWith(sp.groups, images),
 		TargetName: cloudup.TargetDryRun, DryRun: true,
-		RunTasksOptions:            &fi.RunTasksOptions{MaxTaskDuration: maxTaskDuration, WaitAfterAllTasksFailed: 10 * time.Second},
+		RunTasksOptions:            &fi.RunTasksOptions{MaxTaskDuration: maxTaskDuration, WaitAfterAllTasksFailed: retryAfter},
 		DeletionProcessing:         fi.DeletionProcessingModeDeleteIfNotDeferrred,
 		ControlPlaneRunningVersion: sp.cluster.Spec.KubernetesVersion,
 	}

@@ -12,6 +12,7 @@ func autoScalingActions() map[string]action {
 		"CreateAutoScalingGroup":              plainAction((*Cloud).createAutoScalingGroup),
 		"UpdateAutoScalingGroup":              plainAction((*Cloud).updateAutoScalingGroup),
 		"DeleteAutoScalingGroup":              plainAction((*Cloud).deleteAutoScalingGroup),
+		"EnableMetricsCollection":             plainAction((*Cloud).enableMetricsCollection),
 		"DescribeAutoScalingGroups":           asAction("DescribeAutoScalingGroups", (*Cloud).describeAutoScalingGroups),
 		"DescribeAutoScalingInstances":        asAction("DescribeAutoScalingInstances", (*Cloud).describeAutoScalingInstances),
 		"SetDesiredCapacity":                  plainAction((*Cloud).setDesiredCapacity),
@@ -477,7 +478,7 @@ type asGroup struct {
 	SuspendedProcesses               []suspendedProcess
 	PlacementGroup                   string
 	VPCZoneIdentifier                string
-	EnabledMetrics                   []struct{}
+	EnabledMetrics                   []enabledMetric
 	Status                           string
 	Tags                             []GroupTag
 	TerminationPolicies              []string
@@ -491,6 +492,56 @@ type asGroup struct {
 	DesiredCapacityType              string
 	DefaultInstanceWarmup            *int32
 	TrafficSources                   []trafficSource
+}
+
+type enabledMetric struct{ Metric, Granularity string }
+
+// metricGranularity is the only one that there is.
+const metricGranularity = "1Minute"
+
+func shownMetrics(metrics []string) []enabledMetric {
+	out := []enabledMetric{}
+	for _, m := range metrics {
+		out = append(out, enabledMetric{Metric: m, Granularity: metricGranularity})
+	}
+	return out
+}
+
+// groupMetrics are the metrics of a group without a warm pool.
+var groupMetrics = []string{
+	"GroupAndWarmPoolDesiredCapacity", "GroupAndWarmPoolTotalCapacity", "GroupDesiredCapacity", "GroupInServiceCapacity", "GroupInServiceInstances",
+	"GroupMaxSize", "GroupMinSize", "GroupPendingCapacity", "GroupPendingInstances", "GroupStandbyCapacity", "GroupStandbyInstances",
+	"GroupTerminatingCapacity", "GroupTerminatingInstances", "GroupTotalCapacity", "GroupTotalInstances",
+}
+
+type enableMetricsInput struct {
+	AutoScalingGroupName string
+	Granularity          string
+	Metrics              []string
+}
+
+// enableMetricsCollection remembers which metrics are asked for; nothing collects them. None named means all.
+func (c *Cloud) enableMetricsCollection(in *enableMetricsInput) error {
+	g, err := c.findGroup(in.AutoScalingGroupName)
+	if err != nil {
+		return err
+	}
+	if in.Granularity != metricGranularity {
+		return validationError("Granularity must be %s", metricGranularity)
+	}
+	metrics := in.Metrics
+	if len(metrics) == 0 {
+		metrics = groupMetrics
+	}
+	for _, m := range metrics {
+		if !slices.Contains(groupMetrics, m) {
+			return validationError("Metric %s is not a valid metric", m)
+		}
+	}
+	metrics = append(slices.Clone(g.metrics), metrics...)
+	slices.Sort(metrics)
+	g.metrics = slices.Compact(metrics)
+	return nil
 }
 
 type suspendedProcess struct {
@@ -536,7 +587,7 @@ func (g *group) show(instances bool) asGroup {
 		MixedInstancesPolicy: g.source.mixed, MinSize: g.min, MaxSize: g.max, DesiredCapacity: g.desired, DefaultCooldown: g.cooldown,
 		AvailabilityZones: g.zones, LoadBalancerNames: []string{}, TargetGroupARNs: append([]string{}, g.targetGroups...), HealthCheckType: g.healthCheckType,
 		HealthCheckGracePeriod: g.healthGrace, Instances: []asInstance{}, CreatedTime: g.created, SuspendedProcesses: []suspendedProcess{},
-		PlacementGroup: g.settings.PlacementGroup, VPCZoneIdentifier: g.subnets, EnabledMetrics: []struct{}{}, Tags: append([]GroupTag{}, g.tags...),
+		PlacementGroup: g.settings.PlacementGroup, VPCZoneIdentifier: g.subnets, EnabledMetrics: shownMetrics(g.metrics), Tags: append([]GroupTag{}, g.tags...),
 		TerminationPolicies: g.policies, NewInstancesProtectedFromScaleIn: g.protectNew, ServiceLinkedRoleARN: g.settings.ServiceLinkedRoleARN,
 		MaxInstanceLifetime: g.settings.MaxInstanceLifetime, CapacityRebalance: g.settings.CapacityRebalance, Context: g.settings.Context,
 		DesiredCapacityType: g.settings.DesiredCapacityType, DefaultInstanceWarmup: g.settings.DefaultInstanceWarmup, TrafficSources: g.trafficSources(),

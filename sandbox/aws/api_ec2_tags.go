@@ -19,7 +19,7 @@ type returned struct {
 	Return bool
 }
 
-// tagged finds a resource's tags by its id: instances, images and launch templates carry tags.
+// tagged finds a resource's tags by its id: instances, images, launch templates and what is in the VPC carry tags.
 func (c *Cloud) tagged(id string) (map[string]string, string, error) {
 	switch prefix, _, _ := strings.Cut(id, "-"); {
 	case prefix == "i" && c.instances[id] != nil:
@@ -28,6 +28,11 @@ func (c *Cloud) tagged(id string) (map[string]string, string, error) {
 		return c.images[id].tags, "image", nil
 	case prefix == "lt" && c.templates[id] != nil:
 		return c.templates[id].tags, "launch-template", nil
+	}
+	if tags, kind := c.taggedInVPC(id); tags != nil {
+		return tags, kind, nil
+	}
+	switch prefix, _, _ := strings.Cut(id, "-"); {
 	case prefix == "i":
 		return nil, "", failf("InvalidInstanceID.NotFound", "The instance ID '%s' does not exist", id)
 	case prefix == "ami":
@@ -175,6 +180,10 @@ func (c *Cloud) describeTags(in *describeTagsInput) (*describeTagsOutput, error)
 	for _, t := range c.templateOrder {
 		add(t.id, "launch-template", t.tags)
 	}
+	c.eachInVPC(func(id, kind string, tags map[string]string) bool {
+		add(id, kind, tags)
+		return true
+	})
 	key := func(t tagDescription) string { return t.ResourceID + "\x00" + t.Key }
 	slices.SortFunc(list, func(a, b tagDescription) int { return cmp.Compare(key(a), key(b)) })
 	items, next, ok := page("tags", list, key, in.NextToken, deref(in.MaxResults))

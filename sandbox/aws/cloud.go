@@ -138,6 +138,12 @@ type Cloud struct {
 	sessions     map[string]*session // of roles, by access key
 	sessionOrder []string            // their keys, oldest first
 
+	vpc            *vpc
+	securityGroups []*securityGroup // by when they were made
+	volumes        []*volume        // by when they were made
+	roles          map[string]*role
+	profiles       map[string]*instanceProfile
+
 	clusters map[string]*cluster // of EKS, by name
 	releases map[releaseKey][]*release
 
@@ -180,6 +186,7 @@ func New(cfg Config) *Cloud {
 		clusters:      map[string]*cluster{},
 		releases:      map[releaseKey][]*release{},
 	}
+	c.vpc, c.roles, c.profiles = c.newVPC(), map[string]*role{}, map[string]*instanceProfile{}
 	c.stats = newCounters(cfg.Clock())
 	return c
 }

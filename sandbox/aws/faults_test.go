@@ -86,8 +86,8 @@ func TestRawRequests(t *testing.T) {
 		{"unknown action of autoscaling", signed("autoscaling"), "", "Action=Scale&Version=2011-01-01", 400, "Could not find operation Scale for version 2011-01-01"},
 		{"unknown operation of ssm", signed("ssm"), "AmazonSSM.Reboot", "{}", 400, "UnknownOperationException"},
 		{"no JSON", signed("ssm"), "AmazonSSM.GetParameter", "{", 400, "SerializationException"},
-		{"a service that is not simulated", signed("s3"), "", "", 404, "serves ec2, autoscaling, elasticloadbalancing, eks, ssm and sts"},
-		{"nothing of AWS's", "", "", "hello", 404, "serves ec2, autoscaling, elasticloadbalancing, eks, ssm and sts"},
+		{"a service that is not simulated", signed("s3"), "", "", 404, "serves ec2, autoscaling, elasticloadbalancing, eks, iam, ssm and sts"},
+		{"nothing of AWS's", "", "", "hello", 404, "serves ec2, autoscaling, elasticloadbalancing, eks, iam, ssm and sts"},
 		{"text is escaped", signed("ec2"), "", "Action=%3Cx%3E&Version=2016-11-15", 400, "The action &lt;x&gt; is not valid"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

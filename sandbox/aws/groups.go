@@ -46,6 +46,7 @@ type group struct {
 	warmPool          *WarmPoolConfiguration
 	warm              []*member // of the warm pool, in the order of their launch; none is in members
 	targetGroups      []string  // ARNs, sorted
+	metrics           []string  // that are collected, sorted
 	deleting          bool
 
 	// why is the cause of the last change of the desired capacity, which the activities that follow cite.

@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/eks"
 	elbv2 "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 
@@ -37,6 +38,7 @@ type account struct {
 	STS *sts.Client
 	ELB *elbv2.Client
 	EKS *eks.Client
+	IAM *iam.Client
 }
 
 // start is when tests begin.
@@ -64,6 +66,7 @@ func newAccount(t *testing.T, change ...func(*Config)) *account {
 	t.Cleanup(func() { provoked.note(a.Stats(false)) })
 	a.URL = srv.URL
 	c := a.config("sandbox", "")
+	a.IAM = iam.NewFromConfig(c)
 	a.ELB, a.EKS = elbv2.NewFromConfig(c), eks.NewFromConfig(c)
 	a.AS, a.EC2, a.SSM, a.STS = autoscaling.NewFromConfig(c), ec2.NewFromConfig(c), ssm.NewFromConfig(c), sts.NewFromConfig(c)
 	return a

@@ -25,6 +25,7 @@ const (
 	serviceSTS         = "sts"
 	serviceELB         = "elasticloadbalancing"
 	serviceEKS         = "eks"
+	serviceIAM         = "iam"
 )
 
 // The access keys that the simulated account knows.
@@ -64,6 +65,7 @@ var services = []*service{
 	{name: serviceAutoScaling, version: "2011-01-01", xmlns: "http://autoscaling.amazonaws.com/doc/2011-01-01/", actions: autoScalingActions()},
 	{name: serviceELB, version: "2015-12-01", xmlns: "http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/", actions: elbActions()},
 	{name: serviceSTS, version: "2011-06-15", xmlns: "https://sts.amazonaws.com/doc/2011-06-15/", actions: stsActions()},
+	{name: serviceIAM, version: "2010-05-08", xmlns: "https://iam.amazonaws.com/doc/2010-05-08/", actions: iamActions()},
 	{name: serviceSSM, version: "AmazonSSM", json: true, actions: ssmActions()},
 	{name: serviceEKS, json: true, routes: eksRoutes(), actions: eksActions()},
 }
@@ -176,7 +178,7 @@ func (c *Cloud) serveAWS(w http.ResponseWriter, r *http.Request) {
 	prefix, target, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
 	svc := findService(who, form.Get("Version"), prefix)
 	if svc == nil {
-		http.Error(w, "the simulated AWS serves ec2, autoscaling, elasticloadbalancing, eks, ssm and sts: this request is none of theirs", http.StatusNotFound)
+		http.Error(w, "the simulated AWS serves ec2, autoscaling, elasticloadbalancing, eks, iam, ssm and sts: this request is none of theirs", http.StatusNotFound)
 		return
 	}
 	in := request{id: id, form: form, json: body}
@@ -278,7 +280,7 @@ func (c *Cloud) authenticate(svc *service, name string, who *caller) error {
 	if err := c.known(svc, who); err != nil {
 		return err
 	}
-	if who.region == c.cfg.Region || svc.name == serviceSTS {
+	if who.region == c.cfg.Region || svc.name == serviceSTS || svc.name == serviceIAM { // IAM is one for all regions
 		return nil
 	}
 	// Each of AWS's endpoints serves one region and says so to requests signed for another.

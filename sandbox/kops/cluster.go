@@ -42,10 +42,13 @@ type Cluster struct {
 const ControlPlaneSize = 3
 
 // NewCluster plans a cluster: a bastion, a control plane of three, and workers in groups nodes-1, nodes-2 and so on
-// over all zones. There are as many zones at least as the control plane has machines.
-func NewCluster(name, region string, zones []string, workers, groups int, machineType string) *Cluster {
+// over all zones. There are as many zones at least as the control plane has machines. Without a bastion there is no
+// network load balancer that kops would put before it, and `kops update cluster` can apply the cluster here.
+func NewCluster(name, region string, zones []string, bastion bool, workers, groups int, machineType string) *Cluster {
 	c := &Cluster{Name: name, Region: region, Zones: zones}
-	c.Groups = append(c.Groups, InstanceGroup{Name: "bastions", Role: RoleBastion, Size: 1, Zones: zones[:1], MachineType: "t3.medium"})
+	if bastion {
+		c.Groups = append(c.Groups, InstanceGroup{Name: "bastions", Role: RoleBastion, Size: 1, Zones: zones[:1], MachineType: "t3.medium"})
+	}
 	for _, z := range zones[:ControlPlaneSize] {
 		c.Groups = append(c.Groups, InstanceGroup{Name: "control-plane-" + z, Role: RoleControlPlane, Size: 1, Zones: []string{z}, MachineType: "m5.large"})
 	}

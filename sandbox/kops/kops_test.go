@@ -41,7 +41,7 @@ func authority(t *testing.T) []byte {
 }
 
 func testCluster() *Cluster {
-	return NewCluster("kops.example.com", "eu-central-1", zones, 5, 2, "m5.xlarge")
+	return NewCluster("kops.example.com", "eu-central-1", zones, true, 5, 2, "m5.xlarge")
 }
 
 func TestNewCluster(t *testing.T) {
@@ -89,7 +89,7 @@ func TestSeed(t *testing.T) {
 	g := groups[i]
 	// As kops' own expectation for its cluster "ha" (tests/integration/update_cluster/ha/kubernetes.tf).
 	want := map[string]string{
-		"KubernetesCluster": "kops.example.com", "Name": g.Name, "aws-node-termination-handler/managed": "",
+		"KubernetesCluster": "kops.example.com", "Name": g.Name,
 		"k8s.io/cluster-autoscaler/node-template/label/kops.k8s.io/kops-controller-pki":                         "",
 		"k8s.io/cluster-autoscaler/node-template/label/node-role.kubernetes.io/control-plane":                   "",
 		"k8s.io/cluster-autoscaler/node-template/label/node.kubernetes.io/exclude-from-external-load-balancers": "",

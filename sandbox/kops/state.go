@@ -125,7 +125,9 @@ func (c *Cluster) object(created, base string, access Access) object {
 		"metadata": object{"name": c.Name, "creationTimestamp": created},
 		"spec": object{
 			"api": object{"dns": object{}}, "masterPublicName": access.Address,
-			"authorization": object{"rbac": object{}}, "channel": "none", "cloudProvider": "aws", "configBase": base,
+			"authorization": object{"rbac": object{}}, "channel": "none", "cloudProvider": "aws",
+			// Its queue and its rules of EventBridge are not simulated.
+			"nodeTerminationHandler": object{"enabled": false}, "configBase": base,
 			"etcdClusters": []object{
 				{"name": "main", "etcdMembers": members}, {"name": "events", "etcdMembers": members},
 			},

@@ -19,8 +19,6 @@ const (
 	// tagLabelPrefix begins the tags that tell the cluster autoscaler the labels of a group's nodes. On AWS
 	// kops-controller labels nodes by its own reading of the specification, which is where these tags come from too.
 	tagLabelPrefix = "k8s.io/cluster-autoscaler/node-template/label/"
-	// tagTermination marks what the node termination handler looks after, which kops deploys by default.
-	tagTermination = "aws-node-termination-handler/managed"
 )
 
 const (
@@ -45,7 +43,7 @@ func (g InstanceGroup) labels() map[string]string {
 // tags are those that kops puts on a group, its launch template and its instances (CloudTagsForInstanceGroup).
 func (c *Cluster) tags(g InstanceGroup) map[string]string {
 	tags := map[string]string{
-		"Name": c.AutoScalingGroup(g), tagCluster: c.Name, cloudnode.ClusterTag(c.Name): "owned", tagInstanceGroup: g.Name, tagTermination: "",
+		"Name": c.AutoScalingGroup(g), tagCluster: c.Name, cloudnode.ClusterTag(c.Name): "owned", tagInstanceGroup: g.Name,
 	}
 	switch g.Role {
 	case RoleControlPlane:

@@ -27,10 +27,12 @@ type kopsProvider struct {
 	cluster *kops.Cluster
 	image   string
 	store   *kops.Store // from when the way to the API server is known
+	// artifacts is where kops finds the hashes of what nodes download; it would ask the network.
+	artifacts string
 }
 
 func newKopsProvider(o Options) *kopsProvider {
-	return &kopsProvider{cluster: kops.NewCluster(o.Cluster, o.Region, zones(o.Region, o.Zones), o.Nodes, o.Groups, instanceType)}
+	return &kopsProvider{cluster: kops.NewCluster(o.Cluster, o.Region, zones(o.Region, o.Zones), !o.NoBastion, o.Nodes, o.Groups, instanceType)}
 }
 
 func (p *kopsProvider) profile(m aws.Machine) (cloudnode.Profile, bool) { return kops.Profile(m) }
@@ -52,12 +54,16 @@ func (p *kopsProvider) controlPlane(m aws.Machine) bool { return kops.IsControlP
 // writeStore makes the state store once it is known where the API server is.
 func (p *kopsProvider) writeStore(dir, address string, caCert, caKey []byte) (err error) {
 	p.store, err = kops.WriteStore(filepath.Join(dir, "state"), p.cluster, p.image, kops.Access{Address: address, CACert: caCert, CAKey: caKey}, time.Now())
+	if err != nil {
+		return err
+	}
+	p.artifacts, err = kops.WriteArtifacts(filepath.Join(dir, "artifacts"))
 	return err
 }
 
 // environment is what kops itself reads.
 func (p *kopsProvider) environment() []string {
-	return []string{"KOPS_STATE_STORE=" + p.store.URL(), "KOPS_CLUSTER_NAME=" + p.cluster.Name}
+	return []string{"KOPS_STATE_STORE=" + p.store.URL(), "KOPS_CLUSTER_NAME=" + p.cluster.Name, "KOPS_BASE_URL=" + p.artifacts}
 }
 
 // kopsPublisher lets the state store name each image that is published, so that it says what the account holds, as

@@ -17,7 +17,9 @@ type Options struct {
 	Region   string
 	Nodes    int // together, spread over the groups
 	Groups   int
-	Zones    int
+	// NoBastion leaves the bastion out of a cluster of kops.
+	NoBastion bool
+	Zones     int
 
 	BootDelay    time.Duration // a machine, from running to registered
 	PodStart     time.Duration // a pod, from bound to Ready

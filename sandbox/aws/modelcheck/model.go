@@ -23,6 +23,7 @@ var services = map[string]string{
 	"ec2":                  "ec2/2016-11-15",
 	"autoscaling":          "autoscaling/2011-01-01",
 	"eks":                  "eks/2017-11-01",
+	"iam":                  "iam/2010-05-08",
 	"ssm":                  "ssm/2014-11-06",
 	"elasticloadbalancing": "elasticloadbalancingv2/2015-12-01",
 	"sts":                  "sts/2011-06-15",
@@ -37,6 +38,10 @@ var additions = map[string]struct {
 	shapes  map[string]*shape
 	errors  map[string][]string // by operation
 }{
+	"ec2": {
+		// "For an internet gateway, the state is available when attached to a VPC", says the API's documentation.
+		enums: map[string][]string{"AttachmentStatus": {"available"}},
+	},
 	"eks": {
 		members: map[string]map[string]string{"NodegroupUpdateConfig": {"updateStrategy": "NodegroupUpdateStrategies"}},
 		shapes:  map[string]*shape{"NodegroupUpdateStrategies": {Type: "string", Enum: []string{"DEFAULT", "MINIMAL"}}},

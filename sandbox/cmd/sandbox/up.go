@@ -58,6 +58,7 @@ never-ready ("true") on pods, ready-delay and never-ready on nodes.`,
 	f.StringVar(&o.Region, "region", o.Region, "AWS region")
 	f.IntVar(&o.Nodes, "nodes", o.Nodes, "how many nodes, over all groups")
 	f.IntVar(&o.Groups, "groups", o.Groups, "how many Auto Scaling groups (NAME-workers-1, ...) or managed node groups (NAME-managed-1, ...)")
+	f.BoolVar(&o.NoBastion, "no-bastion", o.NoBastion, "a cluster of kops without a bastion: kops update cluster can apply it here")
 	f.IntVar(&o.Zones, "zones", o.Zones, "how many availability zones, 1 to 8")
 	f.DurationVar(&o.BootDelay, "boot-delay", o.BootDelay, "how long a running machine takes to join as a Ready node")
 	f.DurationVar(&o.PodStart, "pod-start-delay", o.PodStart, "how long a pod takes from its node to Ready")
