@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/rotatord/rotator/core/model"
@@ -60,6 +61,9 @@ func writePlan(w io.Writer, p *plan.Plan, diagnostics []model.Diagnostic, all bo
 		for i, line := range p.Estimate.Lines() {
 			fmt.Fprintf(&b, "  %-6s %s\n", map[bool]string{true: "time:"}[i == 0], report.Clean(line))
 		}
+	}
+	if p.Estimate != nil && slices.ContainsFunc(p.Groups, func(g plan.Group) bool { return g.Roll != nil }) {
+		fmt.Fprintf(&b, "  %-6s the groups that their provider rolls are not in it\n", "")
 	}
 	for _, g := range p.Groups {
 		writeGroup(&b, g, paceOf(p, g.Name), nodeless(p, g), all)

@@ -84,8 +84,9 @@ type Reimager interface {
 }
 
 // Roller lets the provider replace all instances of a group by the group's
-// desired revision, while the core watches NodeGroup.Roll of Observe. A group
-// that somebody else is rolling to the same revision is attached to
+// desired revision, while the core watches NodeGroup.Roll of Observe. The reasons
+// of such a group's instances are those that a roll puts an end to, and no others.
+// A group that somebody else is rolling to the same revision is attached to
 // (OperationRunning, with a warning of code roll-foreign); to another revision,
 // that is a failure with RetryLater.
 type Roller interface {
