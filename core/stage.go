@@ -283,7 +283,7 @@ func (r *Rotator) cannotStage(err error) error {
 	if p == nil {
 		p = &plan.Plan{Cluster: r.opts.Spec.Cluster}
 	}
-	p.Refusals = append(p.Refusals, plan.Finding{Code: c, Object: se.Group, Message: se.Error(), Fix: "put right what it names, then run the same command again"})
+	p.Refusals = append(p.Refusals, plan.Finding{Code: c, Object: se.Group, Message: se.Error(), Fix: "put right what it names, or leave the group out with --exclude-group, then run the same command again"})
 	return &RefusedError{Plan: p}
 }
 

@@ -43,7 +43,7 @@ func CheckRelease(r *model.GroupRelease, heldBy string, allowDowngrade bool) []F
 			list = append(list, Finding{Code: d.Code, Object: r.Group, Message: d.Summary, Fix: d.Detail})
 		}
 	}
-	if r.Target == nil || r.Order == model.ReleaseSame {
+	if len(list) > 0 || r.Target == nil || r.Order == model.ReleaseSame {
 		return list
 	}
 	if r.Order == model.ReleaseOlder && !allowDowngrade {

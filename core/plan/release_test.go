@@ -43,6 +43,8 @@ func TestReleaseToStage(t *testing.T) {
 			nodes: map[string]string{"i-1": "revision"}},
 		"Stage would refuse it": {release: &model.GroupRelease{Target: target, Order: model.ReleaseNewer, Diagnostics: []model.Diagnostic{problem}}, staged: true,
 			refused: []string{"other-architecture"}, nodes: map[string]string{"i-1": "revision", "i-2": "release", "i-3": "release"}},
+		"Stage would refuse it, and it is older": {release: &model.GroupRelease{Target: target, Order: model.ReleaseOlder, Diagnostics: []model.Diagnostic{problem}}, staged: true,
+			refused: []string{"other-architecture"}, nodes: map[string]string{"i-1": "revision", "i-2": "release", "i-3": "release"}},
 		"held": {release: &model.GroupRelease{Target: target, Order: model.ReleaseNewer}, staged: true, refused: []string{"release-held"},
 			change: func(s *stock) { s.Groups[0].HeldBy = "r-9" }, nodes: map[string]string{"i-1": "revision", "i-2": "release", "i-3": "release"}},
 		"held, and has it": {release: &model.GroupRelease{Target: target, Order: model.ReleaseSame},
