@@ -116,13 +116,15 @@ func stageWith(ctx context.Context, o Options, dryRun bool, what string, decide 
 			return nil, nil, err
 		}
 		list, out.Groups = takeOpen(r.past.memory.OpenStages(), list, out.Groups)
-		if err := s.try(ctx, list); err != nil {
-			return nil, nil, r.cannotStage(err)
-		}
 		return list, out, nil
 	}
 	// Once without the lock: who only looks, or has nothing to do, needs none.
 	list, out, err := look()
+	if err == nil {
+		if err = s.try(ctx, list); err != nil {
+			return nil, r.cannotStage(err)
+		}
+	}
 	if err != nil || dryRun || len(list) == 0 && !r.past.cutOff() {
 		return out, err
 	}

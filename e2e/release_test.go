@@ -15,13 +15,13 @@ import (
 // exitBehind: `release check` found a group without the release.
 const exitBehind = 7
 
-// eksManaged: two managed node groups and one of its own Auto Scaling group.
-var eksManaged = lazily("e2e-managed", "eu-west-3", append(delays, "--provider", "eks-managed", "--nodes", "6", "--groups", "2", "--zones", "3", "--pods", "24", "--seed", "21")...)
+// releasing: two managed node groups and one of its own Auto Scaling group.
+var releasing = lazily("e2e-release", "eu-west-3", append(delays, "--provider", "eks-managed", "--nodes", "6", "--groups", "2", "--zones", "3", "--pods", "24", "--seed", "21")...)
 
 // From "a new image is published" to "every node runs it", in one rotation that
 // is killed on its way, without a kubeconfig; then back again.
 func TestRelease(t *testing.T) {
-	s := eksManaged(t)
+	s := releasing(t)
 	self := s.Name + "-workers-1"
 	r := s.rotatord(t).With("KUBECONFIG", "HOME="+t.TempDir())
 	r.Base = append(r.Base, "--journal-store", "cluster")
