@@ -106,7 +106,7 @@ type checker struct {
 	seq      uint64
 	intended map[string]bool
 	sent     map[string]bool          // ids of effects that began
-	nodes    map[string]model.Node    // the view
+	nodes    map[string]*model.Node   // the view
 	instance map[string]viewed        // the view, by provider id
 	base     map[string]int           // the view: the size that each group was last seen with
 	room     map[string]plan.Group    // by group id
@@ -150,7 +150,7 @@ func (c *checker) hold(i Invariant, ok bool, format string, args ...any) {
 func (c *checker) begins(p *plan.Plan, seq uint64, in engine.Input) {
 	c.plan, c.seq, c.began, c.promised = p, seq, c.w.now, promises(p, c.spec) && !c.w.vague()
 	c.intended, c.sent, c.leaving = make(map[string]bool), make(map[string]bool), make(map[string]bool)
-	c.nodes, c.instance, c.base = make(map[string]model.Node), make(map[string]viewed), make(map[string]int)
+	c.nodes, c.instance, c.base = make(map[string]*model.Node), make(map[string]viewed), make(map[string]int)
 	c.room, c.ends = make(map[string]plan.Group), make(map[string]string)
 	c.rolls = make(map[string]string)
 	c.quiesced, c.rebalanced = make(map[string]time.Duration), make(map[string]bool)
@@ -193,7 +193,7 @@ func (c *checker) see(in engine.Input) {
 		delete(c.leaving, name)
 	}
 	for _, n := range in.Nodes {
-		c.nodes[n.Name] = n
+		c.nodes[n.Name] = &n
 	}
 	for _, o := range in.Outcomes {
 		c.stayed(o)
@@ -379,7 +379,11 @@ func (c *checker) takes(name string) {
 // ended, all others are there.
 func (c *checker) sparesControlPlane(name string) {
 	role := func(node string) model.Role {
-		if g := c.w.group(c.instance[c.nodes[node].ProviderID].group); g != nil {
+		n := c.nodes[node]
+		if n == nil {
+			return ""
+		}
+		if g := c.w.group(c.instance[n.ProviderID].group); g != nil {
 			return g.Role
 		}
 		return ""
@@ -396,7 +400,7 @@ func (c *checker) sparesControlPlane(name string) {
 
 // usable tells whether a node carries pods, by the view: Ready, without a
 // startup taint, and not cordoned by us.
-func usable(n model.Node) bool {
+func usable(n *model.Node) bool {
 	return n.Ready && (!n.Unschedulable || n.Annotations[model.AnnotationCordoned] != model.CordonedToDrain) &&
 		!slices.ContainsFunc(n.Taints, func(t model.Taint) bool {
 			return strings.HasPrefix(t.Key, "node.kubernetes.io/") && t.Effect == "NoSchedule"
