@@ -87,7 +87,7 @@ func (s *store) update(ctx context.Context, sp *spec, cloud fi.Cloud, images map
 	if apply {
 		return &difference{}, nil
 	}
-	dry := cmd.Target.(*fi.CloudupDryRunTarget) //nolint:errcheck // ApplyClusterCmd makes it for TargetDryRun
+	dry := cmd.Target.(*fi.CloudupDryRunTarget) // ApplyClusterCmd makes it for TargetDryRun
 	var b bytes.Buffer
 	if err := dry.PrintReport(cmd.TaskMap, &b); err != nil {
 		return nil, err

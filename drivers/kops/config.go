@@ -122,7 +122,7 @@ func (c Config) stateStore() (string, *sdk.Diagnostic) {
 func stateStoreOfFile() (string, *sdk.Diagnostic) {
 	home, err := os.UserHomeDir()
 	if err != nil {
-		return "", nil //nolint:nilerr // no home, no file
+		return "", nil // no home, no file
 	}
 	for _, path := range []string{filepath.Join(home, ".kops.yaml"), filepath.Join(home, ".kops", "config")} {
 		data, err := os.ReadFile(path)

@@ -129,7 +129,7 @@ func (d *Driver) openStage(ctx context.Context, r sdk.StageRequest) (*staging, *
 		return nil, nil, err
 	}
 	g.current = g.found.byID[g.applied]
-	diag := (*sdk.Diagnostic)(nil)
+	var diag *sdk.Diagnostic
 	if g.target, diag = g.found.target(ctx, g.spec, g.ig, g.current, r.Release); diag != nil {
 		return nil, notStaged(*diag), nil
 	}
