@@ -201,7 +201,7 @@ var table = []Key{
 		Doc: "Replaces the node of a control plane that has only one: until the new one is up nobody can use the API, and etcd's data must be on a volume of its own."},
 	{Path: "strategy.attract", Flag: "attract", Topic: TopicStrategy, Kind: Text, Default: plan.AttractCordon,
 		Enum: []string{string(plan.AttractTaint), string(plan.AttractCordon)},
-		Doc:  "How displaced pods are made to land on new nodes, so that each moves once. taint asks the scheduler to prefer them (PreferNoSchedule); cordon closes the old nodes too, from a group's first drain on, unless nodes may be unavailable, and opens them again when a pod finds no room."},
+		Doc:  "How displaced pods are made to land on new nodes, so that each moves once. taint asks the scheduler to prefer them (PreferNoSchedule); cordon closes the old nodes too, from the first drain on and also those of groups whose turn has not come, unless nodes may be unavailable, and opens them again when a pod finds no room, the latter first."},
 	{Path: "strategy.batchSize", Flag: "batch-size", Topic: TopicStrategy, Kind: Count, Min: 0, Max: maxNodes, Default: 0,
 		Doc: "Nodes of one wave, in mode batch. 0: as many as maxSurge and maxUnavailable allow."},
 	{Path: "strategy.capacityCheck", Flag: "capacity-check", Topic: TopicStrategy, Kind: Text, Default: plan.CapacityRefuse,
