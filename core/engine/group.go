@@ -71,7 +71,7 @@ type group struct {
 }
 
 func newGroup(p plan.Group, spec plan.Spec) *group {
-	g := &group{Group: p, startupTaints: spec.Gates.NodeReady.StartupTaints, cloudOnly: spec.CloudOnly, base: p.Size, prepared: p.HeldBy != "", planned: make(map[string]int, len(p.Nodes))}
+	g := &group{Group: p, startupTaints: spec.Gates.NodeReady.StartupTaints, cloudOnly: spec.CloudOnly, base: p.Size, prepared: p.HeldBy != "" || p.LeftSurge > 0 && p.Traits.Prepare, planned: make(map[string]int, len(p.Nodes))}
 	for i, n := range p.Nodes {
 		g.planned[n.Instance] = i
 	}
