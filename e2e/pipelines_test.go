@@ -233,7 +233,7 @@ func (j *job) cancel() {
 	select {
 	case <-j.ended:
 	default:
-		syscall.Kill(-j.cmd.Process.Pid, syscall.SIGTERM) //nolint:errcheck // it may just have ended
+		syscall.Kill(-j.cmd.Process.Pid, syscall.SIGTERM) // it may just have ended
 		<-j.ended
 	}
 }
