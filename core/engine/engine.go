@@ -89,6 +89,7 @@ type Engine struct {
 	ops      []*op // not finished, in the order of their making
 	opSeq    int
 	patching map[string]int  // how many of them patch a node, by its name
+	patched  map[string]bool // nodes that sendOps has come by; kept for its memory
 	marked   map[string]bool // nodes that carry a mark of ours, or may
 	departed map[string]bool // UIDs of nodes that went before their instances (samename.go)
 
@@ -117,7 +118,7 @@ type Engine struct {
 // whole cluster.
 func New(cfg Config) *Engine {
 	e := &Engine{cfg: cfg, w: newWorld(), byInst: make(map[string]*member),
-		byProvider: make(map[string]*member), byNode: make(map[string][]*member), marked: make(map[string]bool), patching: make(map[string]int),
+		byProvider: make(map[string]*member), byNode: make(map[string][]*member), marked: make(map[string]bool), patching: make(map[string]int), patched: make(map[string]bool),
 		pods: make(map[string]*podState), contentions: make(map[model.BudgetKey]*contention), healthy: make(map[model.WorkloadKey]bool),
 		former: make(map[model.WorkloadKey]PodRef), movers: make(map[model.WorkloadKey]*mover)}
 	e.policy, _ = cfg.Spec.Drain.Policy() // a plan without refusals has no bad rules

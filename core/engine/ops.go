@@ -76,13 +76,13 @@ func (e *Engine) sendOps() {
 			patches++
 		}
 	}
-	patched := make(map[string]bool)
+	clear(e.patched)
 	for _, o := range e.ops {
 		// Patches of one node go one after the other: an uncordon that overtook the
 		// cordon after it would fill the node again.
-		first := o.Verb != VerbPatchNode || !patched[o.Node]
+		first := o.Verb != VerbPatchNode || !e.patched[o.Node]
 		if o.Verb == VerbPatchNode {
-			patched[o.Node] = true
+			e.patched[o.Node] = true
 		}
 		if o.inFlight || !first || e.behind(o) {
 			continue
@@ -104,9 +104,6 @@ func (e *Engine) sendOps() {
 				o.member.drain.quiesce.since = e.now
 			}
 			e.record(o.event(event.OpIntended))
-			if o.purpose == forQuiesce {
-				o.member.drain.quiesce.since = e.now // it may have waited for its undoing
-			}
 		}
 		e.out.Effects = append(e.out.Effects, o.Effect)
 	}

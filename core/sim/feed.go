@@ -52,6 +52,16 @@ func (s *stream[K, V]) take(now time.Duration) (vals []V, gone []K) {
 	if n == 0 {
 		return nil, nil
 	}
+	defer func() { // in place: the queue is short, and pushed to all the time
+		left := copy(s.queue, s.queue[n:])
+		clear(s.queue[left:])
+		s.queue = s.queue[:left]
+	}()
+	if c := &s.queue[0]; n == 1 && c.gone {
+		return nil, []K{c.key}
+	} else if n == 1 {
+		return []V{c.val}, nil
+	}
 	last := make(map[K]int, n)
 	for i := range n {
 		last[s.queue[i].key] = i
@@ -67,7 +77,6 @@ func (s *stream[K, V]) take(now time.Duration) (vals []V, gone []K) {
 			vals = append(vals, c.val)
 		}
 	}
-	s.queue = s.queue[n:]
 	return vals, gone
 }
 
