@@ -35,7 +35,7 @@ SANDBOX_HEAVY := /(cmd/sandbox|controlplane|stack)$$
 # Modules of third parties: each its own go.mod, so ./... does not reach them.
 PLUGINS := $(patsubst %/go.mod,%,$(wildcard plugins/*/go.mod))
 
-.PHONY: help build kops-command bench-kops demo demo-kops test unit plugins lint sandbox sandbox-test e2e chaos sim bench race generate clean
+.PHONY: help build kops-command bench-kops demo demo-eks demo-kops test unit plugins lint sandbox sandbox-test e2e chaos sim bench race generate clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ kops-command: ## build bin/kops: the kops command itself, for the tests that com
 
 demo: build sandbox ## rotate a whole cluster in the sandbox and check the result
 	hack/demo.sh
+
+demo-eks: build sandbox ## from a new release to every node of an EKS cluster, managed node groups included
+	hack/demo-eks.sh
 
 demo-kops: build sandbox kops-command ## rotate a whole cluster of kops in the sandbox, and let kops itself judge
 	hack/demo-kops.sh

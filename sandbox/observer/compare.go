@@ -86,7 +86,8 @@ func groupChanges(was, is aws.GroupState) []string {
 	check("number of instances", len(was.Instances), len(is.Instances), len(was.Instances) == len(is.Instances))
 	check("list of suspended processes", was.Suspended, is.Suspended, slices.Equal(was.Suspended, is.Suspended))
 	check("protection of new instances", was.ProtectsNew, is.ProtectsNew, was.ProtectsNew == is.ProtectsNew)
-	check("map of tags", was.Tags, is.Tags, maps.Equal(was.Tags, is.Tags))
+	before, now := settings(was), settings(is)
+	check("map of tags", before, now, maps.Equal(before, now))
 	protected := func(g aws.GroupState) (n int) {
 		for _, i := range g.Instances {
 			if i.Protected {
@@ -97,6 +98,17 @@ func groupChanges(was, is aws.GroupState) []string {
 	}
 	check("number of instances protected from scale-in", protected(was), protected(is), protected(was) == protected(is))
 	return wrong
+}
+
+// stagedTag is the one tag that stays: the release that the group was given and
+// the one it had, for `rotatord release rollback`.
+const stagedTag = "rotatord.github.io/staged"
+
+// settings are the tags that a rotation leaves as they were.
+func settings(g aws.GroupState) map[string]string {
+	tags := maps.Clone(g.Tags)
+	delete(tags, stagedTag)
+	return tags
 }
 
 func instanceIDs(g aws.GroupState) []string {

@@ -56,6 +56,9 @@ func TestNotReplaced(t *testing.T) {
 		{name: "a record stays in the tags", change: func(v *Verdict) {
 			v.Groups[0].Tags = map[string]string{clusterTag: "owned", "rotator/record": "x"}
 		}, want: "map of tags"},
+		{name: "a release was staged", change: func(v *Verdict) {
+			v.Groups[0].Tags = map[string]string{clusterTag: "owned", "rotatord.github.io/staged": "op=x from=ami-1 to=ami-2"}
+		}},
 		{name: "a group is gone", change: func(v *Verdict) { v.Groups = v.Groups[1:] }, want: "group workers is gone"},
 		{name: "an instance is left out of a load balancer", change: func(v *Verdict) { v.Targets[1].State = "draining" }, want: "target group web has 1 targets, before it had 2"},
 		{name: "the foreign group was rotated", change: func(v *Verdict) { v.Groups[1].Instances[0].ID = "i-g" }, want: "group foreign is another cluster's"},

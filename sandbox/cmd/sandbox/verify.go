@@ -38,8 +38,8 @@ other than by eviction.
 With --replaced-since it also compares the cluster with an earlier verdict
 (sandbox verify --output json > FILE), and ends with exit code 1 unless a complete
 rotation lies between: each node another machine, as many as before and Ready, no
-new cordon or taint, every pod Ready, every group as it was, and the groups of
-other clusters untouched. What a rotation's end sets in motion may take a moment
+new cordon or taint, every pod Ready, every group as it was (but for the record of
+a release that was staged), and the groups of other clusters untouched. What a rotation's end sets in motion may take a moment
 (a terminated machine's node, a last pod): --wait bounds it. A violation is not
 waited for.`,
 		Example: `  sandbox verify
