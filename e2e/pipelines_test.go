@@ -365,6 +365,47 @@ func TestPipelineGitHubEKS(t *testing.T) {
 	}
 }
 
+// The same on a cluster of kops, which has the last word.
+func TestPipelineGitLabKops(t *testing.T) {
+	const group = "nodes-1"
+	s := kopsApplied(t)
+	s.kopsUpdate(t, "--yes")
+	s.MustSettle(t)
+	s.CLI(t, "publish-image", "--group", otherGroup)
+	before := s.State(t)
+	was := s.stored(t, group)
+	r := newRunner(t, s, fmt.Sprintf("cluster: %s\ndriver: {name: kops, config: {latest: \"%s\"}}\nselect: {groups: [%s]}\n", s.Name, recommended, group))
+	g := newGitlab(r, map[string]string{"name": "nodes"})
+
+	if code, out := g.run("nodes:check"); code != 0 || !strings.Contains(out, "newer") {
+		t.Fatalf("check ended with %d:\n%s", code, out)
+	}
+	if code, out := g.run("nodes:plan"); code != 0 || !strings.Contains(r.read("rotation-plan/plan.txt"), "replace 2 nodes") {
+		t.Fatalf("plan ended with %d:\n%s", code, out)
+	}
+	s.State(t).MustEqual(t, before)
+	if now := s.stored(t, group); now != was {
+		t.Errorf("a plan has changed the state store:\n%s", now)
+	}
+	if code, out := g.run("nodes:rotate"); code != 0 || strings.Contains(out, "aborted") {
+		t.Fatalf("rotate ended with %d:\n%s", code, out)
+	}
+	if text := r.read(g.jobs["nodes:rotate"].Artifacts.Reports["dotenv"]); !strings.Contains(text, "ROTATION_STATUS=done") {
+		t.Errorf("the variables for later jobs:\n%s", text)
+	}
+	if code, out := g.run("nodes:verify"); code != 0 {
+		t.Fatalf("verify ended with %d:\n%s", code, out)
+	}
+	s.mustBeApplied(t)
+	if now := s.kopsGroups(t)[group]; now.status != "Ready" || now.needUpdate != 0 || now.nodes != 2 {
+		t.Errorf("kops rolling-update says of the group: %+v", now)
+	}
+	after := s.State(t)
+	after.MustBeTidy(t, before)
+	after.MustHaveReplaced(t, before, group+"."+s.Name)
+	s.MustHaveKeptBudgets(t)
+}
+
 // publishRelease publishes new images, and returns the parameter that names the
 // one for Amazon Linux 2023 on x86.
 func publishRelease(t *testing.T, s *Sandbox) string {
