@@ -5,6 +5,7 @@ package e2e
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"os"
@@ -107,19 +108,8 @@ type manifest struct {
 
 func readManifest(t *testing.T, path string) *manifest {
 	t.Helper()
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
 	m := &manifest{}
-	for d := yaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(b))); ; {
-		doc, err := d.Read()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
+	for _, doc := range documents(t, path) {
 		obj, _, err := scheme.Codecs.UniversalDeserializer().Decode(doc, nil, nil)
 		if err != nil {
 			t.Fatalf("%s: %v in\n%s", path, err, doc)
@@ -142,13 +132,52 @@ func readManifest(t *testing.T, path string) *manifest {
 	return m
 }
 
-// apply makes the objects; another test's journal may have made the namespace.
+// documents are the YAML documents of a file.
+func documents(t *testing.T, path string) (docs [][]byte) {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for d := yaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(b))); ; {
+		doc, err := d.Read()
+		if errors.Is(err, io.EOF) {
+			return docs
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		docs = append(docs, doc)
+	}
+}
+
+// apply makes the objects until the test ends; another test's journal may have
+// made the namespace, which stays.
 func (m *manifest) apply(t *testing.T, c kubernetes.Interface) {
 	t.Helper()
 	ctx := t.Context()
 	if _, err := c.CoreV1().Namespaces().Create(ctx, m.namespace, metav1.CreateOptions{}); err != nil && !strings.Contains(err.Error(), "already exists") {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		ctx, opts := context.Background(), metav1.DeleteOptions{}
+		errs := []error{
+			c.CoreV1().ServiceAccounts(m.account.Namespace).Delete(ctx, m.account.Name, opts),
+			c.RbacV1().ClusterRoles().Delete(ctx, m.cluster.Name, opts),
+			c.RbacV1().Roles(m.role.Namespace).Delete(ctx, m.role.Name, opts),
+		}
+		for _, b := range m.bindings {
+			switch b := b.(type) {
+			case *rbacv1.ClusterRoleBinding:
+				errs = append(errs, c.RbacV1().ClusterRoleBindings().Delete(ctx, b.Name, opts))
+			case *rbacv1.RoleBinding:
+				errs = append(errs, c.RbacV1().RoleBindings(b.Namespace).Delete(ctx, b.Name, opts))
+			}
+		}
+		if err := errors.Join(errs...); err != nil && !t.Failed() {
+			t.Error(err)
+		}
+	})
 	_, err := c.CoreV1().ServiceAccounts(m.account.Namespace).Create(ctx, m.account, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
