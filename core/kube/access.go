@@ -183,8 +183,6 @@ func accessConfig(ctx context.Context, ask accessSource, log *slog.Logger, now f
 		}
 	}
 	dialer := connrotation.NewDialer((&net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}).DialContext)
-	// A connection keeps the certificate that it began with.
-	creds.renewed = dialer.CloseAll
 	transport := utilnet.SetTransportDefaults(&http.Transport{
 		DialContext:         dialer.DialContext,
 		TLSHandshakeTimeout: 10 * time.Second,
@@ -195,5 +193,12 @@ func accessConfig(ctx context.Context, ask accessSource, log *slog.Logger, now f
 				return pair, err
 			}},
 	})
+	// A connection keeps the certificate that it began with. The idle ones leave the
+	// pool first: the request that had the credentials renewed would else take one
+	// that is closed at this moment, and fail.
+	creds.renewed = func() {
+		transport.CloseIdleConnections()
+		dialer.CloseAll()
+	}
 	return &rest.Config{Host: a.Endpoint, Transport: &bearer{next: transport, credentials: creds}}, nil
 }
