@@ -65,7 +65,8 @@ func three(old int) *stock {
 }
 
 func spec(change func(*plan.Spec)) plan.Spec {
-	s := plan.Spec{Cluster: "demo", Strategy: plan.Strategy{Mode: plan.ModeRolling, MaxSurge: "1"}, Drain: plan.Drain{UnmanagedPods: plan.UnmanagedRefuse}}
+	s := plan.Spec{Cluster: "demo", Strategy: plan.Strategy{Mode: plan.ModeRolling, MaxSurge: "1"}, Drain: plan.Drain{UnmanagedPods: plan.UnmanagedRefuse},
+		Gates: plan.Gates{NodeReady: plan.NodeReadyGate{Timeout: 15 * time.Minute}}}
 	if change != nil {
 		change(&s)
 	}
@@ -326,6 +327,24 @@ func TestPreflight(t *testing.T) {
 			}
 		}, refused: "other-cluster", says: "of 3 instances in service of cluster demo only 0"},
 		{name: "most have not joined", change: func(s *stock) { s.Nodes = s.Nodes[:1] }, refused: "other-cluster", says: "only 1"},
+		{name: "most may be booting", change: func(s *stock) {
+			s.Nodes = s.Nodes[:1]
+			for i := range 2 {
+				s.Instances[i+1].LaunchedAt = now.Add(-time.Minute)
+			}
+		}},
+		{name: "most have not joined for long", change: func(s *stock) {
+			s.Nodes = s.Nodes[:1]
+			for i := range 2 {
+				s.Instances[i+1].LaunchedAt = now.Add(-time.Hour)
+			}
+		}, refused: "other-cluster", says: "only 1"},
+		{name: "none has joined, and all may be booting", change: func(s *stock) {
+			s.Nodes = nil
+			for i := range s.Instances {
+				s.Instances[i].LaunchedAt = now.Add(-time.Minute)
+			}
+		}, refused: "other-cluster", says: "only 0"},
 		{name: "one has not joined", change: func(s *stock) { s.Nodes = s.Nodes[:2] }},
 		{name: "those that boot do not count", change: func(s *stock) {
 			for i := range 2 {

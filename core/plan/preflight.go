@@ -14,7 +14,7 @@ import (
 // instances in service must be the cluster's nodes, by provider id. A
 // kubeconfig of another cluster fails here, before anything is touched.
 func (b *builder) checkIdentity(groups []model.NodeGroup) {
-	inService, joined := 0, 0
+	inService, joined, booting := 0, 0, 0
 	for _, g := range groups {
 		if g.Role == model.RoleBastion {
 			continue // never nodes
@@ -24,8 +24,11 @@ func (b *builder) checkIdentity(groups []model.NodeGroup) {
 				continue
 			}
 			inService++
-			if b.nodeOf[in.ProviderID] != nil {
+			switch {
+			case b.nodeOf[in.ProviderID] != nil:
 				joined++
+			case !in.LaunchedAt.IsZero() && b.now.Sub(in.LaunchedAt) < b.spec.Gates.NodeReady.Timeout:
+				booting++
 			}
 		}
 	}
@@ -41,8 +44,10 @@ func (b *builder) checkIdentity(groups []model.NodeGroup) {
 			Message: fmt.Sprintf("%d node(s) have no spec.providerID and cannot be joined to an instance: %s", len(nameless), list(nameless)),
 			Fix:     "find out why the cloud controller did not set it; these nodes are left alone"})
 	}
-	// Half: nodes that are booting or broken do not make a cluster foreign.
-	if inService > 0 && joined*2 < inService {
+	// Half: broken nodes do not make a cluster foreign. Nor do those that may still
+	// be booting: a provider that rolls a group may bring up several times what the
+	// group has. Where nothing has joined at all, they are no excuse.
+	if inService > 0 && (joined == 0 || joined*2 < inService-booting) {
 		b.refuse(Finding{Code: "other-cluster", Object: b.spec.Cluster,
 			Message: fmt.Sprintf("of %d instances in service of cluster %s only %d are nodes of the cluster that the kubeconfig points at", inService, b.spec.Cluster, joined),
 			Fix:     "point --kubeconfig and --context at the same cluster as --cluster; if they are the same, find out why its instances did not join"})
