@@ -33,15 +33,34 @@ type runner struct {
 func newRunner(t *testing.T, s *Sandbox, rotation string) *runner {
 	t.Helper()
 	r := &runner{t: t, dir: t.TempDir(), inputs: map[string]string{}}
-	path := filepath.Dir(executable("rotatord"))
 	for _, kv := range append(cleanEnviron(), s.environ...) {
-		if name, value, _ := strings.Cut(kv, "="); name == "PATH" {
-			kv = "PATH=" + path + ":" + value
+		if !strings.HasPrefix(kv, "PATH=") {
+			r.env = append(r.env, kv)
 		}
-		r.env = append(r.env, kv)
 	}
+	r.env = append(r.env, "PATH="+imagePath(t))
 	r.write("rotation.yaml", "apiVersion: rotatord.github.io/v1alpha1\nkind: Rotation\n"+rotation)
 	return r
+}
+
+// imagePath is a folder with rotatord, and of the commands of the image "ci" those
+// that the jobs may use: one more must be in that image too.
+func imagePath(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, name := range []string{"bash", "cat", "grep", "mkdir", "tee"} {
+		path, err := exec.LookPath(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(path, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink(executable("rotatord"), filepath.Join(dir, "rotatord")); err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }
 
 func (r *runner) write(name, text string) {
