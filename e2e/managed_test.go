@@ -14,6 +14,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
@@ -183,7 +184,9 @@ func blockNode(t *testing.T, s *Sandbox, group string) string {
 		}
 	}
 	_, err := kube.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "stuck"}}, metav1.CreateOptions{})
-	must(err)
+	if !apierrors.IsAlreadyExists(err) { // it stays after a test
+		must(err)
+	}
 	t.Cleanup(func() { unblock(t, s) })
 	labels := map[string]string{"app": "stuck"}
 	var nodes []string
