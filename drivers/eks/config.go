@@ -87,6 +87,7 @@ const configSchema = `{
         "way": {"$ref": "#/$defs/way"},
         "strategy": {"$ref": "#/$defs/strategy"},
         "force": {"$ref": "#/$defs/force"},
+        "blueGreen": {"$ref": "#/$defs/blueGreen"},
         "groups": {
           "type": "object",
           "description": "What differs for some node groups, by name.",
@@ -96,7 +97,8 @@ const configSchema = `{
             "properties": {
               "way": {"$ref": "#/$defs/way"},
               "strategy": {"$ref": "#/$defs/strategy"},
-              "force": {"$ref": "#/$defs/force"}
+              "force": {"$ref": "#/$defs/force"},
+              "blueGreen": {"$ref": "#/$defs/blueGreen"}
             }
           }
         }
@@ -111,8 +113,8 @@ const configSchema = `{
   "$defs": {
     "way": {
       "type": "string",
-      "enum": ["delegated", "assisted", "self", "skip"],
-      "description": "delegated: EKS rolls the node group. assisted (experimental): the same, while rotator empties old nodes ahead. self: rotator replaces instances itself, for every reason but a new release. skip: leave them alone. Default: delegated."
+      "enum": ["delegated", "assisted", "self", "blue-green", "skip"],
+      "description": "delegated: EKS rolls the node group. assisted (experimental): the same, while rotator empties old nodes ahead. self: rotator replaces instances itself, for every reason but a new release. blue-green: a second node group with the new release takes its place. skip: leave them alone. Default: delegated."
     },
     "strategy": {
       "type": "string",
@@ -122,6 +124,21 @@ const configSchema = `{
     "force": {
       "type": "boolean",
       "description": "EKS ends nodes whose pods it cannot evict, past PodDisruptionBudgets. Default: false."
+    },
+    "blueGreen": {
+      "type": "object",
+      "description": "How a second node group takes the place of one, where the way is blue-green.",
+      "additionalProperties": false,
+      "properties": {
+        "keepOld": {
+          "type": "boolean",
+          "description": "Leave the old node group, with no instance. Default: false, it is deleted."
+        },
+        "podsDoNotSelectNodegroup": {
+          "type": "boolean",
+          "description": "Confirms that no pod selects the node group by the label eks.amazonaws.com/nodegroup, which the new nodes have another value of. Required."
+        }
+      }
     }
   }
 }`

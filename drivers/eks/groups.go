@@ -35,6 +35,7 @@ type group struct {
 	desired, min, max int
 	prepared          *prepareRecord // nil: nobody holds the group
 	surge             *surgeRecord   // nil: no surge
+	twin              *twinRecord    // nil: no second node group takes its place
 	// unreadable tells which record cannot be read. What it says is then unknown,
 	// so that nothing may be changed.
 	unreadable error
@@ -58,12 +59,15 @@ func newGroup(g *asgtypes.AutoScalingGroup) *group {
 	for _, t := range g.Tags {
 		n.tags[aws.ToString(t.Key)] = aws.ToString(t.Value)
 	}
+	var err error
 	n.prepared, n.unreadable = parsePrepareRecord(n.tags)
 	if value, ok := n.tags[tagSurge]; ok {
-		var err error
 		if n.surge, err = parseSurgeRecord(value); err != nil && n.unreadable == nil {
 			n.unreadable = fmt.Errorf("tag %s: %w", tagSurge, err)
 		}
+	}
+	if n.twin, err = parseTwinRecord(n.tags); err != nil && n.unreadable == nil {
+		n.unreadable = err
 	}
 	return n
 }
@@ -198,7 +202,7 @@ func (d *Driver) open(ctx context.Context, c *clients, name, rotation string) (*
 // another rotation holds.
 func (g *group) ours(cfg Config, rotation string) (*sdk.Operation, error) {
 	switch {
-	case g.nodegroup() != "" && g.way(cfg) != WaySelf:
+	case g.nodegroup() != "" && g.way(cfg) != WaySelf && g.way(cfg) != WayBlueGreen:
 		return failed(wayDiagnostic(g, g.way(cfg))), nil
 	case g.unreadable != nil:
 		return failed(g.unreadableDiagnostic()), nil //nolint:nilerr // the diagnostic tells the error
@@ -216,7 +220,7 @@ func (g *group) rolled(cfg Config) bool { return g.nodegroup() != "" && g.way(cf
 // gets it from EKS alone.
 func (g *group) stages(cfg Config) bool {
 	if g.nodegroup() != "" {
-		return g.rolled(cfg)
+		return g.way(cfg).renews()
 	}
 	s := sourceOf(g.AutoScalingGroup)
 	return len(s.refs) == 1 && s.refs[0].image == ""

@@ -188,7 +188,7 @@ func (m *managed) obstacles() []sdk.Diagnostic {
 		return []sdk.Diagnostic{finding(sdk.SeverityError, "nodegroup-status", m.name,
 			"EKS changes only node groups that are ACTIVE or DEGRADED. Wait, or leave it out of the rotation.", "node group %s is %s", m.name, m.Status)}
 	case ekstypes.NodegroupStatusUpdating:
-		if !m.Way.rolls() {
+		if m.Way == WaySelf {
 			return []sdk.Diagnostic{finding(sdk.SeverityError, "nodegroup-updating", m.name,
 				"Let EKS finish: it replaces the instances of this node group itself.", "node group %s is being updated by EKS", m.name)}
 		}

@@ -36,6 +36,9 @@ type managed struct {
 	*ekstypes.Nodegroup
 	name string
 	NodeGroupWay
+	// green tells that it takes the place of another: what it was made from is
+	// what the rotation wants, whatever is published meanwhile.
+	green  bool
 	wanted wanting
 	record *rollRecord // the latest roll by a rotation; nil: none
 	// unreadable tells that a record of ours cannot be read.

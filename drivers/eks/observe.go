@@ -58,6 +58,8 @@ type view struct {
 	changes int               // grows with each change: a look before it is old
 	// touched are the node groups that this driver has changed since the last look.
 	touched map[string]bool
+	// successor is, by Auto Scaling group, the one that took its place.
+	successor map[string]string
 }
 
 // look is one look at all groups of a cluster.
@@ -191,7 +193,9 @@ func (d *Driver) look(ctx context.Context, c *clients, cfg Config, cluster strin
 	if all, err = d.join(ctx, c, s, cfg, cluster, all, at, maxAge); err != nil {
 		return nil, err
 	}
-	groups := choose(s, cfg, all, names, tag)
+	all, pairs, greens := d.pairUp(cfg, all)
+	successor := d.view.successors()
+	groups := choose(s, cfg, all, withTwins(names, pairs, successor), tag)
 	if err := d.judgeNodegroups(ctx, c, cluster, groups, at, maxAge); err != nil {
 		return nil, err
 	}
@@ -215,6 +219,7 @@ func (d *Driver) look(ctx context.Context, c *clients, cfg Config, cluster strin
 	if err != nil {
 		return nil, err
 	}
+	shown := make(map[string]*shownGroup, len(groups))
 	for _, g := range groups {
 		hooks, err := d.hookNames(ctx, c, g, at)
 		if err != nil {
@@ -227,8 +232,19 @@ func (d *Driver) look(ctx context.Context, c *clients, cfg Config, cluster strin
 		if g.node != nil {
 			d.showNodegroup(&n, list, g)
 		}
-		s.Instances = append(s.Instances, list...)
-		s.Groups = append(s.Groups, n)
+		shown[g.name] = &shownGroup{n, list}
+	}
+	for _, g := range groups {
+		if greens[g.name] {
+			continue
+		}
+		one := shown[g.name]
+		if t := pairs[g.name]; t != nil {
+			one.fold(t, shown)
+		}
+		one.callAs(successor)
+		s.Instances = append(s.Instances, one.instances...)
+		s.Groups = append(s.Groups, one.group)
 	}
 	d.remember(groups)
 	nameApart(s.Groups)

@@ -25,7 +25,7 @@ func left(g *group, cfg Config) string {
 // byImage tells whether the images of a managed group's instances matter. It may
 // be called on nil: a self-managed group.
 func (m *managed) byImage() bool {
-	return m != nil && m.Way.rolls() && m.wanted.release != ""
+	return m != nil && m.Way.renews() && m.wanted.release != ""
 }
 
 // judgeNodegroups works out what the managed groups are to be made from, and how
@@ -128,6 +128,16 @@ func (d *Driver) showNodegroup(n *sdk.NodeGroup, list []sdk.Instance, g *group) 
 				"EKS counts on it: resume it, or an update may end with no new node in a zone, and fail.",
 				"the group of node group %s has its process AZRebalance suspended", m.name))
 		}
+	} else if m.Way == WayBlueGreen {
+		n.Traits.Stage = !m.custom() || m.LaunchTemplate != nil
+		n.Traits.MaxSurge = min(maxSurge, n.Max)
+		n.Roll = nil
+		if w := m.wanted.String(); w != "" {
+			n.Revision = w
+		}
+		if !m.confirmed() {
+			n.Diagnostics = append(n.Diagnostics, unconfirmed(m))
+		}
 	} else {
 		n.Traits.Stage = false
 		// EKS keeps the sizes: surge stays within the group's maximum.
@@ -139,7 +149,7 @@ func (d *Driver) showNodegroup(n *sdk.NodeGroup, list []sdk.Instance, g *group) 
 			behind++
 		}
 	}
-	if behind > 0 && !m.Way.rolls() {
+	if behind > 0 && !m.Way.renews() {
 		n.Diagnostics = append(n.Diagnostics, finding(sdk.SeverityWarning, "release-behind", m.name,
 			"Only EKS can give a managed node group a new release. Set its way to delegated for that.",
 			"node group %s is behind %s, and its way, %s, does not change that", m.name, m.wanted, m.Way))
@@ -155,11 +165,16 @@ func (d *Driver) judgeInstance(i *sdk.Instance, g *group) (behind bool) {
 	known := d.view.known[i.ID]
 	at := m.standing(known.image, d.view.images.known[known.image].name)
 	why := m.behind(inst, at)
+	if m.green {
+		why = nil
+	}
 	if !m.Way.rolls() {
 		// EKS would not replace it for that: it rolls what is of another revision.
 		if issue, found := m.unhealthy(i.ID); found {
 			i.Reasons = append(i.Reasons, sdk.Reason{Code: reasonHealth, Message: "EKS reports " + issue})
 		}
+	}
+	if !m.Way.renews() {
 		return len(why) > 0
 	}
 	i.Reasons = append(i.Reasons, why...)

@@ -47,7 +47,13 @@ func (d *Driver) Prepare(ctx context.Context, r sdk.GroupRequest) (*sdk.Operatio
 	if op, err := g.ours(cfg, r.RotationID); op != nil || err != nil {
 		return op, err
 	}
-	if op := atRest(ctx, c, cfg, g); op != nil {
+	twins := g.nodegroup() != "" && g.way(cfg) == WayBlueGreen
+	if twins {
+		op = d.blueAtRest(ctx, c, cfg, g)
+	} else {
+		op = atRest(ctx, c, cfg, g)
+	}
+	if op != nil {
 		return op, nil
 	}
 	if diags := obstacles(g); slices.ContainsFunc(diags, isError) {
@@ -87,6 +93,9 @@ func (d *Driver) Prepare(ctx context.Context, r sdk.GroupRequest) (*sdk.Operatio
 		if diag := protectNew(ctx, c, g, true); diag != nil {
 			return failed(*diag), nil
 		}
+	}
+	if twins {
+		return d.prepareTwins(ctx, c, cfg, g), nil
 	}
 	return &sdk.Operation{State: sdk.OperationDone}, nil
 }
@@ -168,6 +177,16 @@ func (d *Driver) Restore(ctx context.Context, r sdk.GroupRequest) (*sdk.Operatio
 		return failed(*diag), nil
 	}
 	diags = append(back, diags...)
+	if g.nodegroup() != "" && g.way(cfg) == WayBlueGreen {
+		over, more, op := d.restoreTwins(ctx, c, cfg, g)
+		diags = append(diags, more...)
+		switch {
+		case op != nil:
+			return op, nil
+		case over:
+			drop[tagTwin] = ""
+		}
+	}
 	for k, v := range g.tags {
 		if k == tagPrepared || strings.HasPrefix(k, tagProtected) {
 			drop[k] = v

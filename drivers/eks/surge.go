@@ -32,6 +32,9 @@ func (d *Driver) SetSurge(ctx context.Context, r sdk.SetSurgeRequest) (*sdk.Oper
 	if op != nil || err != nil {
 		return op, err
 	}
+	if g.nodegroup() != "" && g.way(cfg) == WayBlueGreen {
+		return d.surgeTwins(ctx, c, cfg, g, r), nil
+	}
 	if err := findOutsiders(ctx, c, cfg, []*group{g}); err != nil {
 		return nil, err
 	}

@@ -24,6 +24,9 @@ func (d *Driver) Terminate(ctx context.Context, r sdk.TerminateRequest) (*sdk.Te
 		return nil, sdk.Errorf(codes.InvalidArgument, "terminate: name a group and an instance")
 	}
 	if r.Capacity == sdk.KeepCapacity || r.Capacity == sdk.ShrinkCapacity {
+		if res, err := d.endTwin(ctx, c, cfg, r); res != nil || err != nil {
+			return res, err
+		}
 		if res, err := d.endOutsider(ctx, c, cfg, r); res != nil || err != nil {
 			return res, err
 		}

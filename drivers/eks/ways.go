@@ -22,12 +22,18 @@ const (
 	// WaySelf: the core replaces instances of the node group's Auto Scaling group,
 	// for every reason but a new release.
 	WaySelf Way = "self"
+	// WayBlueGreen: a second node group with the new release takes its place; the
+	// core drains the old nodes.
+	WayBlueGreen Way = "blue-green"
 	// WaySkip: the node group is left out.
 	WaySkip Way = "skip"
 )
 
 // rolls tells whether EKS replaces the instances.
 func (w Way) rolls() bool { return w == WayDelegated || w == WayAssisted }
+
+// renews tells whether the way can give a node group a new release.
+func (w Way) renews() bool { return w.rolls() || w == WayBlueGreen }
 
 // ManagedNodeGroups says how managed node groups are rotated: all of them, and
 // what differs for some.
@@ -43,21 +49,51 @@ type NodeGroupWay struct {
 	Strategy ekstypes.NodegroupUpdateStrategies `json:"strategy,omitempty"` // empty: the node group's own
 	// Force: EKS ends nodes whose pods it cannot evict. Nil: not said.
 	Force *bool `json:"force,omitempty"`
+	// BlueGreen is for the way of that name. Nil: not said.
+	BlueGreen *BlueGreen `json:"blueGreen,omitempty"`
+}
+
+// BlueGreen says how a second node group takes the place of one.
+type BlueGreen struct {
+	// KeepOld leaves the old node group, with no instance.
+	KeepOld bool `json:"keepOld,omitempty"`
+	// PodsDoNotSelectNodegroup confirms that no pod selects the node group by the
+	// label eks.amazonaws.com/nodegroup: no new node would have it.
+	PodsDoNotSelectNodegroup bool `json:"podsDoNotSelectNodegroup,omitempty"`
 }
 
 // of returns what holds for one node group, with the way filled in.
 func (m ManagedNodeGroups) of(nodegroup string) NodeGroupWay {
-	own := m.Groups[nodegroup]
+	own, ok := m.Groups[nodegroup]
+	if !ok {
+		own = m.Groups[stem(nodegroup)] // it has taken that one's place
+	}
 	w := NodeGroupWay{
-		Way:      cmp.Or(own.Way, m.Way, WayDelegated),
-		Strategy: cmp.Or(own.Strategy, m.Strategy),
-		Force:    cmp.Or(own.Force, m.Force),
+		Way:       cmp.Or(own.Way, m.Way, WayDelegated),
+		Strategy:  cmp.Or(own.Strategy, m.Strategy),
+		Force:     cmp.Or(own.Force, m.Force),
+		BlueGreen: cmp.Or(own.BlueGreen, m.BlueGreen),
 	}
 	return w
 }
 
 // forced tells whether EKS is to go past budgets.
 func (w NodeGroupWay) forced() bool { return w.Force != nil && *w.Force }
+
+// confirmed tells whether the node group may be replaced by another.
+func (w NodeGroupWay) confirmed() bool {
+	return w.BlueGreen != nil && w.BlueGreen.PodsDoNotSelectNodegroup
+}
+
+// blueGreen tells whether any node group may be replaced by another.
+func (m ManagedNodeGroups) blueGreen() bool {
+	for _, g := range m.Groups {
+		if g.Way == WayBlueGreen {
+			return true
+		}
+	}
+	return m.Way == WayBlueGreen
+}
 
 // none tells that no managed node group is rotated, so that EKS need not be
 // asked for them.
@@ -85,9 +121,9 @@ func (m ManagedNodeGroups) check() (summary, detail string) {
 
 func (w NodeGroupWay) check(path string) (summary, detail string) {
 	switch w.Way {
-	case "", WayDelegated, WayAssisted, WaySelf, WaySkip:
+	case "", WayDelegated, WayAssisted, WaySelf, WayBlueGreen, WaySkip:
 	default:
-		return fmt.Sprintf("%s.way %q is none that the eks driver knows", path, w.Way), "Choose delegated, assisted, self or skip."
+		return fmt.Sprintf("%s.way %q is none that the eks driver knows", path, w.Way), "Choose delegated, assisted, self, blue-green or skip."
 	}
 	if s := w.Strategy; s != "" && !slices.Contains(s.Values(), s) {
 		return fmt.Sprintf("%s.strategy %q is none that EKS knows", path, s), "Choose DEFAULT or MINIMAL."

@@ -135,3 +135,54 @@ func TestPolicyRelease(t *testing.T) {
 	}
 	w.holds("rotatord-eks-release-iam.json")
 }
+
+// TestPolicyBlueGreen is TestPolicy for a node group that another takes the place of: undone first, then to the end.
+func TestPolicyBlueGreen(t *testing.T) {
+	w := newWorld(t)
+	w.seedBlueGreen(1)
+	d := w.driver()
+	asg := w.asg()
+	for _, c := range []sdk.Capacity{sdk.ShrinkCapacity, sdk.KeepCapacity} {
+		accepted(t, managedPrepare(t, w, d))
+		accepted(t, must(d.SetSurge(t.Context(), sdk.SetSurgeRequest{Op: op(), GroupID: asg, Surge: 1}))(t))
+		w.pass(time.Minute)
+		_, old, current := w.twin(t, d, asg)
+		end := current[0]
+		if c == sdk.KeepCapacity {
+			end = old[0]
+		}
+		if err := twinEnd(t.Context(), d, asg, end, c); err != nil {
+			t.Fatal(err)
+		}
+		look(t, d, 0) // while it ends
+		w.pass(time.Minute)
+		if c == sdk.KeepCapacity {
+			_, _, current = w.twin(t, d, asg)
+			if err := twinEnd(t.Context(), d, asg, current[0], sdk.ShrinkCapacity); err != nil {
+				t.Fatal(err)
+			}
+			w.pass(time.Minute)
+		}
+		accepted(t, managedRestore(t, w, d))
+		w.pass(time.Minute)
+	}
+	// EKS asks for these two when a node group is created: with a role, and with tags.
+	want := []string{"eks:CreateNodegroup", "eks:DeleteNodegroup", "eks:TagResource", "iam:PassRole"}
+	own := actions(t, filepath.Join("..", "..", "deploy", "aws", "rotatord-eks-blue-green-iam.json"))
+	if diff := cmp.Diff(want, own); diff != "" {
+		t.Errorf("its own policy (-want +got):\n%s", diff)
+	}
+	allowed := own
+	for _, policy := range []string{"rotatord-eks-iam.json", "rotatord-eks-managed-iam.json"} {
+		allowed = append(allowed, actions(t, filepath.Join("..", "..", "deploy", "aws", policy))...)
+	}
+	calls := w.calls()
+	for action := range calls {
+		if action != "sts:GetCallerIdentity" && !slices.Contains(allowed, action) { // that needs no permission
+			t.Errorf("%s is in none of the three policies", action)
+		}
+	}
+	if calls["eks:CreateNodegroup"] != 2 || calls["eks:DeleteNodegroup"] != 2 {
+		t.Errorf("node groups were created %d times, and deleted %d times", calls["eks:CreateNodegroup"], calls["eks:DeleteNodegroup"])
+	}
+}

@@ -67,9 +67,12 @@ func (w *world) eksPerson() *awseks.Client {
 }
 
 // described is a node group as EKS shows it.
-func (w *world) described() *ekstypes.Nodegroup {
+func (w *world) described() *ekstypes.Nodegroup { return w.describedAs(system) }
+
+// describedAs reads a node group as EKS shows it.
+func (w *world) describedAs(name string) *ekstypes.Nodegroup {
 	w.t.Helper()
-	out, err := w.eksPerson().DescribeNodegroup(w.t.Context(), &awseks.DescribeNodegroupInput{ClusterName: ptr(cluster), NodegroupName: ptr(system)})
+	out, err := w.eksPerson().DescribeNodegroup(w.t.Context(), &awseks.DescribeNodegroupInput{ClusterName: ptr(cluster), NodegroupName: &name})
 	w.check(err)
 	return out.Nodegroup
 }

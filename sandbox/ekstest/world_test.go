@@ -41,6 +41,8 @@ type world struct {
 	url   string // for the driver
 	// direct is for everybody else: past the cuts, and not in asked.
 	direct string
+	// ways is managedNodeGroups of the driver's configuration; empty: none.
+	ways string
 
 	mu    sync.Mutex
 	at    time.Time
@@ -297,6 +299,9 @@ func members(g aws.GroupState, state string) []string {
 // driver starts a new life of the driver.
 func (w *world) driver() *eks.Driver {
 	w.t.Helper()
+	if w.ways != "" {
+		return w.driverWith(w.ways)
+	}
 	d := eks.New(eks.WithClock(w.now), eks.WithPause(func(_ context.Context, d time.Duration) error { w.pass(d); return nil }))
 	diags, err := d.Configure(context.Background(), w.config(nil), false)
 	if err != nil || len(diags) > 0 {
