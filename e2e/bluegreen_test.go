@@ -75,6 +75,31 @@ func TestManagedBlueGreen(t *testing.T) {
 	r.Run(t, "run", "--config", file, "--group", green).MustExit(t, exitDone, "nothing")
 }
 
+// A budget that allows nothing stops it half way: both node groups stay, and the
+// same command goes on once the budget allows it, to the end.
+func TestManagedBlueGreenStuck(t *testing.T) {
+	s := eksBlueGreen(t)
+	group := s.Name + "-managed-2"
+	pod := blockNode(t, s, group)
+	before := managedImages(t, s, group)
+	s.CLI(t, "publish-release")
+	r := s.rotatord(t)
+	args := []string{"--config", r.blueGreenFile(t), "--group", group, "--drain-deadline", "6s", "--capacity-check", "warn"}
+	r.Run(t, "run", args...).MustExit(t, exitStopped, pod, "stuck/stuck")
+	if left := managedImages(t, s, group); len(left) == 0 {
+		t.Error("the node that could not be emptied is gone")
+	}
+	unblock(t, s)
+	r.Run(t, "run", args...).MustExit(t, exitDone)
+	if left := managedImages(t, s, group); len(left) > 0 {
+		t.Errorf("nodes of %s are there still: %v", group, left)
+	}
+	if after := managedImages(t, s, successorOf(t, s, group)); len(after) != len(before) {
+		t.Errorf("%d nodes took the place of %d", len(after), len(before))
+	}
+	s.MustHaveKeptBudgets(t)
+}
+
 // successorOf names the node group that took the place of another: an earlier one
 // that was undone may have had the first of its names still.
 func successorOf(tb testing.TB, s *Sandbox, nodegroup string) string {
