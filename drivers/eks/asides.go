@@ -2,6 +2,7 @@ package eks
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
 	asgtypes "github.com/aws/aws-sdk-go-v2/service/autoscaling/types"
+	"github.com/aws/smithy-go"
 
 	"github.com/rotatord/rotator/drivers/sdk"
 )
@@ -30,7 +32,7 @@ func (d *Driver) findRefreshes(ctx context.Context, c *clients, groups []*group,
 			continue
 		}
 		active, err := refreshing(ctx, c, g.name)
-		if err != nil {
+		if err != nil && !vanished(ctx, c, g.name, err) {
 			return statusOf("autoscaling:DescribeInstanceRefreshes", g.name, err)
 		}
 		v.refreshes[g.name] = timed[bool]{active, at}
@@ -74,6 +76,9 @@ func (d *Driver) hookNames(ctx context.Context, c *clients, g *group, at time.Ti
 		return h.value, nil
 	}
 	out, err := c.asg.DescribeLifecycleHooks(ctx, &autoscaling.DescribeLifecycleHooksInput{AutoScalingGroupName: &g.name})
+	if vanished(ctx, c, g.name, err) {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, statusOf("autoscaling:DescribeLifecycleHooks", g.name, err)
 	}
@@ -89,6 +94,18 @@ func (d *Driver) hookNames(ctx context.Context, c *clients, g *group, at time.Ti
 	}
 	v.hooks[g.name] = timed[[]string]{names, at}
 	return names, nil
+}
+
+// vanished tells whether a describe failed because its group was deleted after
+// the look had listed it: of that AWS speaks in prose only, so the group is asked
+// for again. The next look does not show it.
+func vanished(ctx context.Context, c *clients, name string, err error) bool {
+	var api smithy.APIError
+	if !errors.As(err, &api) || api.ErrorCode() != "ValidationError" {
+		return false
+	}
+	g, err := readGroup(ctx, c.asg, name)
+	return err == nil && g == nil
 }
 
 // joinAnd lists names for a person: a, b and c.

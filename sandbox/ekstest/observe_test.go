@@ -322,6 +322,37 @@ func TestLifecycleHook(t *testing.T) {
 	t.Fatalf("%s is not shown", id)
 }
 
+// TestGroupDeletedDuringALook: somebody deletes a group after the look has listed
+// it and before it asks what AWS answers for one group only. The look shows it
+// once more, the next one does not.
+func TestGroupDeletedDuringALook(t *testing.T) {
+	for _, action := range []string{"DescribeInstanceRefreshes", "DescribeLifecycleHooks"} {
+		t.Run(action, func(t *testing.T) {
+			w := newWorld(t)
+			w.seed(2, func(s *aws.GroupSpec) {
+				s.Hooks = []aws.LifecycleHook{{LifecycleHookName: "drain-hook", LifecycleTransition: "autoscaling:EC2_INSTANCE_TERMINATING"}}
+			})
+			d := w.driver()
+			keep(t, d, look(t, d, 0).Instances[0].ID)
+			w.pass(3 * time.Second)
+			deleted := false
+			w.meanwhile = map[string]func(){"autoscaling:" + action: func() {
+				deleted = true
+				w.deleteGroup(groupA)
+				w.pass(time.Minute) // its instances go first
+			}}
+			look(t, w.driver(), 0)
+			if !deleted {
+				t.Fatalf("the look has not asked for %s", action)
+			}
+			w.pass(time.Minute)
+			if s := look(t, d, 0); len(s.Groups) > 0 {
+				t.Errorf("the next look shows %d groups", len(s.Groups))
+			}
+		})
+	}
+}
+
 // TestObserveCalls: a look at rest is one call, whatever it had to learn first.
 func TestObserveCalls(t *testing.T) {
 	for _, n := range []int{1, 250} {

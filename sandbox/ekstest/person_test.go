@@ -90,3 +90,10 @@ func (w *world) suspendOf(group string, processes ...string) {
 	_, err := w.person().SuspendProcesses(w.t.Context(), &autoscaling.SuspendProcessesInput{AutoScalingGroupName: &group, ScalingProcesses: processes})
 	w.check(err)
 }
+
+// deleteGroup deletes a group with its instances.
+func (w *world) deleteGroup(name string) {
+	w.t.Helper()
+	_, err := w.person().DeleteAutoScalingGroup(w.t.Context(), &autoscaling.DeleteAutoScalingGroupInput{AutoScalingGroupName: &name, ForceDelete: ptr(true)})
+	w.check(err)
+}

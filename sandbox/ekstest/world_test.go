@@ -49,6 +49,9 @@ type world struct {
 	cut   *cut
 	blind bool           // DescribeInstances answers with nothing
 	asked map[string]int // the driver's calls since the last time, by SERVICE:ACTION
+	// meanwhile happens once, just before the driver's next call of that name is
+	// served.
+	meanwhile map[string]func()
 }
 
 // cut stands for a kill of the driver: from the request number left on, no
@@ -130,7 +133,15 @@ func (w *world) serve(rw http.ResponseWriter, r *http.Request, backend *url.URL,
 	if !pass {
 		panic(http.ErrAbortHandler)
 	}
-	if w.hides(w.named(r, string(body.text))) {
+	name := w.named(r, string(body.text))
+	w.mu.Lock()
+	happens := w.meanwhile[name]
+	delete(w.meanwhile, name)
+	w.mu.Unlock()
+	if happens != nil {
+		happens()
+	}
+	if w.hides(name) {
 		rw.Header().Set("Content-Type", "text/xml;charset=UTF-8")
 		_, _ = rw.Write([]byte(`<DescribeInstancesResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><reservationSet/></DescribeInstancesResponse>`))
 		return
