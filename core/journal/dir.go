@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"sync"
 	"syscall"
 
@@ -16,9 +15,6 @@ import (
 )
 
 const suffix = ".jsonl"
-
-// idPattern keeps an id a plain file name on every system.
-var idPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)
 
 // Dir is the journal of one rotation in a local folder: the file
 // ROTATION.jsonl, readable and writable by its owner alone. It is safe for
@@ -40,8 +36,8 @@ type Dir struct {
 // file is cut off. A damaged file is a *CorruptError; a file that another
 // process writes is ErrInUse.
 func OpenDir(dir, rotation string) (*Dir, error) {
-	if !idPattern.MatchString(rotation) {
-		return nil, fmt.Errorf("rotation id %q: only letters, digits, dot, underscore and dash are allowed, at most 128, and a letter or digit first", rotation)
+	if err := checkID(rotation); err != nil {
+		return nil, err
 	}
 	if err := makeFolder(dir); err != nil {
 		return nil, fmt.Errorf("open journal: %w", explain(err, dir))

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"time"
 
@@ -139,4 +140,15 @@ func (e *CorruptError) Error() string {
 	return fmt.Sprintf("journal %s: line %d of a committed part is damaged (%s); "+
 		"restore the file from a backup, or move it away and start a new rotation: it takes the facts from the cluster and the provider",
 		e.Path, e.Line, e.Reason)
+}
+
+// idPattern keeps an id a plain file name on every system.
+var idPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)
+
+// checkID refuses an id that cannot name a journal.
+func checkID(rotation string) error {
+	if !idPattern.MatchString(rotation) {
+		return fmt.Errorf("rotation id %q: only letters, digits, dot, underscore and dash are allowed, at most 128, and a letter or digit first", rotation)
+	}
+	return nil
 }

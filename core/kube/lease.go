@@ -81,43 +81,6 @@ type LeaseOptions struct {
 	Log      *slog.Logger // default: none; what it waits for is a warning
 }
 
-// Holder is who holds the lock.
-type Holder struct {
-	// Identity is host/pid/chance.
-	Identity string
-	Rotation string // empty: not known yet
-	// Since and Renewed are by the holder's clock.
-	Since, Renewed time.Time
-	Duration       time.Duration
-	Fence          int64
-
-	process string
-}
-
-// HeldError says that another process holds the lock.
-type HeldError struct {
-	Holder Holder
-	Where  string
-	// Wait is how long a takeover takes.
-	Wait time.Duration
-}
-
-func (e *HeldError) Error() string {
-	rotation := ""
-	if e.Holder.Rotation != "" {
-		rotation = " with rotation " + e.Holder.Rotation
-	}
-	return fmt.Sprintf("the lock (%s) is held by %s%s since %s, renewed %s",
-		e.Where, e.Holder.Identity, rotation, e.Holder.Since.UTC().Format(time.RFC3339), e.Holder.Renewed.UTC().Format(time.RFC3339))
-}
-
-// leaseAPI is what the lock needs of the API server. Errors are the API's.
-type leaseAPI interface {
-	get(ctx context.Context) (*coordinationv1.Lease, error)
-	create(ctx context.Context, l *coordinationv1.Lease) (*coordinationv1.Lease, error)
-	update(ctx context.Context, l *coordinationv1.Lease) (*coordinationv1.Lease, error)
-}
-
 // Lease is the lock, held. It renews itself until it is released or lost. It is
 // safe for concurrent use.
 type Lease struct {
@@ -147,21 +110,6 @@ var _ runtime.Lock = (*Lease)(nil)
 // are never compared. A holder that shows one is a *HeldError.
 func (c *Cluster) Acquire(ctx context.Context, o LeaseOptions) (*Lease, error) {
 	return acquire(ctx, &leaseClient{c, o.Namespace}, o, time.Now)
-}
-
-// Holder tells who holds the lock; nil: nobody.
-func (c *Cluster) Holder(ctx context.Context, namespace string) (*Holder, error) {
-	l, err := (&leaseClient{c, namespace}).get(ctx)
-	switch {
-	case apierrors.IsNotFound(err):
-		return nil, nil
-	case err != nil:
-		return nil, leaseError(namespace, "get", err)
-	case holderOf(l).Identity == "":
-		return nil, nil
-	}
-	h := holderOf(l)
-	return &h, nil
 }
 
 func acquire(ctx context.Context, api leaseAPI, o LeaseOptions, now func() time.Time) (*Lease, error) {
@@ -515,45 +463,6 @@ func (l *Lease) askedToAbort() {
 // everything back and to end. It is seen at the next renewal.
 func (l *Lease) Aborted() <-chan struct{} { return l.aborted }
 
-// AskAbort asks whoever holds the lock to take everything back and to end, and
-// returns the holder; nil: nobody holds it. Asking again changes nothing.
-func (c *Cluster) AskAbort(ctx context.Context, namespace string) (*Holder, error) {
-	return askAbort(ctx, &leaseClient{c, namespace}, namespace)
-}
-
-func askAbort(ctx context.Context, api leaseAPI, namespace string) (*Holder, error) {
-	ctx, cancel := context.WithTimeout(ctx, stateTimeout)
-	defer cancel()
-	for range acquireTries {
-		l, err := api.get(ctx)
-		if apierrors.IsNotFound(err) {
-			return nil, nil
-		}
-		if err != nil {
-			return nil, leaseError(namespace, "get", err)
-		}
-		h := holderOf(l)
-		number := strconv.FormatInt(h.Fence, 10)
-		switch {
-		case h.Identity == "":
-			return nil, nil
-		case l.Annotations[annotationAbort] == number:
-			return &h, nil
-		}
-		next := l.DeepCopy()
-		metav1.SetMetaDataAnnotation(&next.ObjectMeta, annotationAbort, number)
-		_, err = api.update(ctx, next)
-		if apierrors.IsConflict(err) {
-			continue // the holder renewed meanwhile
-		}
-		if err != nil {
-			return nil, leaseError(namespace, "update", err)
-		}
-		return &h, nil
-	}
-	return nil, fmt.Errorf("asking the holder of the lock to abort: the Lease %s/%s changed %d times meanwhile; try again", namespace, leaseName, acquireTries)
-}
-
 func (l *Lease) lose(err error) {
 	l.mu.Lock()
 	l.err = fmt.Errorf("the lock (%s) was lost: %w", l.where(), err)
@@ -574,55 +483,6 @@ func newIdentity() string {
 	return fmt.Sprintf("%s/%d/%s", host, os.Getpid(), hex.EncodeToString(b))
 }
 
-func holderOf(l *coordinationv1.Lease) Holder {
-	h := Holder{Rotation: l.Annotations[annotationRotation], process: l.Annotations[annotationProcess]}
-	if l.Spec.HolderIdentity != nil {
-		h.Identity = *l.Spec.HolderIdentity
-	}
-	if l.Spec.AcquireTime != nil {
-		h.Since = l.Spec.AcquireTime.Time
-	}
-	if l.Spec.RenewTime != nil {
-		h.Renewed = l.Spec.RenewTime.Time
-	}
-	if l.Spec.LeaseDurationSeconds != nil {
-		h.Duration = time.Duration(*l.Spec.LeaseDurationSeconds) * time.Second
-	}
-	// A number that a person broke is 0: the next one is made from the time.
-	h.Fence, _ = strconv.ParseInt(l.Annotations[annotationFence], 10, 64)
-	return h
-}
-
-// again tells whether Acquire looks anew: somebody else was quicker, or the API
-// server did not answer.
-func again(err error) bool {
-	if _, ours := errors.AsType[*Error](err); ours {
-		return false
-	}
-	if _, held := errors.AsType[*HeldError](err); held {
-		return false
-	}
-	return apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || mayPass(err)
-}
-
-// finalLeaseError leaves what Acquire tries again as it is.
-func finalLeaseError(namespace, verb string, err error) error {
-	if again(err) {
-		return err
-	}
-	return leaseError(namespace, verb, err)
-}
-
-func leaseError(namespace, verb string, err error) error {
-	if known, ok := errors.AsType[*Error](err); ok {
-		return known
-	}
-	if apierrors.IsForbidden(err) {
-		return forbiddenState(namespace, verb+" leases.coordination.k8s.io", err)
-	}
-	return fmt.Errorf("the lock, Lease %s/%s: %s: %w", namespace, leaseName, verb, err)
-}
-
 func sleep(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -632,46 +492,4 @@ func sleep(ctx context.Context, d time.Duration) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-}
-
-// leaseClient is the API over HTTP.
-type leaseClient struct {
-	c         *Cluster
-	namespace string
-}
-
-func (a *leaseClient) get(ctx context.Context) (*coordinationv1.Lease, error) {
-	ctx, cancel := a.c.call(ctx, stateTimeout)
-	defer cancel()
-	var l coordinationv1.Lease
-	err := a.c.leases.Get().Namespace(a.namespace).Resource("leases").Name(leaseName).MaxRetries(0).Do(ctx).Into(&l)
-	return &l, err
-}
-
-func (a *leaseClient) create(ctx context.Context, l *coordinationv1.Lease) (*coordinationv1.Lease, error) {
-	create := func() (*coordinationv1.Lease, error) {
-		ctx, cancel := a.c.call(ctx, stateTimeout)
-		defer cancel()
-		var got coordinationv1.Lease
-		err := a.c.leases.Post().Namespace(a.namespace).Resource("leases").
-			Param("fieldManager", fieldManager).Body(l).MaxRetries(0).Do(ctx).Into(&got)
-		return &got, err
-	}
-	got, err := create()
-	if apierrors.IsNotFound(err) { // only the namespace can be what was not found
-		if err := a.c.makeNamespace(ctx, a.namespace); err != nil {
-			return nil, err
-		}
-		return create()
-	}
-	return got, err
-}
-
-func (a *leaseClient) update(ctx context.Context, l *coordinationv1.Lease) (*coordinationv1.Lease, error) {
-	ctx, cancel := a.c.call(ctx, stateTimeout)
-	defer cancel()
-	var got coordinationv1.Lease
-	err := a.c.leases.Put().Namespace(a.namespace).Resource("leases").Name(leaseName).
-		Param("fieldManager", fieldManager).Body(l).MaxRetries(0).Do(ctx).Into(&got)
-	return &got, err
 }
