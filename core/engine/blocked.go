@@ -168,7 +168,7 @@ func (e *Engine) overdue(p *model.Pod) bool {
 // within the grace period that they were given; zero: not all of them are.
 func (e *Engine) withinGrace(m *member) time.Time {
 	var until time.Time
-	for _, p := range e.w.podsOn[m.node] {
+	for _, p := range m.at.list {
 		d := e.decidePod(m, p)
 		if d.Action == drain.Leave {
 			continue

@@ -58,13 +58,13 @@ func (m *member) turn() turn {
 // the node's pods only where they have changed.
 func (e *Engine) weigh(m *member) {
 	now := m.turn()
-	stale := m.podsVersion != e.w.podsVersion[m.node] || m.budgetsVersion != e.w.budgetsVersion
+	stale := m.podsVersion != m.at.version || m.budgetsVersion != e.w.budgetsVersion
 	if now == m.weighedAs && (!stale || now == turnNone) {
 		return
 	}
 	m.shift(m.weighedAs, -1)
 	if stale {
-		m.podsVersion, m.budgetsVersion = e.w.podsVersion[m.node], e.w.budgetsVersion
+		m.podsVersion, m.budgetsVersion = m.at.version, e.w.budgetsVersion
 		m.loads = e.loadsOn(m)
 	}
 	m.weighedAs = now
@@ -105,7 +105,7 @@ func (m *member) shift(as turn, by int) {
 // way are not counted any more.
 func (e *Engine) loadsOn(m *member) []load {
 	var loads []load
-	for _, p := range e.w.podsOnNode(m.node) {
+	for _, p := range m.at.list {
 		if e.decidePod(m, p).Action != drain.Evict {
 			continue
 		}

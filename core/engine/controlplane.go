@@ -68,7 +68,7 @@ func (e *Engine) learnControlPlane(g *group) {
 	switch {
 	case g.Role == model.RoleControlPlane && !e.cp.learned:
 		ready := slices.DeleteFunc(e.controlPlaneNodes(), func(n *model.Node) bool { return !n.Ready })
-		e.cp.components, e.cp.learned = gate.Components(ready, e.w.podsOnNode), true
+		e.cp.components, e.cp.learned = gate.Components(ready, e.w.podsOn), true
 		g.components = e.cp.components
 	case g.Role == model.RoleControlPlane:
 		g.components = e.cp.components
@@ -79,7 +79,7 @@ func (e *Engine) learnControlPlane(g *group) {
 				ready = append(ready, n)
 			}
 		}
-		g.components = gate.Components(ready, e.w.podsOnNode)
+		g.components = gate.Components(ready, e.w.podsOn)
 	}
 }
 
@@ -127,7 +127,7 @@ func (e *Engine) spares(m *member) (why string, late bool) {
 			continue
 		}
 		others++
-		if v := gate.StaticPods(n, e.w.podsOnNode(n.Name), e.cp.components); !v.OK {
+		if v := gate.StaticPods(n, e.w.podsOn(n.Name), e.cp.components); !v.OK {
 			return "the control plane is not whole: " + v.Evidence, true
 		}
 	}

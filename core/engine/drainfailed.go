@@ -111,7 +111,7 @@ func (e *Engine) retryLast(g *group) bool {
 
 func (e *Engine) lingering(m *member) string {
 	var names []string
-	for _, p := range e.w.podsOnNode(m.node) {
+	for _, p := range m.at.list {
 		if e.decidePod(m, p).Action != drain.Leave {
 			if s := e.pods[p.UID]; s != nil && s.refusal != "" && !s.accepted {
 				return s.refusal

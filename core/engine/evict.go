@@ -112,7 +112,7 @@ func (e *Engine) cordoned(m *member) {
 	m.drain.touched = make(map[model.WorkloadKey]bool)
 	e.quiesce(m)
 	m.drain.first = make(map[string]bool)
-	for _, p := range e.w.podsOn[m.node] {
+	for _, p := range m.at.list {
 		if drain.Returns(p) {
 			m.drain.first[p.UID] = true
 		}
@@ -157,7 +157,7 @@ func (e *Engine) look(g *group, m *member) *leaving {
 	l := &leaving{group: g, member: m}
 	var place drain.Place
 	left := 0
-	for _, p := range e.w.podsOn[m.node] {
+	for _, p := range m.at.list {
 		d := e.decidePod(m, p)
 		if !d.Until.IsZero() {
 			e.after(d.Until, 0)
@@ -417,7 +417,7 @@ func (e *Engine) mayEnd(g *group, m *member) bool {
 
 // empty tells whether no pod that a drain moves is left on the node.
 func (e *Engine) empty(m *member) bool {
-	for _, p := range e.w.podsOn[m.node] {
+	for _, p := range m.at.list {
 		if e.decidePod(m, p).Action != drain.Leave {
 			return false
 		}

@@ -120,7 +120,7 @@ func (e *Engine) victims(g *group) []*member {
 	going := func(m *member) bool { return cordonLeft(e.w.nodes[m.node]) }
 	slices.SortStableFunc(victims, func(a, b *member) int {
 		return cmp.Or(cmp.Compare(bit(going(b)), bit(going(a))), cmp.Compare(rank(a), rank(b)), cmp.Compare(bit(b.ours), bit(a.ours)),
-			cmp.Compare(len(e.w.podsOn[a.node]), len(e.w.podsOn[b.node])))
+			cmp.Compare(len(a.at.list), len(b.at.list)))
 	})
 	surplus, even := e.surplus(g), make(map[*member]bool)
 	for _, m := range victims {

@@ -277,7 +277,7 @@ func (e *Engine) expectedDaemonSets(g *group) []model.WorkloadKey {
 			continue
 		}
 		nodes++
-		for _, p := range e.w.podsOn[m.node] {
+		for _, p := range m.at.list {
 			if p.Owner.Kind == "DaemonSet" && p.Ready {
 				counts[p.Owner]++
 			}

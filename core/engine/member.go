@@ -40,7 +40,8 @@ type member struct {
 	bid                         bid // of the last pick
 	podsVersion, budgetsVersion uint64
 	inst                        model.Instance
-	node                        string // its node's name; empty: not joined
+	node                        string    // its node's name; empty: not joined
+	at                          *nodePods // that node's pods
 	// n is the node as it is, nil where there is none; join keeps it current.
 	n     *model.Node
 	old   bool // the plan replaces it
@@ -338,7 +339,8 @@ func (e *Engine) bind(m *member, node string) {
 	if m.node != "" {
 		e.unbind(m)
 	}
-	if m.node = node; node != "" {
+	m.node, m.at = node, e.w.podsAt(node)
+	if node != "" {
 		e.byNode[node] = append(e.byNode[node], m)
 	}
 }
@@ -442,9 +444,9 @@ func (e *Engine) initialized(g *group, m *member) gate.Verdict {
 	if n == nil {
 		return gate.Verdict{Evidence: fmt.Sprintf("instance %s has not joined", m.inst.ID)}
 	}
-	v := gate.NodeReady(n, e.w.podsOnNode(m.node), g.daemonSets, e.cfg.Spec.Gates.NodeReady.StartupTaints)
+	v := gate.NodeReady(n, m.at.list, g.daemonSets, e.cfg.Spec.Gates.NodeReady.StartupTaints)
 	if v.OK && len(g.components) > 0 {
-		v = gate.StaticPods(n, e.w.podsOnNode(m.node), g.components)
+		v = gate.StaticPods(n, m.at.list, g.components)
 	}
 	return v
 }

@@ -364,7 +364,7 @@ func (e *Engine) ownersOn(g *group) []model.WorkloadKey {
 	var owners []model.WorkloadKey
 	seen := make(map[model.WorkloadKey]bool)
 	for _, m := range g.members {
-		for _, p := range e.w.podsOnNode(m.node) {
+		for _, p := range m.at.list {
 			if p.Owner != (model.WorkloadKey{}) && !seen[p.Owner] && e.decidePod(m, p).Action != drain.Leave {
 				seen[p.Owner] = true
 				owners = append(owners, p.Owner)

@@ -37,7 +37,7 @@ func (e *Engine) heldUp(g *group, shown model.Roll) string {
 	}
 	var held []string
 	for _, m := range on {
-		for _, p := range e.w.podsOnNode(m.node) {
+		for _, p := range m.at.list {
 			if why := e.whyKept(m, p); why != "" {
 				held = append(held, fmt.Sprintf("%s (on %s)", why, m.node))
 			}

@@ -166,7 +166,7 @@ func (e *Engine) markRestarted(d *model.Deployment) {
 			if m.phase != memberDraining {
 				continue
 			}
-			for _, p := range e.w.podsOn[m.node] {
+			for _, p := range m.at.list {
 				if e.w.deploymentOf(p) == d {
 					e.podState(p).restarted = true
 				}
@@ -325,7 +325,7 @@ func (e *Engine) usedMovers() map[model.WorkloadKey]bool {
 			if m.phase != memberDraining {
 				continue
 			}
-			for _, p := range e.w.podsOn[m.node] {
+			for _, p := range m.at.list {
 				if d := e.w.deploymentOf(p); d != nil && e.movers[d.WorkloadKey] != nil && e.decidePod(m, p).Action == drain.Evict {
 					used[d.WorkloadKey] = true
 				}

@@ -32,7 +32,7 @@ func (e *Engine) invalid(g *group) string {
 			return m != nil && m.old && m.phase == memberWaiting
 		})
 	}
-	return gate.KopsValidate(nodes, e.w.podsOnNode, e.w.criticalPods()).Evidence
+	return gate.KopsValidate(nodes, e.w.podsOn, e.w.criticalPods()).Evidence
 }
 
 // validates tells whether the next node of the group may go, by kops'

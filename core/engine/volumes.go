@@ -79,7 +79,7 @@ func (e *Engine) attached(m *member) []*model.Attachment {
 		return nil
 	}
 	stays := make(map[string]bool)
-	for _, p := range w.podsOn[m.node] {
+	for _, p := range m.at.list {
 		if e.decidePod(m, p).Action != drain.Leave || p.Finished() {
 			continue // a pod that has ended uses its volumes no more
 		}

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -15,16 +14,17 @@ import (
 // by deltas. It holds facts only: what the rotation makes of them lives in
 // groups and members.
 type world struct {
-	now       time.Time
-	rhythm    rhythm // over all budgets
-	groups    map[string]model.NodeGroup
-	nodes     map[string]*model.Node
-	nodeOf    map[string]string // provider id -> node name
-	pods      map[model.PodKey]*model.Pod
-	critical  map[model.PodKey]*model.Pod // of pods, those of a system-critical priority
-	podsOn    map[string]map[model.PodKey]*model.Pod
-	workloads map[model.WorkloadKey]model.Workload
-	budgets   map[string]map[string]*budget // by namespace and name
+	now        time.Time
+	rhythm     rhythm // over all budgets
+	groups     map[string]model.NodeGroup
+	nodes      map[string]*model.Node
+	nodeOf     map[string]string // provider id -> node name
+	pods       map[model.PodKey]*model.Pod
+	critical   map[model.PodKey]*model.Pod // of pods, those of a system-critical priority
+	unready    map[model.PodKey]*model.Pod // of pods, those that are neither Ready nor finished
+	podsByNode map[string]*nodePods
+	workloads  map[model.WorkloadKey]model.Workload
+	budgets    map[string]map[string]*budget // by namespace and name
 	persistent
 	deployments map[model.WorkloadKey]*model.Deployment
 	autoscalers map[model.AutoscalerKey]model.WorkloadKey
@@ -32,10 +32,8 @@ type world struct {
 	// was seen; those of DaemonSets are for one node each and do not count.
 	unbound map[model.PodKey]time.Time
 	surged  map[model.WorkloadKey]bool // deployments that have an extra replica
-	// podsVersion counts the changes of the pods on a node; budgetsVersion those of
-	// which budgets there are.
-	podsVersion    map[string]uint64
-	covered        map[model.WorkloadKey]coverage
+	covered map[model.WorkloadKey]coverage
+	// budgetsVersion counts the changes of which budgets there are.
 	budgetsVersion uint64
 	// workloadsVersion counts the inputs that changed workloads, from 1.
 	workloadsVersion uint64
@@ -108,21 +106,22 @@ func (b *budget) follow(now time.Time, counted []string) {
 
 func newWorld() *world {
 	return &world{
-		groups:    make(map[string]model.NodeGroup),
-		nodes:     make(map[string]*model.Node),
-		nodeOf:    make(map[string]string),
-		pods:      make(map[model.PodKey]*model.Pod),
-		critical:  make(map[model.PodKey]*model.Pod),
-		podsOn:    make(map[string]map[model.PodKey]*model.Pod),
-		workloads: make(map[model.WorkloadKey]model.Workload),
-		budgets:   make(map[string]map[string]*budget),
+		groups:     make(map[string]model.NodeGroup),
+		nodes:      make(map[string]*model.Node),
+		nodeOf:     make(map[string]string),
+		pods:       make(map[model.PodKey]*model.Pod),
+		critical:   make(map[model.PodKey]*model.Pod),
+		unready:    make(map[model.PodKey]*model.Pod),
+		podsByNode: make(map[string]*nodePods),
+		workloads:  make(map[model.WorkloadKey]model.Workload),
+		budgets:    make(map[string]map[string]*budget),
 
 		persistent:  newPersistent(),
 		deployments: make(map[model.WorkloadKey]*model.Deployment),
 		autoscalers: make(map[model.AutoscalerKey]model.WorkloadKey),
 		surged:      make(map[model.WorkloadKey]bool),
 
-		unbound: make(map[model.PodKey]time.Time), podsVersion: make(map[string]uint64), covered: make(map[model.WorkloadKey]coverage), budgetsVersion: 1, workloadsVersion: 1,
+		unbound: make(map[model.PodKey]time.Time), covered: make(map[model.WorkloadKey]coverage), budgetsVersion: 1, workloadsVersion: 1,
 	}
 }
 
@@ -159,23 +158,10 @@ func (w *world) apply(in *Input) {
 	}
 	for i := range in.Pods {
 		p := in.Pods[i]
-		if old := w.pods[p.PodKey]; old != nil {
+		if old := w.pods[p.PodKey]; old != nil && old.Node != p.Node {
 			w.dropPod(old)
 		}
-		w.pods[p.PodKey] = &p
-		if p.Priority >= drain.SystemCritical {
-			w.critical[p.PodKey] = &p
-		}
-		w.seeBound(&p)
-		if p.Node != "" {
-			on := w.podsOn[p.Node]
-			if on == nil {
-				on = make(map[model.PodKey]*model.Pod)
-				w.podsOn[p.Node] = on
-			}
-			on[p.PodKey] = &p
-			w.podsVersion[p.Node]++
-		}
+		w.putPod(&p)
 	}
 	for _, wl := range in.Workloads {
 		w.workloads[wl.WorkloadKey] = wl
@@ -220,13 +206,32 @@ func (w *world) seeBound(p *model.Pod) {
 	}
 }
 
+// putPod takes a pod's new state; where its node has changed, the old one has been
+// dropped.
+func (w *world) putPod(p *model.Pod) {
+	w.pods[p.PodKey] = p
+	if p.Priority >= drain.SystemCritical {
+		w.critical[p.PodKey] = p
+	} else if len(w.critical) > 0 {
+		delete(w.critical, p.PodKey)
+	}
+	if p.Ready || p.Finished() {
+		delete(w.unready, p.PodKey)
+	} else {
+		w.unready[p.PodKey] = p
+	}
+	w.seeBound(p)
+	if p.Node != "" {
+		w.podsAt(p.Node).put(p)
+	}
+}
+
 func (w *world) dropPod(p *model.Pod) {
 	delete(w.pods, p.PodKey)
 	delete(w.critical, p.PodKey)
-	delete(w.podsOn[p.Node], p.PodKey)
-	w.podsVersion[p.Node]++
-	if len(w.podsOn[p.Node]) == 0 {
-		delete(w.podsOn, p.Node)
+	delete(w.unready, p.PodKey)
+	if p.Node != "" {
+		w.podsAt(p.Node).drop(p.PodKey)
 	}
 }
 
@@ -286,19 +291,6 @@ func (w *world) budgetsOf(p *model.Pod) []*budget {
 	return out
 }
 
-// podsOnNode returns the pods bound to a node, by name.
-func (w *world) podsOnNode(node string) []*model.Pod {
-	on := w.podsOn[node]
-	out := make([]*model.Pod, 0, len(on))
-	for _, p := range on {
-		out = append(out, p)
-	}
-	slices.SortFunc(out, func(a, b *model.Pod) int {
-		return cmp.Or(strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Name, b.Name))
-	})
-	return out
-}
-
 // chargedFor names the pods, at most three, whose eviction the budget counts
 // although nobody is deleting them: it was cut off between the API server's two
 // steps, by the end of whoever asked.
@@ -323,8 +315,8 @@ func (w *world) chargedFor(b *budget) []string {
 // three, for a person.
 func (w *world) unhealthyUnder(b *budget) []string {
 	var out []string
-	for _, p := range w.pods {
-		if p.Namespace == b.Namespace && !p.Ready && !p.Finished() && b.Matches(p.Labels) {
+	for _, p := range w.unready {
+		if p.Namespace == b.Namespace && b.Matches(p.Labels) {
 			out = append(out, p.Name)
 		}
 	}
