@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
@@ -15,13 +16,17 @@ import (
 	"github.com/rotatord/rotator/drivers/sdk"
 )
 
-// AWS's codes for a caller that is unknown or may not. They differ by service.
-var deniedCodes = []string{
-	"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthFailure",
-	"InvalidClientTokenId", "UnrecognizedClientException", "SignatureDoesNotMatch", "InvalidSignatureException",
-	"MissingAuthenticationToken", "MissingAuthenticationTokenException", "OptInRequired",
-	"ExpiredToken", "ExpiredTokenException", "RequestExpired",
+// AWS's codes for a caller that may not. They differ by service.
+var deniedCodes = []string{"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "OptInRequired"}
+
+// Codes for a caller that AWS does not know.
+var unknownCodes = []string{
+	"AuthFailure", "InvalidClientTokenId", "UnrecognizedClientException", "SignatureDoesNotMatch", "InvalidSignatureException",
+	"MissingAuthenticationToken", "MissingAuthenticationTokenException",
 }
+
+// Codes for credentials that were good until a moment ago.
+var expiredCodes = []string{"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
 
 // Codes for a group that is busy with another change: the same call works later.
 var busyCodes = []string{"ScalingActivityInProgress", "ScalingActivityInProgressFault", "ResourceContention", "ResourceContentionFault", "ResourceInUse", "ResourceInUseException"}
@@ -42,6 +47,14 @@ type class struct {
 	hint  string
 }
 
+// templateDenied tells that the caller may not launch from a launch template,
+// which AWS asks for when a group is pointed to one. Only the text says so: EKS'
+// code is that of any bad request.
+func templateDenied(err error) bool {
+	api := smithy.APIError(nil)
+	return errors.As(err, &api) && strings.HasPrefix(api.ErrorMessage(), "You are not authorized to ") && strings.Contains(api.ErrorMessage(), "launch template")
+}
+
 func classify(err error) class {
 	code := errCode(err)
 	_, throttled := retry.DefaultThrottleErrorCodes[code]
@@ -51,8 +64,14 @@ func classify(err error) class {
 		return class{"aws-throttled", codes.ResourceExhausted, sdk.RetryLater, "AWS limits this account's rate of calls; the call will be tried again."}
 	case slices.Contains(busyCodes, code):
 		return class{"aws-busy", codes.Unavailable, sdk.RetryLater, "The group is busy with another change; the call will be tried again."}
+	case templateDenied(err):
+		return class{"aws-denied", codes.PermissionDenied, sdk.RetryNever, "Whoever has a group launch from a template must be allowed what the template does: ec2:RunInstances, and ec2:CreateTags and iam:PassRole where it has tags and a role (deploy/aws/rotatord-eks-launch-template-iam.json)."}
 	case slices.Contains(deniedCodes, code):
 		return class{"aws-denied", codes.PermissionDenied, sdk.RetryNever, "Give these credentials the driver's IAM policies (deploy/aws), and check that they are of the cluster's account and region."}
+	case slices.Contains(unknownCodes, code):
+		return class{"aws-credentials-refused", codes.Unauthenticated, sdk.RetryNever, "AWS does not know these credentials: check the key, the secret and the region, and this machine's clock."}
+	case slices.Contains(expiredCodes, code):
+		return class{"aws-credentials-expired", codes.Unauthenticated, sdk.RetryNever, "The credentials have ended: renew them (aws sso login, or a role with a longer session), and run again. If they should be good still, check this machine's clock."}
 	case code != "" && errors.As(err, &answered) && answered.HTTPStatusCode() >= http.StatusInternalServerError:
 		return class{"aws-unavailable", codes.Unavailable, sdk.RetryLater, "AWS answers with an error of its own; the call will be tried again."}
 	case code != "":

@@ -115,6 +115,9 @@ func (d *Driver) Stage(ctx context.Context, r sdk.StageRequest) (*sdk.StageResul
 		res.Phase = "already " + describe(*l.Target)
 		return res, nil
 	case r.DryRun:
+		if diag := mayStage(ctx, c, l); diag != nil {
+			return stageFailed(failed(*diag)), nil
+		}
 		res.Phase = "dry run: nothing was changed"
 		return res, nil
 	}
@@ -234,16 +237,8 @@ func (d *Driver) stageImage(ctx context.Context, c *clients, l *comparison, rec 
 	if diag != nil {
 		return diag
 	}
-	in := &ec2.CreateLaunchTemplateVersionInput{
-		SourceVersion: aws.String(strconv.FormatInt(rec.Version, 10)), ClientToken: aws.String(token(rec.Op)),
-		VersionDescription: aws.String("rotator: " + rec.To),
-		LaunchTemplateData: &ec2types.RequestLaunchTemplateData{ImageId: aws.String(rec.To)},
-	}
-	if l.template.id != "" {
-		in.LaunchTemplateId = &l.template.id
-	} else {
-		in.LaunchTemplateName = &l.template.name
-	}
+	in := l.templateVersion(rec.Version, rec.To)
+	in.ClientToken = aws.String(token(rec.Op))
 	out, err := c.ec2.CreateLaunchTemplateVersion(ctx, in)
 	switch {
 	case strings.HasSuffix(errCode(err), "VersionLimitExceeded"):
@@ -258,6 +253,37 @@ func (d *Driver) stageImage(ctx context.Context, c *clients, l *comparison, rec 
 		return nil // Roll takes the newest version
 	}
 	return d.pointTo(ctx, c, l, strconv.FormatInt(aws.ToInt64(out.LaunchTemplateVersion.VersionNumber), 10))
+}
+
+// templateVersion is the request for a version of the template, made from
+// another with the image alone changed, without token.
+func (l *comparison) templateVersion(source int64, image string) *ec2.CreateLaunchTemplateVersionInput {
+	in := &ec2.CreateLaunchTemplateVersionInput{
+		SourceVersion: aws.String(strconv.FormatInt(source, 10)), VersionDescription: aws.String("rotator: " + image),
+		LaunchTemplateData: &ec2types.RequestLaunchTemplateData{ImageId: &image},
+	}
+	if l.template.id != "" {
+		in.LaunchTemplateId = &l.template.id
+	} else {
+		in.LaunchTemplateName = &l.template.name
+	}
+	return in
+}
+
+// mayStage asks EC2 whether the caller may make the version that Stage would
+// make. For the pin of a managed node group there is nobody to ask.
+func mayStage(ctx context.Context, c *clients, l *comparison) *sdk.Diagnostic {
+	if l.managed() {
+		return nil
+	}
+	in := l.templateVersion(l.version, l.Target.ID)
+	in.DryRun = aws.Bool(true)
+	_, err := c.ec2.CreateLaunchTemplateVersion(ctx, in)
+	if err == nil || errCode(err) == "DryRunOperation" { // EC2's word for yes
+		return nil
+	}
+	diag := diagnose("ec2:CreateLaunchTemplateVersion", l.template.key(), err)
+	return &diag
 }
 
 // pointTo makes the group launch from a version of its template.

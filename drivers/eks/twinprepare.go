@@ -70,7 +70,9 @@ func (d *Driver) prepareTwins(ctx context.Context, c *clients, cfg Config, g *gr
 }
 
 // resize sets the limits of a node group through EKS, which keeps them, and
-// waits until they are in force. Its desired size stays.
+// waits until they are in force. The desired size is left out, so that EKS keeps
+// what it is by then: one that an autoscaler has raised meanwhile would be lowered,
+// and AWS would pick the victim.
 func (d *Driver) resize(ctx context.Context, c *clients, g *group, low, high int) *sdk.Operation {
 	if g.min == low && g.max == high {
 		return nil
@@ -81,9 +83,7 @@ func (d *Driver) resize(ctx context.Context, c *clients, g *group, low, high int
 	defer d.view.nodegroupChanged(g.node.name)
 	_, err := c.eks.UpdateNodegroupConfig(ctx, &eks.UpdateNodegroupConfigInput{
 		ClusterName: g.node.ClusterName, NodegroupName: g.node.NodegroupName,
-		ScalingConfig: &ekstypes.NodegroupScalingConfig{
-			MinSize: aws.Int32(int32(low)), MaxSize: aws.Int32(int32(high)), DesiredSize: aws.Int32(int32(g.desired)),
-		},
+		ScalingConfig: &ekstypes.NodegroupScalingConfig{MinSize: aws.Int32(int32(low)), MaxSize: aws.Int32(int32(high))},
 	})
 	if err != nil {
 		return failed(diagnose("eks:UpdateNodegroupConfig", g.node.name, err))

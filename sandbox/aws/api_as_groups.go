@@ -184,6 +184,9 @@ func (c *Cloud) updateAutoScalingGroup(in *updateGroupInput) error {
 	if err != nil {
 		return err
 	}
+	if err := c.groupMayLaunch(in); err != nil {
+		return err
+	}
 	// On a copy, so that a refused update changes nothing; what applyUpdate replaces it replaces whole.
 	next := *g
 	if err := c.applyUpdate(&next, in); err != nil {

@@ -41,6 +41,9 @@ func (c *Cloud) createNodegroup(in *createNodegroupInput) (*nodegroupOutput, err
 	if n, err := cl.usedBefore(token, body); err != nil || n != nil {
 		return c.shown(n, err)
 	}
+	if err := c.nodegroupMayLaunch(in.LaunchTemplate, map[string]string{"clusterName": cl.name, "nodegroupName": in.NodegroupName}); err != nil {
+		return nil, err
+	}
 	n, err := c.addNodegroup(in)
 	if err != nil {
 		return nil, err

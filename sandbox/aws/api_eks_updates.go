@@ -89,6 +89,9 @@ func (c *Cloud) updateNodegroupVersion(in *updateVersionInput) (*updateOutput, e
 	if err := n.changeable(); err != nil {
 		return nil, err
 	}
+	if err := c.nodegroupMayLaunch(in.LaunchTemplate, n.about()); err != nil {
+		return nil, err
+	}
 	version, revision, err := c.targetOf(n, in)
 	if err != nil {
 		return nil, err
@@ -225,6 +228,10 @@ func (c *Cloud) updateNodegroupConfig(in *updateConfigInput) (*updateOutput, err
 		return nil, invalidParameter(about, "No changes needed for the node group: nothing was asked for")
 	}
 	var params []eksParam
+	g := c.groups[n.asg]
+	if g != nil {
+		n.desired = g.desired // what is not named stays as it is, whoever set it
+	}
 	sizes := []*int{&n.min, &n.max, &n.desired}
 	next := []int{n.min, n.max, n.desired}
 	if s := in.ScalingConfig; s != nil {
@@ -253,7 +260,7 @@ func (c *Cloud) updateNodegroupConfig(in *updateConfigInput) (*updateOutput, err
 		*size = next[i]
 	}
 	now := c.now()
-	if g := c.groups[n.asg]; g != nil && in.ScalingConfig != nil {
+	if g != nil && in.ScalingConfig != nil {
 		g.min, g.max = n.min, n.max
 		g.setDesired(n.desired, now)
 	}

@@ -185,6 +185,19 @@ func TestBlueGreenRefused(t *testing.T) {
 	}
 }
 
+// TestBlueGreenResize: what an autoscaler sets between the driver's look and its change of the limits stays.
+func TestBlueGreenResize(t *testing.T) {
+	w := newWorld(t)
+	w.seedBlueGreen(2)
+	d := w.driver()
+	asg := w.asg()
+	w.meanwhile = map[string]func(){"eks:UpdateNodegroupConfig": func() { w.setDesired(asg, 3) }}
+	accepted(t, managedPrepare(t, w, d))
+	if s := w.state(asg); s.Min != 0 || s.Desired != 3 {
+		t.Errorf("minimum %d, want 0; desired %d, want 3", s.Min, s.Desired)
+	}
+}
+
 // TestBlueGreenKept leaves the old node group, with no instance.
 func TestBlueGreenKept(t *testing.T) {
 	w := newWorld(t)

@@ -28,7 +28,7 @@ func TestConfigure(t *testing.T) {
 		{name: "no configuration at all", env: map[string]string{"AWS_REGION": region, "AWS_ENDPOINT_URL": "ENDPOINT"}},
 		{name: "no region", config: `{"endpoint":"ENDPOINT"}`, code: "aws-region-missing", in: "AWS_REGION"},
 		{name: "no credentials", env: map[string]string{"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, config: `{"region":"eu-central-1","endpoint":"ENDPOINT"}`, code: "aws-credentials-missing", in: "AWS_ACCESS_KEY_ID"},
-		{name: "unknown credentials", env: map[string]string{"AWS_ACCESS_KEY_ID": "AKIAUNKNOWN"}, config: `{"region":"eu-central-1","endpoint":"ENDPOINT"}`, code: "aws-denied", in: "sts:GetCallerIdentity"},
+		{name: "unknown credentials", env: map[string]string{"AWS_ACCESS_KEY_ID": "AKIAUNKNOWN"}, config: `{"region":"eu-central-1","endpoint":"ENDPOINT"}`, code: "aws-credentials-refused", in: "sts:GetCallerIdentity"},
 		{name: "a profile that does not exist", config: `{"region":"eu-central-1","endpoint":"ENDPOINT","profile":"nope"}`, code: "aws-profile-missing", in: "nope"},
 		{name: "nobody answers", config: `{"region":"eu-central-1","endpoint":"http://127.0.0.1:1"}`, code: "aws-unreachable", in: "sts:GetCallerIdentity"},
 		{name: "an unknown key", config: `{"regoin":"eu-central-1"}`, code: "config-invalid", in: `unknown field "regoin"`},

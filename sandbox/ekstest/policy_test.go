@@ -6,14 +6,17 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	awseks "github.com/aws/aws-sdk-go-v2/service/eks"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/rotatord/rotator/drivers/eks"
 	"github.com/rotatord/rotator/drivers/sdk"
 	"github.com/rotatord/rotator/sandbox/aws"
+	"github.com/rotatord/rotator/sandbox/control"
 )
 
 // actions reads the actions of a policy; IAM allows one string for a list.
@@ -166,8 +169,11 @@ func TestPolicyBlueGreen(t *testing.T) {
 		accepted(t, managedRestore(t, w, d))
 		w.pass(time.Minute)
 	}
-	// EKS asks for these two when a node group is created: with a role, and with tags.
-	want := []string{"eks:CreateNodegroup", "eks:DeleteNodegroup", "eks:TagResource", "iam:PassRole"}
+	// EKS asks for some of these in the name of whoever creates a node group.
+	want := []string{
+		"ec2:DescribeSubnets", "eks:CreateNodegroup", "eks:DeleteNodegroup", "eks:TagResource", // asked for with the subnets, and with tags
+		"iam:GetRole", "iam:ListAttachedRolePolicies", "iam:PassRole", // and with the node role
+	}
 	own := actions(t, filepath.Join("..", "..", "deploy", "aws", "rotatord-eks-blue-green-iam.json"))
 	if diff := cmp.Diff(want, own); diff != "" {
 		t.Errorf("its own policy (-want +got):\n%s", diff)
@@ -184,5 +190,92 @@ func TestPolicyBlueGreen(t *testing.T) {
 	}
 	if calls["eks:CreateNodegroup"] != 2 || calls["eks:DeleteNodegroup"] != 2 {
 		t.Errorf("node groups were created %d times, and deleted %d times", calls["eks:CreateNodegroup"], calls["eks:DeleteNodegroup"])
+	}
+}
+
+// TestPolicyDetach is TestPolicy for a group that surges by detaching: its policy beside that of self-managed groups.
+func TestPolicyDetach(t *testing.T) {
+	w := newWorld(t)
+	w.seed(2, func(s *aws.GroupSpec) { s.Max = 2 })
+	w.publish("nodes")
+	d := w.detaching()
+	accepted(t, prepare(t, d))
+	accepted(t, setSurge(t, d, 1))
+	w.pass(3 * time.Second)
+	r := shrink(t, d, byState(look(t, d, 0), sdk.InstanceDetached)[0], 0)
+	accepted(t, &r.Instance)
+	w.pass(3 * time.Second)
+	accepted(t, restore(t, d))
+	calls := w.calls()
+	for _, action := range append(actions(t, filepath.Join("..", "..", "deploy", "aws", "rotatord-eks-iam.json")), "sts:GetCallerIdentity") {
+		delete(calls, action)
+	}
+	own := actions(t, filepath.Join("..", "..", "deploy", "aws", "rotatord-eks-detach-iam.json"))
+	if diff := cmp.Diff(own, slices.Sorted(maps.Keys(calls))); diff != "" {
+		t.Errorf("actions (-policy +called):\n%s", diff)
+	}
+}
+
+// TestPolicyLaunchTemplate: whoever points a group to a launch template needs the rights to launch from it, and is told
+// which, and in which file they are.
+func TestPolicyLaunchTemplate(t *testing.T) {
+	const file = "rotatord-eks-launch-template-iam.json"
+	want := []string{"ec2:CreateTags", "ec2:RunInstances", "iam:PassRole"}
+	if diff := cmp.Diff(want, actions(t, filepath.Join("..", "..", "deploy", "aws", file))); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	ownTemplate := func(t *testing.T, ways string) (*world, *eks.Driver) {
+		t.Helper()
+		w := newWorld(t)
+		w.ways = ways
+		w.template("mine", w.publishRelease(1).ImageID)
+		w.nodegroup(1, func(s *aws.NodegroupSpec) { s.LaunchTemplate, s.LaunchVersion, s.AMIType = "mine", "1", "CUSTOM" })
+		w.publish("mine")
+		return w, w.driver()
+	}
+	deny := func(w *world) { w.fault(control.Fault{Kind: control.Deny, Action: "ec2:RunInstances"}) }
+	cases := []struct {
+		name, action string
+		call         func(*testing.T) (*world, func() sdk.Operation)
+	}{
+		{"a group pinned to a version", "autoscaling:UpdateAutoScalingGroup", func(t *testing.T) (*world, func() sdk.Operation) {
+			t.Helper()
+			w := newWorld(t)
+			w.seedReleases(func(s *aws.GroupSpec) { s.LaunchVersion = "1" })
+			w.publishRelease(9)
+			d := w.driver()
+			return w, func() sdk.Operation { return stage(t, d, groupA, "latest").Operation }
+		}},
+		{"a node group that EKS rolls", "eks:UpdateNodegroupVersion", func(t *testing.T) (*world, func() sdk.Operation) {
+			t.Helper()
+			w, d := ownTemplate(t, "")
+			return w, func() sdk.Operation { return *roll(t, w, d) }
+		}},
+		{"a node group that another takes the place of", "eks:CreateNodegroup", func(t *testing.T) (*world, func() sdk.Operation) {
+			t.Helper()
+			w, d := ownTemplate(t, blueGreen)
+			accepted(t, managedPrepare(t, w, d))
+			return w, func() sdk.Operation {
+				return *must(d.SetSurge(t.Context(), sdk.SetSurgeRequest{Op: op(), GroupID: w.asg(), Surge: 1}))(t)
+			}
+		}},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			w, call := c.call(t)
+			deny(w)
+			o := call()
+			if o.State != sdk.OperationFailed || len(o.Diagnostics) != 1 {
+				t.Fatalf("%+v", o)
+			}
+			diag := o.Diagnostics[0]
+			if diag.Code != "aws-denied" || !strings.HasPrefix(diag.Summary, c.action+" failed for ") ||
+				!strings.Contains(diag.Detail, "ec2:RunInstances") || !strings.Contains(diag.Detail, file) {
+				t.Errorf("%+v", diag)
+			}
+			w.check(w.ClearFaults(""))
+			o = call() // given the right, the same call goes on
+			accepted(t, &o)
+		})
 	}
 }

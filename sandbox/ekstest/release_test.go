@@ -91,8 +91,10 @@ func TestStageSelfManaged(t *testing.T) {
 			if r := stage(t, d, groupA, "latest", func(r *sdk.StageRequest) { r.DryRun = true }); r.State != sdk.OperationDone || r.Staged.ID != next.ImageID {
 				t.Errorf("dry run: %+v", r)
 			}
-			if c := changes(w.calls()); len(c) > 0 {
-				t.Errorf("a dry run changes %v", c)
+			// EC2 is asked whether it would, and does not.
+			c := changes(w.calls())
+			if diff := cmp.Diff(map[string]int{"ec2:CreateLaunchTemplateVersion": 1}, c); diff != "" || w.templateVersions("nodes") != 1 {
+				t.Errorf("a dry run leaves %d versions; calls (-want +got):\n%s", w.templateVersions("nodes"), diff)
 			}
 			for range 2 { // the second time the goal is reached
 				r := stage(t, d, groupA, "latest")
@@ -253,13 +255,15 @@ func TestStageRefused(t *testing.T) {
 		}
 	})
 	t.Run("not allowed to", func(t *testing.T) {
-		w := newWorld(t)
-		w.seedReleases()
-		w.publishRelease(9)
-		w.fault(control.Fault{Kind: control.Deny, Action: "CreateLaunchTemplateVersion", Count: 1})
-		r := stage(t, w.driver(), groupA, "latest")
-		if r.State != sdk.OperationFailed || !slices.Equal(codesOf(r.Diagnostics), []string{"aws-denied"}) || !strings.Contains(r.Diagnostics[0].Summary, "ec2:CreateLaunchTemplateVersion") {
-			t.Errorf("%+v", r)
+		for _, dryRun := range []bool{true, false} {
+			w := newWorld(t)
+			w.seedReleases()
+			w.publishRelease(9)
+			w.fault(control.Fault{Kind: control.Deny, Action: "CreateLaunchTemplateVersion", Count: 1})
+			r := stage(t, w.driver(), groupA, "latest", func(r *sdk.StageRequest) { r.DryRun = dryRun })
+			if r.State != sdk.OperationFailed || !slices.Equal(codesOf(r.Diagnostics), []string{"aws-denied"}) || !strings.Contains(r.Diagnostics[0].Summary, "ec2:CreateLaunchTemplateVersion") {
+				t.Errorf("dry run %v: %+v", dryRun, r)
+			}
 		}
 	})
 }
