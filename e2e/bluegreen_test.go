@@ -18,11 +18,11 @@ import (
 var eksBlueGreen = lazily("e2e-bluegreen", "eu-north-1", append(delays, "--provider", "eks-managed", "--nodes", "5", "--groups", "2", "--zones", "2", "--pods", "16",
 	"--eks-speedup", "90", "--seed", "14")...)
 
-// blueGreenFile is a rotation's file with the way blue-green, confirmed.
+// blueGreenFile is a rotation's file with the way blue-green.
 func (r *Rotatord) blueGreenFile(tb testing.TB) string {
 	tb.Helper()
 	file := filepath.Join(r.Dir, "rotation.yaml")
-	const text = "apiVersion: rotatord.github.io/v1alpha1\nkind: Rotation\ndriver: {config: {managedNodeGroups: {way: blue-green, blueGreen: {podsDoNotSelectNodegroup: true}}}}\n"
+	const text = "apiVersion: rotatord.github.io/v1alpha1\nkind: Rotation\ndriver: {config: {managedNodeGroups: {way: blue-green}}}\n"
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		tb.Fatal(err)
 	}

@@ -8,7 +8,10 @@ import (
 	"github.com/rotatord/rotator/core/model"
 )
 
-const labelHostname = "kubernetes.io/hostname"
+const (
+	labelHostname = "kubernetes.io/hostname"
+	kindDaemonSet = "DaemonSet"
+)
 
 // bin is a node, or one that will come.
 type bin struct {
@@ -41,18 +44,24 @@ func newBin(n *model.Node) *bin {
 var passing = []string{"node.kubernetes.io/", "node.cloudprovider.kubernetes.io/", "ToBeDeletedByClusterAutoscaler",
 	"DeletionCandidateOfClusterAutoscaler", model.Prefix}
 
-// replacement is the node that will come for b: as b is, and with the pods that
-// every node of its kind has.
-func (b *bin) replacement(offer model.Resources, staying []*model.Pod) *bin {
+// lasting leaves out the taints of the moment.
+func lasting(taints []model.Taint) []model.Taint {
+	var out []model.Taint
+	for _, t := range taints {
+		if !slices.ContainsFunc(passing, func(prefix string) bool { return strings.HasPrefix(t.Key, prefix) }) {
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+// replacement is the node that will come for b: as b is but for the labels that
+// are lost, and with the pods that every node of its kind has.
+func (b *bin) replacement(offer model.Resources, lost []model.LostLabel, staying []*model.Pod) *bin {
 	if !offer.Known() {
 		offer = b.offer
 	}
-	n := &bin{name: "the replacement of " + b.name, zone: b.zone, labels: b.labels, offer: offer, free: offer, open: true, fresh: true}
-	for _, t := range b.taints {
-		if !slices.ContainsFunc(passing, func(prefix string) bool { return strings.HasPrefix(t.Key, prefix) }) {
-			n.taints = append(n.taints, t)
-		}
-	}
+	n := &bin{name: "the replacement of " + b.name, zone: b.zone, labels: model.Relabel(b.labels, lost), taints: lasting(b.taints), offer: offer, free: offer, open: true, fresh: true}
 	for _, p := range staying {
 		n.add(p)
 	}
@@ -71,7 +80,7 @@ func (b *bin) remove(p *model.Pod) {
 	}
 }
 
-// label of the bin. A replacement shares all but the name with the old node.
+// label of the bin. A replacement has a name of its own.
 func (b *bin) label(key string) (string, bool) {
 	if b.fresh && key == labelHostname {
 		return b.name, true

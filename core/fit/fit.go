@@ -36,6 +36,8 @@ type Group struct {
 	// Offer is what a new node of the group offers; the zero value: as much as the
 	// one that it replaces.
 	Offer model.Resources
+	// Lost are the labels that a new node of the group does not have.
+	Lost []model.LostLabel
 	// Surge and Unavailable are how many nodes come first, and how many may be
 	// missing meanwhile. Their sum is the window.
 	Surge, Unavailable int
@@ -164,7 +166,7 @@ func (s *state) group(g Group) Verdict {
 func (s *state) replace(g Group, old []*bin) int {
 	for _, b := range old {
 		staying := s.staying(b.name)
-		n := b.replacement(g.Offer, staying)
+		n := b.replacement(g.Offer, g.Lost, staying)
 		s.bins = append(s.bins, n)
 		b.heir = n
 		for _, p := range staying {

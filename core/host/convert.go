@@ -208,8 +208,26 @@ func groupFromProto(g *proto.NodeGroup, verbs []string) (model.NodeGroup, error)
 	if out.Roll, err = rollFromProto(g.GetRoll()); err != nil {
 		return out, err
 	}
+	if out.LostLabels, err = lostLabelsFromProto(g.GetLostLabels()); err != nil {
+		return out, err
+	}
 	out.Diagnostics, err = diagnosticsFromProto(g.GetDiagnostics())
 	return out, err
+}
+
+func lostLabelsFromProto(list []string) ([]model.LostLabel, error) {
+	if n := len(list); n > model.MaxLostLabels {
+		return nil, fmt.Errorf("it has %d lost labels, and may have %d", n, model.MaxLostLabels)
+	}
+	var out []model.LostLabel
+	for _, s := range list {
+		l := model.ParseLostLabel(s)
+		if l.Key == "" {
+			return nil, fmt.Errorf("its lost label %q has no key", s)
+		}
+		out = append(out, l)
+	}
+	return out, nil
 }
 
 func rollFromProto(r *proto.RollStatus) (model.Roll, error) {

@@ -69,6 +69,9 @@ func writeKey(b []byte, p *corev1.Pod, r model.Resources) []byte {
 		text(p.Namespace) // terms without namespaces look at the pod's own
 		if a.NodeAffinity != nil {
 			text(a.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution.String())
+			for i := range a.NodeAffinity.PreferredDuringSchedulingIgnoredDuringExecution {
+				text(a.NodeAffinity.PreferredDuringSchedulingIgnoredDuringExecution[i].Preference.String())
+			}
 		}
 		b = append(b, 4)
 		if a.PodAffinity != nil {
@@ -106,6 +109,11 @@ func (s *sharer) makeTraits(p *corev1.Pod, requests model.Resources) *model.PodT
 	if a.NodeAffinity != nil && a.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution != nil {
 		for _, term := range a.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution.NodeSelectorTerms {
 			t.NodeAffinity = append(t.NodeAffinity, nodeTerm(&term))
+		}
+	}
+	if a.NodeAffinity != nil {
+		for _, term := range a.NodeAffinity.PreferredDuringSchedulingIgnoredDuringExecution {
+			t.NodePreferences = append(t.NodePreferences, nodeTerm(&term.Preference))
 		}
 	}
 	if a.PodAffinity != nil {

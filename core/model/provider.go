@@ -36,6 +36,9 @@ type NodeGroup struct {
 	// Roll is the roll of the group by its provider that is in flight, whoever began
 	// it, or the latest that the provider remembers; the zero value: none.
 	Roll Roll
+	// LostLabels are those of its nodes that their replacements do not carry, at
+	// most MaxLostLabels.
+	LostLabels []LostLabel
 }
 
 // Roll is the replacement of a whole group by its provider.

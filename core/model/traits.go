@@ -31,6 +31,8 @@ type PodTraits struct {
 	// terms of NodeAffinity one must. nil: any node.
 	NodeSelector map[string]string
 	NodeAffinity []NodeTerm
+	// NodePreferences are the preferred terms of its node affinity.
+	NodePreferences []NodeTerm
 	// Affinity and AntiAffinity are the required terms towards other pods.
 	Affinity, AntiAffinity []PodTerm
 	// HostPorts are the ports of the node that the pod takes: "TCP/8080".
@@ -59,7 +61,7 @@ func (t Toleration) Tolerates(taint Taint) bool {
 	return t.Key == taint.Key && (t.Exists || t.Value == taint.Value)
 }
 
-// NodeTerm is one term of a required node affinity: all of it must hold.
+// NodeTerm is one term of a node affinity: all of it must hold.
 type NodeTerm struct {
 	// Matches tells whether a node with this name and these labels satisfies the
 	// term. It is pure and safe for concurrent use.

@@ -46,6 +46,7 @@ func Resume(spec Spec, inv model.Inventory, now time.Time, past Memory) (*Plan, 
 	b.checkHolds()
 	b.checkPods()
 	if !spec.CloudOnly {
+		b.checkLostLabels()
 		b.checkCapacity()
 	}
 	b.estimateTime()
@@ -100,7 +101,7 @@ func (b *builder) group(g model.NodeGroup) {
 	staging := b.staging(g)
 	old, current := b.outdated(g, staging)
 	pg := Group{ID: g.ID, Name: g.Name, Role: g.Role, Revision: g.Revision, Traits: g.Traits, Staging: staging,
-		Size: g.Desired - g.Surge, HeldBy: g.HeldBy, LeftSurge: g.Surge, Current: current, Nodes: old}
+		Size: g.Desired - g.Surge, HeldBy: g.HeldBy, LeftSurge: g.Surge, Current: current, Nodes: old, LostLabels: g.LostLabels}
 	if len(old) > 0 && b.disabled(g) {
 		b.warnDisabled(g, len(old))
 		pg.Nodes, old = nil, nil

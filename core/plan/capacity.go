@@ -52,7 +52,7 @@ func (b *builder) goesOn() bool {
 func (b *builder) leaves(p *model.Pod) bool { return b.decide(p).Action == drain.Evict }
 
 func (b *builder) fitGroup(g Group) fit.Group {
-	out := fit.Group{Name: g.Name, Offer: b.offer(g), Canary: b.spec.Strategy.Canary.Enabled && len(g.Nodes) > 1}
+	out := fit.Group{Name: g.Name, Offer: b.offer(g), Lost: g.LostLabels, Canary: b.spec.Strategy.Canary.Enabled && len(g.Nodes) > 1}
 	out.Surge, out.Unavailable = b.atOnce(g)
 	for _, n := range g.Nodes {
 		if n.Node != "" {

@@ -66,6 +66,8 @@ type Group struct {
 	// Current counts the instances that need nothing.
 	Current int          `json:"current"`
 	Traits  model.Traits `json:"-"`
+	// LostLabels are labels of its nodes that new ones do not carry.
+	LostLabels []model.LostLabel `json:"-"`
 }
 
 // Staging gives a group another release.

@@ -133,10 +133,6 @@ const configSchema = `{
         "keepOld": {
           "type": "boolean",
           "description": "Leave the old node group, with no instance. Default: false, it is deleted."
-        },
-        "podsDoNotSelectNodegroup": {
-          "type": "boolean",
-          "description": "Confirms that no pod selects the node group by the label eks.amazonaws.com/nodegroup, which the new nodes have another value of. Required."
         }
       }
     }

@@ -135,9 +135,6 @@ func (d *Driver) showNodegroup(n *sdk.NodeGroup, list []sdk.Instance, g *group) 
 		if w := m.wanted.String(); w != "" {
 			n.Revision = w
 		}
-		if !m.confirmed() {
-			n.Diagnostics = append(n.Diagnostics, unconfirmed(m))
-		}
 	} else {
 		n.Traits.Stage = false
 		// EKS keeps the sizes: surge stays within the group's maximum.
@@ -149,6 +146,7 @@ func (d *Driver) showNodegroup(n *sdk.NodeGroup, list []sdk.Instance, g *group) 
 			behind++
 		}
 	}
+	n.LostLabels = d.lostLabels(m, list)
 	if behind > 0 && !m.Way.renews() {
 		n.Diagnostics = append(n.Diagnostics, finding(sdk.SeverityWarning, "release-behind", m.name,
 			"Only EKS can give a managed node group a new release. Set its way to delegated for that.",

@@ -21,9 +21,6 @@ func (d *Driver) blueAtRest(ctx context.Context, c *clients, cfg Config, g *grou
 		return failed(finding(sdk.SeverityError, "nodegroup-gone", g.nodegroup(), "Somebody deleted it.", "node group %s does not exist any more", g.nodegroup()))
 	}
 	g.node = newManaged(n, cfg.ManagedNodeGroups)
-	if !g.node.confirmed() {
-		return failed(unconfirmed(g.node))
-	}
 	if op := d.settle(ctx, c, g.node); op != nil {
 		return op
 	}
@@ -31,13 +28,6 @@ func (d *Driver) blueAtRest(ctx context.Context, c *clients, cfg Config, g *grou
 		return failed(diags...)
 	}
 	return nil
-}
-
-// unconfirmed refuses the way until somebody has looked at the pods.
-func unconfirmed(m *managed) sdk.Diagnostic {
-	return finding(sdk.SeverityError, "blue-green-unconfirmed", m.name,
-		"Pods that select it, by nodeSelector or affinity, would fit no new node. Make sure that none do, then set blueGreen: {podsDoNotSelectNodegroup: true} under managedNodeGroups.",
-		"node group %s: the nodes of the second node group have another label eks.amazonaws.com/nodegroup", m.name)
 }
 
 // prepareTwins records what blue is, and takes its minimum away: its instances

@@ -57,9 +57,6 @@ type NodeGroupWay struct {
 type BlueGreen struct {
 	// KeepOld leaves the old node group, with no instance.
 	KeepOld bool `json:"keepOld,omitempty"`
-	// PodsDoNotSelectNodegroup confirms that no pod selects the node group by the
-	// label eks.amazonaws.com/nodegroup: no new node would have it.
-	PodsDoNotSelectNodegroup bool `json:"podsDoNotSelectNodegroup,omitempty"`
 }
 
 // of returns what holds for one node group, with the way filled in.
@@ -79,11 +76,6 @@ func (m ManagedNodeGroups) of(nodegroup string) NodeGroupWay {
 
 // forced tells whether EKS is to go past budgets.
 func (w NodeGroupWay) forced() bool { return w.Force != nil && *w.Force }
-
-// confirmed tells whether the node group may be replaced by another.
-func (w NodeGroupWay) confirmed() bool {
-	return w.BlueGreen != nil && w.BlueGreen.PodsDoNotSelectNodegroup
-}
 
 // blueGreen tells whether any node group may be replaced by another.
 func (m ManagedNodeGroups) blueGreen() bool {

@@ -212,6 +212,9 @@ func groupToProto(g NodeGroup) (*proto.NodeGroup, error) {
 	if out.Roll, err = rollToProto(g.Roll); err != nil {
 		return nil, err
 	}
+	if out.LostLabels, err = lostLabelsToProto(g.LostLabels); err != nil {
+		return nil, err
+	}
 	out.Diagnostics, err = diagnosticsToProto(g.Diagnostics)
 	return out, err
 }

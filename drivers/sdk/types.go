@@ -45,7 +45,15 @@ type NodeGroup struct {
 	// Roll is the roll of the group by its provider that is in flight, whoever began
 	// it, or the latest that the provider remembers; nil: none.
 	Roll *RollStatus
+	// LostLabels are labels that nodes of the group carry and their replacements
+	// will not: KEY=VALUE where those carry another value, KEY where they do not
+	// carry it at all. Each once, at most [MaxLostLabels]. Pods that select them, and
+	// fit no other node, are refused in the plan, and not evicted.
+	LostLabels []string
 }
+
+// MaxLostLabels bounds the LostLabels of one group.
+const MaxLostLabels = 100
 
 // Role is what the machines of a group do.
 type Role int

@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	blueGreen = `{"way":"blue-green","blueGreen":{"podsDoNotSelectNodegroup":true}}`
+	blueGreen = `{"way":"blue-green"}`
 	green     = system + "-g2"
 )
 
@@ -167,24 +167,6 @@ func (w *world) asBefore(t *testing.T, before aws.GroupState) {
 	}
 }
 
-// TestBlueGreenRefused: nobody has confirmed that no pod selects the node group.
-func TestBlueGreenRefused(t *testing.T) {
-	w := newWorld(t)
-	w.seedBlueGreen(2)
-	w.ways = `{"way":"blue-green"}`
-	d := w.driver()
-	if g := groupOf(t, look(t, d, 0), system); !slices.Equal(codesOf(g.Diagnostics), []string{"blue-green-unconfirmed"}) {
-		t.Errorf("%+v", g.Diagnostics)
-	}
-	w.calls()
-	if o := managedPrepare(t, w, d); o.State != sdk.OperationFailed || !slices.Equal(codesOf(o.Diagnostics), []string{"blue-green-unconfirmed"}) {
-		t.Errorf("%+v", o)
-	}
-	if c := changes(w.calls()); len(c) > 0 {
-		t.Errorf("changes: %v", c)
-	}
-}
-
 // TestBlueGreenResize: what an autoscaler sets between the driver's look and its change of the limits stays.
 func TestBlueGreenResize(t *testing.T) {
 	w := newWorld(t)
@@ -202,7 +184,7 @@ func TestBlueGreenResize(t *testing.T) {
 func TestBlueGreenKept(t *testing.T) {
 	w := newWorld(t)
 	w.seedBlueGreen(1)
-	w.ways = strings.Replace(blueGreen, `{"pods`, `{"keepOld":true,"pods`, 1)
+	w.ways = `{"way":"blue-green","blueGreen":{"keepOld":true}}`
 	d := w.driver()
 	asg := w.asg()
 	accepted(t, managedPrepare(t, w, d))

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc/codes"
 	pb "google.golang.org/protobuf/proto"
 
+	"github.com/rotatord/rotator/drivers/sdk"
 	"github.com/rotatord/rotator/drivers/sdk/proto"
 )
 
@@ -131,6 +132,7 @@ func testSnapshot(s *subject) {
 				s.Errorf("group %s: its traits need %v, which Info does not list", id, need.verb)
 			}
 		}
+		s.checkLostLabels(id, g.GetLostLabels())
 		s.checkDiagnostics(g.GetDiagnostics())
 	}
 	for id, i := range o.instances {
@@ -149,6 +151,21 @@ func testSnapshot(s *subject) {
 	s.checkDiagnostics(o.diagnostics)
 	if s.c.Group != "" && o.groups[s.c.Group] == nil {
 		s.Errorf("group %s is not in the snapshot", s.c.Group)
+	}
+}
+
+func (s *subject) checkLostLabels(group string, list []string) {
+	s.Helper()
+	if n := len(list); n > sdk.MaxLostLabels {
+		s.Errorf("group %s: %d lost labels, and %d are allowed", group, n, sdk.MaxLostLabels)
+	}
+	for i, l := range list {
+		if err := sdk.CheckLostLabel(l); err != nil {
+			s.Errorf("group %s: %v", group, err)
+		}
+		if slices.Contains(list[:i], l) {
+			s.Errorf("group %s: lost label %q is listed twice", group, l)
+		}
 	}
 }
 

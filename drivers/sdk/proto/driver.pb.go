@@ -1223,7 +1223,16 @@ type NodeGroup struct {
 	Defaults *Defaults `protobuf:"bytes,12,opt,name=defaults,proto3" json:"defaults,omitempty"` // missing: none
 	// The roll of the group by its provider that is in flight, whoever began it;
 	// otherwise the latest that the provider remembers. Missing: none.
-	Roll          *RollStatus `protobuf:"bytes,13,opt,name=roll,proto3" json:"roll,omitempty"`
+	Roll *RollStatus `protobuf:"bytes,13,opt,name=roll,proto3" json:"roll,omitempty"`
+	// Labels that nodes of the group carry and that their replacements will not.
+	// KEY=VALUE: the replacements carry the label with another value. KEY: they do
+	// not carry it. Each at most once, 100 at most; key and value are a node's, by
+	// Kubernetes' rules for labels. It says how the group is to be rotated now: a
+	// pod that selects such a label, and fits no other node, is refused in the plan,
+	// and not evicted. A label that no node carries may be listed. What belongs to
+	// one machine (kubernetes.io/hostname) is not listed. Empty: the replacements
+	// carry the same labels.
+	LostLabels    []string `protobuf:"bytes,14,rep,name=lost_labels,json=lostLabels,proto3" json:"lost_labels,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1345,6 +1354,13 @@ func (x *NodeGroup) GetDefaults() *Defaults {
 func (x *NodeGroup) GetRoll() *RollStatus {
 	if x != nil {
 		return x.Roll
+	}
+	return nil
+}
+
+func (x *NodeGroup) GetLostLabels() []string {
+	if x != nil {
+		return x.LostLabels
 	}
 	return nil
 }
@@ -3664,7 +3680,7 @@ const file_driver_proto_rawDesc = "" +
 	"\x06groups\x18\x01 \x01(\x05R\x06groups\x12\x1c\n" +
 	"\tinstances\x18\x02 \x01(\x05R\tinstances\x12;\n" +
 	"\vobserved_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"observedAt\"\xc5\x03\n" +
+	"observedAt\"\xe6\x03\n" +
 	"\tNodeGroup\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12+\n" +
@@ -3679,7 +3695,9 @@ const file_driver_proto_rawDesc = "" +
 	" \x01(\tR\x06heldBy\x12?\n" +
 	"\vdiagnostics\x18\v \x03(\v2\x1d.rotator.driver.v1.DiagnosticR\vdiagnostics\x127\n" +
 	"\bdefaults\x18\f \x01(\v2\x1b.rotator.driver.v1.DefaultsR\bdefaults\x121\n" +
-	"\x04roll\x18\r \x01(\v2\x1d.rotator.driver.v1.RollStatusR\x04roll\"\xa0\x02\n" +
+	"\x04roll\x18\r \x01(\v2\x1d.rotator.driver.v1.RollStatusR\x04roll\x12\x1f\n" +
+	"\vlost_labels\x18\x0e \x03(\tR\n" +
+	"lostLabels\"\xa0\x02\n" +
 	"\n" +
 	"RollStatus\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x13\n" +
