@@ -51,7 +51,8 @@ func (r *Rotator) releases(ctx context.Context, groups []string) (*Releases, err
 		return nil, releaseError(err)
 	}
 	out.Diagnostics = diagnostics
-	if out.Groups = list; len(groups) > 0 {
+	if len(groups) > 0 { // a driver may answer more than it was asked for
+		out.Groups = slices.DeleteFunc(list, func(g model.GroupRelease) bool { return !slices.Contains(groups, g.GroupID) })
 		return out, nil
 	}
 	out.Groups, err = plan.SelectReleases(r.opts.Spec, list)

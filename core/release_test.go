@@ -496,3 +496,82 @@ func TestRunGoesOnWithoutStagingAgain(t *testing.T) {
 		})
 	}
 }
+
+// talkative is a driver that answers about all groups whatever it is asked for.
+type talkative struct{ *host.Driver }
+
+func (d talkative) Releases(ctx context.Context, _ []string, release string) ([]model.GroupRelease, []model.Diagnostic, error) {
+	return d.Driver.Releases(ctx, nil, release)
+}
+
+func TestStagingLeavesOtherGroupsAlone(t *testing.T) {
+	b := newBed(t)
+	b.options.Provider = talkative{b.launch()}
+	b.options.Spec.Select.Groups = []string{"a"}
+	if got, want := rows(b.stage(false)), "a 1>2 staged"; got != want {
+		t.Errorf("apply:\n%s\nwant\n%s", got, want)
+	}
+	back, err := core.RollbackRelease(t.Context(), b.options, "", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := rows(back), "a 2>1 staged"; got != want {
+		t.Errorf("rollback:\n%s\nwant\n%s", got, want)
+	}
+	if d := cmp.Diff(map[string]int{"a": 1, "b": 1}, b.templates()); d != "" {
+		t.Error(d)
+	}
+}
+
+// working is a provider that needs a while for each release. It is told to stop in
+// the call of that number.
+type working struct {
+	*host.Driver
+	stopAt, calls int
+	stop          chan struct{}
+	done          bool
+}
+
+func (w *working) Stage(ctx context.Context, rotation string, r runtime.StageRequest) (previous, staged model.Release, done bool, err error) {
+	if w.calls++; w.calls == w.stopAt {
+		close(w.stop)
+	}
+	if previous, staged, done, err = w.Driver.Stage(ctx, rotation, r); r.DryRun {
+		return previous, staged, done, err
+	}
+	return previous, staged, done && w.done, err
+}
+
+// A stop does not wait for what the provider works on: the same call goes on with it.
+func TestStagingIsStopped(t *testing.T) {
+	for _, tt := range []struct {
+		name        string
+		at          int
+		message     string
+		left, again string
+	}{
+		{"while it is checked", 1, "stopped by a signal while the release was checked: nothing was changed", "", "a 1>2 staged\nb 1>2 staged"},
+		{"while the provider works on the first", 3, "stopped by a signal while releases were staged: the same command goes on with it", "a 1>2 planned\nb 1>2 planned", "a 1>2 staged\nb 1>2 staged"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := newBed(t)
+			w := &working{Driver: b.launch(), stopAt: tt.at, stop: make(chan struct{})}
+			b.options.Provider, b.options.Stop = w, w.stop
+			s, err := core.StageRelease(t.Context(), b.options, false)
+			var end *core.EndError
+			if !errors.As(err, &end) || end.Result.Status != engine.StatusStopped || end.Result.Message != tt.message {
+				t.Fatalf("error %v", err)
+			}
+			if s == nil {
+				s = &core.Staging{}
+			}
+			if got := rows(s); got != tt.left {
+				t.Errorf("stopped:\n%s\nwant\n%s", got, tt.left)
+			}
+			w.stopAt, w.done, b.options.Stop = 0, true, nil
+			if got := rows(b.stage(false)); got != tt.again {
+				t.Errorf("again:\n%s\nwant\n%s", got, tt.again)
+			}
+		})
+	}
+}

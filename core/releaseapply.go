@@ -63,8 +63,8 @@ func (s *Staging) Changes() int {
 // the groups that o.Spec selects, and replaces nothing. It takes the lock and
 // keeps what the groups had in a journal of its own, for RollbackRelease; a run
 // that was cut off is finished by the same call. With dryRun everything is
-// checked and nothing changed. The answer is not nil where an error is a
-// *StageError: it tells how far it came. Errors are those of Run.
+// checked and nothing changed. An *EndError says that it began and is not done;
+// the answer then tells how far it came. The other errors are those of Run.
 func StageRelease(ctx context.Context, o Options, dryRun bool) (*Staging, error) {
 	if o.Spec.Release == "" {
 		o.Spec.Release = latest
@@ -146,7 +146,7 @@ func stageWith(ctx context.Context, o Options, dryRun bool, what string, decide 
 	return out, err
 }
 
-// EndError is the end of a staging that is not done.
+// EndError is the end of a staging that is not done: it was stopped, or failed.
 type EndError struct{ Result *engine.Result }
 
 func (e *EndError) Error() string { return e.Result.Message }

@@ -86,7 +86,10 @@ type stager struct {
 func (s *stager) try(ctx context.Context, list []stage) error {
 	for i, x := range list {
 		x.op = fmt.Sprintf("%s-dry-%d", s.prefix, i+1)
-		if _, err := s.send(ctx, x, true); err != nil {
+		switch _, err := s.send(ctx, x, true); {
+		case errors.Is(err, errStopped):
+			return &EndError{Result: &engine.Result{Status: engine.StatusStopped, Message: "stopped by a signal while the release was checked: nothing was changed"}}
+		case err != nil:
 			return &StageError{Group: x.group, Err: err}
 		}
 	}
@@ -108,14 +111,9 @@ func (s *stager) run(ctx context.Context, list []stage) error {
 		return err
 	}
 	for _, x := range list {
-		select {
-		case <-s.r.opts.Stop:
-			return errStopped
-		default:
-		}
 		staged, err := s.send(ctx, x, false)
 		if err != nil {
-			if ctx.Err() != nil || errors.Is(err, runtime.ErrLockLost) {
+			if ctx.Err() != nil || errors.Is(err, runtime.ErrLockLost) || errors.Is(err, errStopped) {
 				return err // the intent stays open: the same command goes on with it
 			}
 			e := x.event(event.OpFailed)
@@ -136,12 +134,16 @@ func (s *stager) run(ctx context.Context, list []stage) error {
 	return nil
 }
 
-// send makes one group's call until it is done or fails for good.
+// send makes one group's call until it is done or fails for good. Options.Stop ends
+// it between two tries with errStopped.
 func (s *stager) send(ctx context.Context, x stage, dry bool) (model.Release, error) {
 	tries, pause, began := 1, stagePause, time.Now()
 	for {
 		if err := s.held(); err != nil {
 			return model.Release{}, err
+		}
+		if s.stopped() {
+			return model.Release{}, errStopped
 		}
 		_, staged, done, err := s.port.Stage(ctx, cmp.Or(s.r.id, s.prefix), runtime.StageRequest{Op: x.op, GroupID: x.groupID, Release: x.to.ID, AllowDowngrade: x.downgrade, DryRun: dry})
 		wait := stageLook
@@ -156,9 +158,19 @@ func (s *stager) send(ctx context.Context, x stage, dry bool) (model.Release, er
 			wait = pause
 			tries, pause = tries+1, 2*pause
 		}
-		if err := s.sleep(ctx, wait); err != nil {
+		if err := s.sleep(ctx, wait, s.r.opts.Stop); err != nil {
 			return model.Release{}, err
 		}
+	}
+}
+
+// stopped tells whether nothing new is to be begun.
+func (s *stager) stopped() bool {
+	select {
+	case <-s.r.opts.Stop: // nil without one: never
+		return true
+	default:
+		return false
 	}
 }
 
@@ -175,11 +187,14 @@ func (s *stager) held() error {
 	}
 }
 
-func (s *stager) sleep(ctx context.Context, d time.Duration) error {
+// sleep waits; stop, nil for never, ends it early and without an error.
+func (s *stager) sleep(ctx context.Context, d time.Duration, stop <-chan struct{}) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
+		return nil
+	case <-stop:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
@@ -202,7 +217,7 @@ func (s *stager) record(ctx context.Context, events ...event.Event) error {
 		if try == journalTries || !journal.Transient(err) {
 			return fmt.Errorf("%w: %w", runtime.ErrJournal, err)
 		}
-		if err := s.sleep(ctx, pause); err != nil {
+		if err := s.sleep(ctx, pause, nil); err != nil { // a stop waits for it: without its records nothing ends in order
 			return fmt.Errorf("%w: %w", runtime.ErrJournal, err)
 		}
 		if err := s.held(); err != nil {
@@ -255,7 +270,11 @@ func (r *Rotator) stagePlanned(ctx context.Context, lock runtime.Lock) (*engine.
 			list = append(list, stage{groupID: g.ID, group: g.Name, from: g.Staging.From, to: g.Staging.To, downgrade: r.opts.Spec.AllowDowngrade})
 		}
 	}
-	if err := s.try(ctx, list); err != nil {
+	err = s.try(ctx, list)
+	if end, ok := errors.AsType[*EndError](err); ok {
+		return end.Result, nil
+	}
+	if err != nil {
 		return nil, r.cannotStage(err)
 	}
 	if _, err := s.open(ctx); err != nil {

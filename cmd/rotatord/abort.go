@@ -27,18 +27,11 @@ always runs call it: with nothing to take back it exits with code 0.`,
 }
 
 func (a *app) abort(cmd *cobra.Command) error {
-	asJSON, err := jsonWanted(cmd)
-	if err != nil {
-		return err
-	}
-	s, err := a.newSession(cmd, false)
+	s, asJSON, err := a.start(cmd, false)
 	if err != nil {
 		return err
 	}
 	defer s.close()
-	if err := s.begin(); err != nil {
-		return err
-	}
 	r, err := a.backend.Abort(cmd.Context(), s.request)
 	return a.finish(s, r, err, asJSON)
 }

@@ -3,12 +3,11 @@ package main
 import (
 	"context"
 	"io"
+	"log/slog"
 	"os"
 	"sync"
 
 	"github.com/hashicorp/go-hclog"
-
-	"log/slog"
 
 	"github.com/rotatord/rotator/core"
 	"github.com/rotatord/rotator/core/engine"

@@ -31,18 +31,11 @@ which its group refills; without, neither a cluster's name nor a driver is neede
 }
 
 func (a *app) drain(cmd *cobra.Command, node string, terminate bool) error {
-	asJSON, err := jsonWanted(cmd)
-	if err != nil {
-		return err
-	}
-	s, err := a.newSession(cmd, !terminate)
+	s, asJSON, err := a.start(cmd, !terminate)
 	if err != nil {
 		return err
 	}
 	defer s.close()
-	if err := s.begin(); err != nil {
-		return err
-	}
 	r, err := a.backend.Drain(cmd.Context(), s.request, node, terminate)
 	if refused, ok := errors.AsType[*core.RefusedError](err); ok {
 		// The error names one of the reasons only.

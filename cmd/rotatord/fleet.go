@@ -90,21 +90,7 @@ func (r *fleetRun) awaitWindow() bool {
 	if w == nil || !r.fleet.Window.Wait {
 		return true
 	}
-	for told := false; ; told = true {
-		now := time.Now()
-		if _, open := w.Open(now); open {
-			return true
-		}
-		at := w.Opens(now)
-		if !told {
-			fmt.Fprintf(r.app.stderr, "the window is shut: waiting until %s\n", at.Format(time.RFC3339))
-		}
-		select {
-		case <-time.After(min(at.Sub(now), time.Minute)): // no clock that is set is overslept
-		case <-r.app.signals:
-			return false
-		}
-	}
+	return awaitOpen(w, r.app.stderr, r.app.signals)
 }
 
 // run goes on until nothing runs and nothing is begun any more.

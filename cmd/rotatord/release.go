@@ -9,7 +9,9 @@ import (
 
 	"github.com/rotatord/rotator/core"
 	"github.com/rotatord/rotator/core/config"
+	"github.com/rotatord/rotator/core/engine"
 	"github.com/rotatord/rotator/core/model"
+	"github.com/rotatord/rotator/core/plan"
 	"github.com/rotatord/rotator/core/report"
 )
 
@@ -152,43 +154,52 @@ type stagingDocument struct {
 	DryRun      bool               `json:"dryRun"`
 	Groups      []core.StagedGroup `json:"groups"`
 	Diagnostics []diagnosticView   `json:"diagnostics,omitempty"`
+	Refusals    []plan.Finding     `json:"refusals,omitempty"` // nothing was changed
 }
 
 func (a *app) stage(cmd *cobra.Command, dryRun bool, do func(*session, bool) (*core.Staging, error)) error {
-	asJSON, err := jsonWanted(cmd)
-	if err != nil {
-		return err
-	}
-	s, err := a.newSession(cmd, false)
+	s, asJSON, err := a.start(cmd, false)
 	if err != nil {
 		return err
 	}
 	defer s.close()
-	if err := s.begin(); err != nil {
-		return err
-	}
 	out, err := do(s, dryRun)
-	if refused, ok := errors.AsType[*core.RefusedError](err); ok && len(refused.Plan.Refusals) > 1 {
+	refused, _ := errors.AsType[*core.RefusedError](err)
+	if refused != nil && len(refused.Plan.Refusals) > 1 {
 		var b strings.Builder // the error names one of the reasons only
 		findings(&b, "Refused", refused.Plan.Refusals)
 		fmt.Fprint(a.stderr, b.String())
 	}
-	sum := s.fold.Summary()
-	sum.Cluster = s.spec.Cluster
-	if werr := s.closeFiles(sum, a.exitCode(err)); werr != nil {
-		fmt.Fprintf(a.stderr, "warning: the report could not be written: %s\n", werr)
-	}
-	if out == nil {
+	err = a.closeReport(s, s.summary(stagingResult(out, err), err), err)
+	doc := stagingDocument{Cluster: s.spec.Cluster, DryRun: dryRun, Groups: []core.StagedGroup{}}
+	switch {
+	case asJSON && refused != nil: // one document even so: what was refused, and why
+		doc.Release, doc.Refusals = s.spec.Release, refused.Plan.Refusals
+		return errors.Join(err, writeJSON(a.stdout, doc))
+	case out == nil:
 		return err
-	}
-	if asJSON {
-		return errors.Join(err, writeJSON(a.stdout, stagingDocument{Cluster: s.spec.Cluster, Rotation: out.ID, Release: out.Release, DryRun: dryRun,
-			Groups: append([]core.StagedGroup{}, out.Groups...), Diagnostics: diagnosticViews(out.Diagnostics)}))
+	case asJSON:
+		doc.Rotation, doc.Release, doc.Groups, doc.Diagnostics = out.ID, out.Release, append(doc.Groups, out.Groups...), diagnosticViews(out.Diagnostics)
+		return errors.Join(err, writeJSON(a.stdout, doc))
 	}
 	if werr := writeStaging(a.stdout, out, dryRun); err == nil {
 		err = werr
 	}
 	return err
+}
+
+// stagingResult is how a staging ended; nil: the error says it.
+func stagingResult(out *core.Staging, err error) *engine.Result {
+	end, _ := errors.AsType[*core.EndError](err)
+	switch {
+	case end != nil:
+		return end.Result
+	case err != nil:
+		return nil
+	case out.ID != "":
+		return &engine.Result{Status: engine.StatusDone, Message: report.Plural(out.Changes(), "group") + " got another release"}
+	}
+	return &engine.Result{Status: engine.StatusDone, Message: "nothing was changed"}
 }
 
 func diagnosticViews(list []model.Diagnostic) []diagnosticView {

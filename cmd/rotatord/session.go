@@ -62,6 +62,22 @@ func (a *app) newSession(cmd *cobra.Command, noProvider bool) (*session, error) 
 	return s, nil
 }
 
+// start is what commands begin with that change something: their session, ready to
+// be stopped in order, and whether stdout gets JSON. close must be called on success.
+func (a *app) start(cmd *cobra.Command, noProvider bool) (s *session, asJSON bool, err error) {
+	if asJSON, err = jsonWanted(cmd); err != nil {
+		return nil, false, err
+	}
+	if s, err = a.newSession(cmd, noProvider); err != nil {
+		return nil, false, err
+	}
+	if err = s.begin(); err != nil {
+		s.close()
+		return nil, false, err
+	}
+	return s, asJSON, nil
+}
+
 // open opens the session's rotation.
 func (a *app) open(s *session, fromCluster bool) error {
 	s.request.FromCluster = fromCluster
@@ -98,29 +114,29 @@ func (s *session) interrupted(err error) error {
 	return err
 }
 
-// finish writes the report's files and prints the summary on stdout. The error
-// is the rotation's own, or else that of a file.
-func (a *app) finish(s *session, r *engine.Result, runErr error, asJSON bool) error {
+// summary says what happened, and how the command ended: as the result says, or
+// else the error.
+func (s *session) summary(r *engine.Result, err error) report.Summary {
 	sum := s.fold.Summary()
 	sum.Cluster = s.spec.Cluster
 	switch {
 	case r != nil:
 		sum.Status, sum.Message = string(r.Status), r.Message
-	case runErr != nil:
-		sum.Status, sum.Message = string(engine.StatusFailed), runErr.Error()
+	case err != nil:
+		sum.Status, sum.Message = string(engine.StatusFailed), err.Error()
 	}
+	return sum
+}
+
+// finish writes the report's files and prints the summary on stdout. The error
+// is the rotation's own, or else that of a file.
+func (a *app) finish(s *session, r *engine.Result, runErr error, asJSON bool) error {
+	sum := s.summary(r, runErr)
 	err := runErr
 	if err == nil {
 		err = resultFailure(r)
 	}
-	if fileErr := s.closeFiles(sum, a.exitCode(err)); fileErr != nil {
-		if err == nil {
-			err = &failure{code: exitFailed, message: "the rotation is done, but its report could not be written: " + fileErr.Error(),
-				fix: "check the folder of --report-dir", err: fileErr}
-		} else {
-			fmt.Fprintf(a.stderr, "warning: the report could not be written: %s\n", fileErr)
-		}
-	}
+	err = a.closeReport(s, sum, err)
 	if asJSON {
 		return errors.Join(err, writeJSON(a.stdout, sum))
 	}
@@ -136,11 +152,22 @@ func (a *app) finish(s *session, r *engine.Result, runErr error, asJSON bool) er
 	return err
 }
 
-func (s *session) closeFiles(sum report.Summary, exitCode int) error {
+// closeReport writes the report's files, where there are any. It returns err, how
+// the command ended; where that is well, what went wrong with the files counts.
+func (a *app) closeReport(s *session, sum report.Summary, err error) error {
 	if s.files == nil {
-		return nil
+		return err
 	}
-	return s.files.Close(sum, exitCode)
+	fileErr := s.files.Close(sum, a.exitCode(err))
+	switch {
+	case fileErr == nil:
+		return err
+	case err == nil:
+		return &failure{code: exitFailed, message: "all is done, but the report could not be written: " + fileErr.Error(),
+			fix: "check the folder of --report-dir", err: fileErr}
+	}
+	fmt.Fprintf(a.stderr, "warning: the report could not be written: %s\n", fileErr)
+	return err
 }
 
 func (s *session) close() {

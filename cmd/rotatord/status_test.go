@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -31,6 +33,7 @@ func (s *fakeState) Close()                                       {}
 func recorded(t *testing.T) *fakeState {
 	t.Helper()
 	store := journal.Folder{Path: t.TempDir()}
+	at := time.Now().Add(-time.Minute)
 	write := func(id, cluster string, more ...event.Event) {
 		log, err := store.Open(t.Context(), id)
 		if err != nil {
@@ -46,7 +49,10 @@ func recorded(t *testing.T) *fakeState {
 		if err := log.Close(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(2 * time.Millisecond) // files are told apart by their time
+		at = at.Add(time.Second) // files are told apart by their time
+		if err := os.Chtimes(filepath.Join(store.Path, id+".jsonl"), at, at); err != nil {
+			t.Fatal(err)
+		}
 	}
 	write("r-old", "prod", event.Event{Kind: event.RotationFinished, Code: "done", Message: "3 node(s) replaced"})
 	write("r-now", "prod",

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/rotatord/rotator/core/window"
@@ -18,20 +19,28 @@ func (a *app) awaitWindow(s *session) error {
 	if err != nil {
 		return usage("", "the window: %s", err) // the configuration was checked
 	}
+	if !awaitOpen(w, a.stderr, s.stopper.opening.Done()) {
+		return s.interrupted(errInterrupted)
+	}
+	return nil
+}
+
+// awaitOpen waits until the window opens, and says so once. It returns false when
+// something comes from stop first.
+func awaitOpen[T any](w *window.Window, stderr io.Writer, stop <-chan T) bool {
 	for told := false; ; told = true {
 		now := time.Now()
 		if _, open := w.Open(now); open {
-			return nil
+			return true
 		}
 		at := w.Opens(now)
 		if !told {
-			fmt.Fprintf(a.stderr, "the window is shut: waiting until %s\n", at.Format(time.RFC3339))
+			fmt.Fprintf(stderr, "the window is shut: waiting until %s\n", at.Format(time.RFC3339))
 		}
-		// A clock that is set, or a machine that slept, must not be overslept.
 		select {
-		case <-time.After(min(at.Sub(now), time.Minute)):
-		case <-s.stopper.opening.Done():
-			return s.interrupted(errInterrupted)
+		case <-time.After(min(at.Sub(now), time.Minute)): // neither a clock that is set nor a sleep is overslept
+		case <-stop:
+			return false
 		}
 	}
 }

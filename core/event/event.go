@@ -52,8 +52,9 @@ const (
 	GroupFinished Kind = "group-finished" // Data: replaced, quarantined
 	// GroupRolling: the provider rolls the group, or says another thing of its roll.
 	// Code: empty, foreign, earlier (who began it), progress. GroupRolled: the roll
-	// has ended, or is not waited for any more. Code: succeeded, or why the group was
-	// given up. Op: the call that began it. Data: roll, the provider's id.
+	// has ended, or is not waited for any more. Code: succeeded, nothing (was left to
+	// roll), cancelled, or why the group was given up. Data of both: roll, the
+	// provider's id. Op of GroupRolling: the call that began it.
 	GroupRolling Kind = "group-rolling"
 	GroupRolled  Kind = "group-rolled"
 	GroupResized Kind = "group-resized" // somebody else changed the size. Data: from, to

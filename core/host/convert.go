@@ -242,11 +242,11 @@ func rollFromProto(r *proto.RollStatus) (model.Roll, error) {
 	if out.State, err = known("roll state", rollStates, r.GetState()); err != nil {
 		return out, err
 	}
-	if r.GetSince() != nil {
-		out.Since = r.GetSince().AsTime()
+	if out.Since, err = timeFromProto("since", r.GetSince()); err != nil {
+		return out, err
 	}
-	if r.GetEnded() != nil {
-		out.Ended = r.GetEnded().AsTime()
+	if out.Ended, err = timeFromProto("ended", r.GetEnded()); err != nil {
+		return out, err
 	}
 	out.Diagnostics, err = diagnosticsFromProto(r.GetDiagnostics())
 	return out, err

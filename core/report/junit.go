@@ -83,9 +83,15 @@ func (j *JUnit) apply(e event.Event) {
 		}
 	case event.GroupStarted, event.GroupRolling:
 		j.of(e.Group).itself()
-	case event.GroupFinished, event.GroupRolled:
-		if c := j.of(e.Group).itself(); c.state == casePlanned {
-			c.state = casePassed
+	case event.GroupFinished:
+		j.of(e.Group).itself().pass()
+	case event.GroupRolled:
+		switch c := j.of(e.Group).itself(); e.Code {
+		case "succeeded", "nothing":
+			c.pass()
+		case "cancelled": // it was not brought to an end, as was asked for
+		default:
+			c.fail(e)
 		}
 	case event.GroupHalted:
 		j.of(e.Group).itself().fail(e)
@@ -114,6 +120,13 @@ func (j *JUnit) apply(e event.Event) {
 			c.fail(e)
 		}
 	default: // no other kind is a case of its own
+	}
+}
+
+// pass leaves a case that has failed as it is.
+func (c *testCase) pass() {
+	if c.state == casePlanned {
+		c.state = casePassed
 	}
 }
 

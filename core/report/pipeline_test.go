@@ -115,6 +115,19 @@ func TestJUnitOfResumedRotation(t *testing.T) {
 	}
 }
 
+// A group that its provider rolled has passed only where the provider has done so.
+func TestJUnitOfRolledGroup(t *testing.T) {
+	for code, want := range map[string]caseState{"succeeded": casePassed, "nothing": casePassed, "cancelled": casePlanned, "failed": caseFailed, "roll-timeout": caseFailed} {
+		s := (&story{}).at(0)
+		s.add(event.Event{Kind: event.GroupRolling, Group: "g"}, "roll", "u-1")
+		s.add(event.Event{Kind: event.GroupRolled, Group: "g", Code: code, Message: "pod shop/web"}, "roll", "u-1")
+		_, j := summed(s.events)
+		if got := j.of("g").itself(); got.state != want || want == caseFailed && got.message != "pod shop/web" {
+			t.Errorf("%s: %+v, want state %d", code, got, want)
+		}
+	}
+}
+
 // The grammar of OpenMetrics, as far as it is used.
 func TestMetricsGrammar(t *testing.T) {
 	s, _ := summed(released())

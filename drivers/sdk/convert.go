@@ -95,6 +95,36 @@ func retryToProto(r Retry) (proto.Retry, error) {
 	return 0, fmt.Errorf("retry %d is not one of the protocol's", r)
 }
 
+func rollStateToProto(s RollState) (proto.RollState, error) {
+	switch s {
+	case RollRunning:
+		return proto.RollState_ROLL_STATE_RUNNING, nil
+	case RollSucceeded:
+		return proto.RollState_ROLL_STATE_SUCCEEDED, nil
+	case RollFailed:
+		return proto.RollState_ROLL_STATE_FAILED, nil
+	case RollCancelled:
+		return proto.RollState_ROLL_STATE_CANCELLED, nil
+	case RollStateUnspecified:
+	}
+	return 0, fmt.Errorf("roll state %d is not one of the protocol's", s)
+}
+
+func releaseOrderToProto(o ReleaseOrder) (proto.ReleaseOrder, error) {
+	switch o {
+	case ReleaseSame:
+		return proto.ReleaseOrder_RELEASE_ORDER_SAME, nil
+	case ReleaseNewer:
+		return proto.ReleaseOrder_RELEASE_ORDER_NEWER, nil
+	case ReleaseOlder:
+		return proto.ReleaseOrder_RELEASE_ORDER_OLDER, nil
+	case ReleaseUnknown:
+		return proto.ReleaseOrder_RELEASE_ORDER_UNKNOWN, nil
+	case ReleaseOrderUnspecified:
+	}
+	return 0, fmt.Errorf("order %d is not one of the protocol's", o)
+}
+
 func operationStateToProto(s OperationState) (proto.OperationState, error) {
 	switch s {
 	case OperationRunning:

@@ -139,21 +139,8 @@ func groupReleaseToProto(g GroupRelease) (*proto.GroupRelease, error) {
 		return nil, fmt.Errorf("its target has no id")
 	}
 	out.Target = releaseToProto(*g.Target)
-	switch g.Order {
-	case ReleaseSame:
-		out.Order = proto.ReleaseOrder_RELEASE_ORDER_SAME
-	case ReleaseNewer:
-		out.Order = proto.ReleaseOrder_RELEASE_ORDER_NEWER
-	case ReleaseOlder:
-		out.Order = proto.ReleaseOrder_RELEASE_ORDER_OLDER
-	case ReleaseUnknown:
-		out.Order = proto.ReleaseOrder_RELEASE_ORDER_UNKNOWN
-	case ReleaseOrderUnspecified:
-		fallthrough
-	default:
-		return nil, fmt.Errorf("order %d is not one of the protocol's", g.Order)
-	}
-	return out, nil
+	out.Order, err = releaseOrderToProto(g.Order)
+	return out, err
 }
 
 func releaseToProto(r Release) *proto.Release {

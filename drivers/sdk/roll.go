@@ -58,22 +58,13 @@ func rollToProto(r *RollStatus) (*proto.RollStatus, error) {
 	if r.ID == "" {
 		return nil, fmt.Errorf("its roll has no id")
 	}
-	out := &proto.RollStatus{Id: r.ID, OpId: r.OpID, Phase: r.Phase, Since: stamp(r.Since), Ended: stamp(r.Ended)}
-	switch r.State {
-	case RollRunning:
-		out.State = proto.RollState_ROLL_STATE_RUNNING
-	case RollSucceeded:
-		out.State = proto.RollState_ROLL_STATE_SUCCEEDED
-	case RollFailed:
-		out.State = proto.RollState_ROLL_STATE_FAILED
-	case RollCancelled:
-		out.State = proto.RollState_ROLL_STATE_CANCELLED
-	case RollStateUnspecified:
-		fallthrough
-	default:
-		return nil, fmt.Errorf("roll %s: state %d is not one of the protocol's", r.ID, r.State)
+	state, err := rollStateToProto(r.State)
+	if err != nil {
+		return nil, fmt.Errorf("roll %s: %w", r.ID, err)
 	}
-	var err error
-	out.Diagnostics, err = diagnosticsToProto(r.Diagnostics)
-	return out, err
+	diagnostics, err := diagnosticsToProto(r.Diagnostics)
+	if err != nil {
+		return nil, fmt.Errorf("roll %s: %w", r.ID, err)
+	}
+	return &proto.RollStatus{Id: r.ID, OpId: r.OpID, State: state, Phase: r.Phase, Since: stamp(r.Since), Ended: stamp(r.Ended), Diagnostics: diagnostics}, nil
 }
