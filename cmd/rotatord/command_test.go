@@ -96,9 +96,14 @@ func (f *fake) Open(ctx context.Context, r request) (rotation, error) {
 func (f *fake) Plan() (*plan.Plan, error)       { return f.plan, f.planErr }
 func (f *fake) Diagnostics() []model.Diagnostic { return f.notes }
 func (f *fake) Close()                          { f.closed++ }
-func (f *fake) Explain(err error) *failure      { return nil }
-func (f *fake) State(_ context.Context, r request) (state, error) {
+func (f *fake) Explain(err error) *failure      { return coreBackend{}.Explain(err) }
+func (f *fake) State(ctx context.Context, r request) (state, error) {
 	f.request = r
+	if f.open != nil {
+		if err := f.open(ctx); err != nil {
+			return nil, err
+		}
+	}
 	return f.state, f.stateErr
 }
 func (f *fake) Drivers(d plan.Driver) []driverFile { f.asked = d; return f.drivers }
@@ -124,7 +129,12 @@ func (f *fake) Drain(ctx context.Context, r request, node string, terminate bool
 	return f.Run(ctx)
 }
 
-func (f *fake) DriverInfo(_ context.Context, r request) (*driverInfo, error) {
+func (f *fake) DriverInfo(ctx context.Context, r request) (*driverInfo, error) {
+	if f.open != nil {
+		if err := f.open(ctx); err != nil {
+			return nil, err
+		}
+	}
 	f.request = r
 	return f.info, f.infoErr
 }
@@ -713,16 +723,19 @@ func TestSecondSignalExitsAtOnce(t *testing.T) {
 }
 
 func TestSignalBeforeTheStart(t *testing.T) {
-	opening := make(chan struct{})
-	f := doneRun()
-	f.open = func(ctx context.Context) error { close(opening); <-ctx.Done(); return ctx.Err() }
-	s := startSignalled(t, f, with("run")...)
-	<-opening
-	s.signals <- os.Interrupt
-	if code := <-s.code; code != exitStopped || f.ran != 0 {
-		t.Errorf("exit code %d, want %d; ran %d times", code, exitStopped, f.ran)
-	}
-	if !strings.Contains(s.stderr.String(), "error: interrupted before the start: nothing was changed\n") {
-		t.Errorf("stderr:\n%s", s.stderr.String())
+	for _, args := range [][]string{with("run"), with("plan"), with("status"), with("history"), {"drivers", "info", "eks"}} {
+		opening := make(chan struct{})
+		f := doneRun()
+		f.state = &fakeState{}
+		f.open = func(ctx context.Context) error { close(opening); <-ctx.Done(); return ctx.Err() }
+		s := startSignalled(t, f, args...)
+		<-opening
+		s.signals <- os.Interrupt
+		if code := <-s.code; code != exitStopped || f.ran != 0 {
+			t.Errorf("%v: exit code %d, want %d; ran %d times", args, code, exitStopped, f.ran)
+		}
+		if !strings.Contains(s.stderr.String(), "error: interrupted before the start: nothing was changed\n") {
+			t.Errorf("%v: stderr:\n%s", args, s.stderr.String())
+		}
 	}
 }

@@ -108,7 +108,7 @@ func (a *app) driversInfo(cmd *cobra.Command, name string) error {
 	defer s.close()
 	info, err := a.backend.DriverInfo(s.opening, request{Spec: spec, Log: log, DriverLog: driverLog})
 	if err != nil {
-		return err
+		return s.interrupted(err)
 	}
 	return a.printDriver(asJSON, info)
 }

@@ -26,7 +26,7 @@ func TestStagingReports(t *testing.T) {
 		"nothing to do":   {fake: fake{staging: exampleStaging("", core.GroupCurrent)}, status: "done"},
 		"a dry run":       {fake: fake{staging: exampleStaging("", core.GroupPlanned)}, args: []string{"--dry-run"}, status: "done"},
 		"refused":         {fake: fake{stageErr: refused(refusedPlan())}, code: exitRefused, status: "failed"},
-		"stopped":         {fake: fake{staging: exampleStaging("r-1", core.GroupPlanned), stageErr: &core.EndError{Result: &engine.Result{Status: engine.StatusStopped, Message: "by a signal"}}}, code: exitFailed, status: "stopped"},
+		"stopped":         {fake: fake{staging: exampleStaging("r-1", core.GroupPlanned), stageErr: &core.EndError{Result: &engine.Result{Status: engine.StatusStopped, Message: "by a signal"}}}, code: exitStopped, status: "stopped"},
 		"another failure": {fake: fake{stageErr: fmt.Errorf("no driver")}, code: exitFailed, status: "failed"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 
@@ -107,12 +106,7 @@ func (s *session) begin() error {
 
 // interrupted replaces an error that a signal caused before anything was
 // changed.
-func (s *session) interrupted(err error) error {
-	if errors.Is(context.Cause(s.stopper.opening), errInterrupted) {
-		return &failure{code: exitStopped, message: "interrupted before the start: nothing was changed", err: err}
-	}
-	return err
-}
+func (s *session) interrupted(err error) error { return s.stopper.interrupted(err) }
 
 // summary says what happened, and how the command ended: as the result says, or
 // else the error.

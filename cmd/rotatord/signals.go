@@ -23,7 +23,7 @@ type stopper struct {
 
 	mu          sync.Mutex
 	begun       bool
-	interrupted bool
+	signalled   bool
 	cancel      context.CancelCauseFunc
 	done        chan struct{}
 }
@@ -43,7 +43,7 @@ func (a *app) newStopper(ctx context.Context) *stopper {
 				if s.first() {
 					fmt.Fprintf(a.stderr, "%s: stopping: nothing new starts; what is under way is brought to an end (a second signal exits at once)\n", signalName(sig))
 				} else {
-					fmt.Fprintf(a.stderr, "%s: stopping: the rotation has not begun\n", signalName(sig))
+					fmt.Fprintf(a.stderr, "%s: stopping: nothing has begun\n", signalName(sig))
 				}
 			case <-s.done:
 				return
@@ -57,7 +57,7 @@ func (a *app) newStopper(ctx context.Context) *stopper {
 func (s *stopper) first() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.interrupted = true
+	s.signalled = true
 	if s.begun {
 		close(s.stop)
 		return true
@@ -71,8 +71,16 @@ func (s *stopper) first() bool {
 func (s *stopper) begin() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.begun = !s.interrupted
+	s.begun = !s.signalled
 	return s.begun
+}
+
+// interrupted replaces an error that came of a signal before begin.
+func (s *stopper) interrupted(err error) error {
+	if err != nil && errors.Is(context.Cause(s.opening), errInterrupted) {
+		return &failure{code: exitStopped, message: "interrupted before the start: nothing was changed", err: err}
+	}
+	return err
 }
 
 func (s *stopper) close() {

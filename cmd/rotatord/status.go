@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -73,18 +74,25 @@ func stateFlags(cmd *cobra.Command) {
 	outputFlag(cmd)
 }
 
-// openState reads the configuration and connects.
-func (a *app) openState(cmd *cobra.Command) (state, plan.Spec, error) {
+// withState reads the configuration, connects, and has look do its work. A signal
+// ends that.
+func (a *app) withState(cmd *cobra.Command, look func(ctx context.Context, s state, spec plan.Spec) error) error {
 	spec, err := load(cmd, "", true)
 	if err != nil {
-		return nil, spec, err
+		return err
 	}
-	log, _, err := a.loggers(cmd)
+	log, driverLog, err := a.loggers(cmd)
 	if err != nil {
-		return nil, spec, err
+		return err
 	}
-	s, err := a.backend.State(cmd.Context(), request{Spec: spec, Log: log})
-	return s, spec, err
+	stop := a.newStopper(cmd.Context())
+	defer stop.close()
+	s, err := a.backend.State(stop.opening, request{Spec: spec, Log: log, DriverLog: driverLog})
+	if err != nil {
+		return stop.interrupted(err)
+	}
+	defer s.Close()
+	return stop.interrupted(look(stop.opening, s, spec))
 }
 
 // statusDocument is the JSON of `rotatord status`.
@@ -121,46 +129,53 @@ func (a *app) status(cmd *cobra.Command, id string) error {
 	if err != nil {
 		return err
 	}
-	s, spec, err := a.openState(cmd)
-	if err != nil {
-		return err
-	}
-	defer s.Close()
-	holder, err := s.Holder(cmd.Context())
-	if err != nil {
-		return err
-	}
+	return a.withState(cmd, func(ctx context.Context, s state, spec plan.Spec) error {
+		doc, err := statusOf(ctx, s, spec, id)
+		switch {
+		case err != nil:
+			return err
+		case asJSON:
+			return writeJSON(a.stdout, doc)
+		}
+		writeStatus(a.stdout, doc)
+		return nil
+	})
+}
+
+// statusOf looks at the lock and the journal of a rotation: the one with that id, or
+// where there is none the one that runs, or the newest.
+func statusOf(ctx context.Context, s state, spec plan.Spec, id string) (statusDocument, error) {
 	doc := statusDocument{Running: []running{}}
+	holder, err := s.Holder(ctx)
+	if err != nil {
+		return doc, err
+	}
 	if holder != nil {
 		doc.Lock = &lockDocument{holder.Identity, holder.Rotation, holder.Since, holder.Renewed, holder.Duration.Seconds(), holder.Fence}
 	}
-	list, err := a.rotations(cmd, s, spec)
+	list, err := rotations(ctx, s, spec)
 	if err != nil {
-		return err
+		return doc, err
 	}
 	if doc.Rotation = chosen(list, id, holder); doc.Rotation == nil && id != "" {
-		return usage("`rotatord history` lists them", "rotation %s has no journal here", id)
+		return doc, usage("`rotatord history` lists them", "rotation %s has no journal here", id)
 	}
 	if e := doc.Rotation; e != nil {
-		events, err := s.Journals().Read(cmd.Context(), e.Rotation)
+		events, err := s.Journals().Read(ctx, e.Rotation)
 		if err != nil && !errors.Is(err, journal.ErrNoRotation) {
-			return err
+			return doc, err
 		}
 		fold := &report.Fold{}
 		fold.Publish(events)
 		sum := fold.Summary()
 		doc.Summary, doc.Running = &sum, unended(events)
 	}
-	if asJSON {
-		return writeJSON(a.stdout, doc)
-	}
-	writeStatus(a.stdout, doc)
-	return nil
+	return doc, nil
 }
 
 // rotations lists the journals of the cluster that the configuration names.
-func (a *app) rotations(cmd *cobra.Command, s state, spec plan.Spec) ([]journal.Entry, error) {
-	list, err := s.Journals().List(cmd.Context())
+func rotations(ctx context.Context, s state, spec plan.Spec) ([]journal.Entry, error) {
+	list, err := s.Journals().List(ctx)
 	out := []journal.Entry{}
 	for _, e := range list {
 		if spec.Cluster == "" || e.Cluster == "" || e.Cluster == spec.Cluster {
@@ -310,12 +325,11 @@ func (a *app) history(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	s, spec, err := a.openState(cmd)
-	if err != nil {
+	var list []journal.Entry
+	err = a.withState(cmd, func(ctx context.Context, s state, spec plan.Spec) (err error) {
+		list, err = rotations(ctx, s, spec)
 		return err
-	}
-	defer s.Close()
-	list, err := a.rotations(cmd, s, spec)
+	})
 	if err != nil {
 		return err
 	}
