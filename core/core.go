@@ -9,7 +9,8 @@
 //	result, err := r.Run(ctx)
 //
 // A Rotator is for one rotation. It launches the driver as a process of its
-// own and talks to the cluster that the spec's kubeconfig names.
+// own, and talks to the cluster that the spec's kubeconfig names or the driver
+// knows the way to.
 package core
 
 import (
