@@ -38,6 +38,7 @@ const (
 	WaitCompletion   = "completion"     // a rule lets it run to its end
 	WaitDoNotDisrupt = "do-not-disrupt" // an annotation of its own forbids to evict it
 	WaitReturns      = "returns"        // it comes back after each eviction, and a budget protects it
+	WaitLostLabel    = "lost-label"     // it selects a label that new nodes lack, and fits no other
 )
 
 // stuckAfter is how long after its due end a terminating pod is waited for on a
@@ -57,6 +58,8 @@ type Circumstances struct {
 	Returned bool
 	// Returns: besides, a budget protects it, and evicting it again has not helped.
 	Returns bool
+	// Homeless: evicted, it would find no node, for want of a label.
+	Homeless bool
 	// Forced: the deadline has passed under the policy force. What asks to be left
 	// alone is evicted then, and what should have ended is not waited for; budgets
 	// count as before.
@@ -150,6 +153,10 @@ func (p *Policy) Decide(pod *model.Pod, c Circumstances) Decision {
 		return wait(WaitReturns)
 	case rule != nil && rule.Action == ActionWait && !c.Forced:
 		return wait(WaitCompletion)
+	case c.Homeless && !c.Forced:
+		return wait(WaitLostLabel)
+	case c.Homeless:
+		d.Why = WaitLostLabel
 	case rule != nil && rule.Action == ActionWait:
 		d.Why = WaitCompletion
 	case Held(pod, c.Now):

@@ -171,6 +171,8 @@ func TestDecideOnWhatHangs(t *testing.T) {
 		{"not ending, on a node that is silent", pod(nil), drain.Circumstances{Unreachable: true}, drain.Evict, ""},
 		{"one that came back", pod(nil), drain.Circumstances{Returned: true}, drain.Leave, drain.LeaveReturned},
 		{"one that comes back, and is protected", pod(nil), drain.Circumstances{Returns: true, Forced: true}, drain.Wait, drain.WaitReturns},
+		{"one that no new node may take", pod(nil), drain.Circumstances{Homeless: true}, drain.Wait, drain.WaitLostLabel},
+		{"one that no new node may take, forced", pod(nil), drain.Circumstances{Homeless: true, Forced: true}, drain.Evict, drain.WaitLostLabel},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			tc.c.Now = now

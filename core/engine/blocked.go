@@ -51,6 +51,8 @@ func (e *Engine) whyBlocked(m *member, p *model.Pod) wait {
 		return wait{code: d.Why, text: fmt.Sprintf("pod %s runs to its end, as a rule has it", p.PodKey)}
 	case d.Action == drain.Wait && d.Why == drain.WaitReturns:
 		return wait{code: d.Why, text: fmt.Sprintf("pod %s tolerates the cordon and comes back after each eviction, and budget %s protects it: narrow its tolerations, or make other nodes fit", p.PodKey, budgetNames(e.w.budgetsOf(p)))}
+	case d.Action == drain.Wait && d.Why == drain.WaitLostLabel:
+		return wait{code: d.Why, text: e.whyHomeless(m, p)}
 	case d.Action == drain.Wait:
 		s := fmt.Sprintf("pod %s asks not to be disrupted (%s)", p.PodKey, detail.DoNotDisrupt)
 		if until := detail.DoNotDisruptUntil; !until.IsZero() {
@@ -185,8 +187,11 @@ func (e *Engine) withinGrace(m *member) time.Time {
 }
 
 // overrides says what an eviction overrides.
-func (e *Engine) overrides(p *model.Pod, why string) string {
-	if why == drain.WaitCompletion {
+func (e *Engine) overrides(m *member, p *model.Pod, why string) string {
+	switch why {
+	case drain.WaitLostLabel:
+		return e.whyHomeless(m, p) + ": it is evicted all the same, since the deadline has passed and the policy is force"
+	case drain.WaitCompletion:
 		return fmt.Sprintf("pod %s is evicted before its end: the deadline has passed, and the policy is force", p.PodKey)
 	}
 	return fmt.Sprintf("pod %s is evicted although it asks not to be disrupted (%s)", p.PodKey, p.Details().DoNotDisrupt)

@@ -217,6 +217,9 @@ func (c *checker) eviction(e engine.Effect, bad func(string, ...any)) {
 	if p == nil || !p.Ready {
 		return
 	}
+	if l := c.toy.selects[p.Owner]; l.Key != "" && !c.force && !c.toy.lasts(l) {
+		bad("pod %s is evicted, and only nodes that go have the label %s", p.PodKey, l)
+	}
 	for k, b := range c.budgets {
 		if k.Namespace != p.Namespace || !b.Matches(p.Labels) {
 			continue

@@ -108,6 +108,7 @@ type Engine struct {
 	obs      observer
 	cp       controlPlane
 	room     room
+	homes    homes
 	stop     *stopping
 	shut     bool // the window has closed
 	finish   Result

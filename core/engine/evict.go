@@ -188,7 +188,7 @@ func (e *Engine) look(g *group, m *member) *leaving {
 
 // decidePod says what the drain of the member's node does with a pod now.
 func (e *Engine) decidePod(m *member, p *model.Pod) drain.Decision {
-	c := drain.Circumstances{Now: e.now, Forced: m.drain.forced}
+	c := drain.Circumstances{Now: e.now, Forced: m.drain.forced, Homeless: len(e.homeless(m, p)) > 0}
 	if n := e.w.nodes[m.node]; n != nil {
 		c.Unreachable = n.Unreachable
 	}
@@ -282,7 +282,7 @@ func (e *Engine) evictPod(l *leaving, c drain.Candidate) bool {
 		e.tellOverridden(l, p, "budget", fmt.Sprintf("pod %s is deleted although budget %s forbids it, as drain.deletePodsDespiteBudgets has it", p.PodKey, budgetNames(budgets)))
 	}
 	if c.Why != "" {
-		e.tellOverridden(l, p, c.Why, e.overrides(p, c.Why))
+		e.tellOverridden(l, p, c.Why, e.overrides(m, p, c.Why))
 	}
 	s.asked = true
 	e.evicting++

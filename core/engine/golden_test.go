@@ -182,6 +182,19 @@ func (s *script) command(words []string, input []string) {
 			toy.startPod(k, arg(0))
 		}
 		s.step(engine.Input{})
+	case "select": // select WORKLOAD COUNT [KEY=VALUE]: its pods are made anew, and select the label
+		k := model.WorkloadKey{Kind: "ReplicaSet", Namespace: "default", Name: arg(0)}
+		if toy.workloads[k] == nil {
+			toy.addWorkload(k.Kind, k.Name, number(arg(1)))
+		}
+		for _, p := range toy.sortedPods() {
+			if p.Owner == k {
+				toy.removePod(p)
+			}
+		}
+		toy.selects[k] = model.ParseLostLabel(strings.Join(args[2:], ""))
+		toy.fill()
+		s.step(engine.Input{})
 	case "pending": // a pod that finds no node
 		toy.setPod(&model.Pod{PodKey: model.PodKey{Namespace: "default", Name: arg(0)}, UID: arg(0), Phase: "Pending",
 			Owner: toy.addWorkload("ReplicaSet", arg(0), 1)})
@@ -287,6 +300,9 @@ func (s *script) cluster(input []string) {
 			if by := opts.get("rolls", ""); by != "" {
 				g.Traits = model.Traits{Roll: true, Drains: model.Drains(by), Prepare: g.Traits.Prepare, RollCancellable: opts.get("cancellable", "no") == "yes"}
 			}
+			if g.label = opts.get("relabels", ""); g.label != "" {
+				g.LostLabels = []model.LostLabel{{Key: g.label, Value: "old"}}
+			}
 			old := number(opts.get("old", "0"))
 			for i := range old + number(opts.get("new", "0")) {
 				g.Desired++
@@ -304,6 +320,7 @@ func (s *script) cluster(input []string) {
 			}
 			toy.style[k] = func(p *model.Pod) { style(p, opts) }
 			toy.tolerant[k] = opts.get("tolerates", "") == "cordon"
+			toy.selects[k] = model.ParseLostLabel(opts.get("selects", ""))
 			toy.workloads[k].Ordered = opts.get("ordered", "") == "yes"
 			if on := opts.get("on", ""); on != "" {
 				for range number(w[2]) {
@@ -438,7 +455,12 @@ func (s *script) mark(n *model.Node, how []string) {
 		case "excluded": // by a person, from load balancers
 			n.Labels = merged(n.Labels, map[string]*string{model.LabelExcludeFromLoadBalancers: new("")})
 		default:
-			s.t.Fatalf("node: unknown word %q", h)
+			label, ok := strings.CutPrefix(h, "labelled=")
+			if !ok {
+				s.t.Fatalf("node: unknown word %q", h)
+			}
+			l := model.ParseLostLabel(label)
+			n.Labels = merged(n.Labels, map[string]*string{l.Key: &l.Value})
 		}
 	}
 }

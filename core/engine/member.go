@@ -111,6 +111,7 @@ func (e *Engine) takeSnapshot(s *Snapshot) {
 			e.groupGone(g)
 			continue
 		}
+		g.LostLabels = pg.LostLabels // a release that was staged since the plan has others
 		e.takeSize(g, pg, first)
 		e.takeInstances(g, byGroup[g.ID], first)
 	}

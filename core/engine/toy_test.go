@@ -36,6 +36,8 @@ type toy struct {
 	style map[model.WorkloadKey]func(*model.Pod)
 	// tolerant workloads' pods go to cordoned nodes too.
 	tolerant map[model.WorkloadKey]bool
+	// selects is the label of the nodes that alone the pods of a workload may be on.
+	selects map[model.WorkloadKey]model.LostLabel
 
 	noProgress  bool // the controllers of Deployments do nothing
 	deployments map[model.WorkloadKey]*toyDeployment
@@ -68,13 +70,15 @@ type toyGroup struct {
 	// lost are ended instances under whose names others are to come.
 	lost  []*model.Instance
 	rolls int // rolls that there were
+	// label is a key that its nodes have with their revision as value.
+	label string
 }
 
 func newToy() *toy {
 	return &toy{groups: map[string]*toyGroup{}, instances: map[string]*model.Instance{}, unbalanced: map[string]bool{}, nodes: map[string]*model.Node{},
 		pods: map[model.PodKey]*model.Pod{}, workloads: map[model.WorkloadKey]*model.Workload{},
 		budgets: map[model.BudgetKey]*model.Budget{}, minimum: map[model.BudgetKey]int{},
-		style: map[model.WorkloadKey]func(*model.Pod){}, volumes: newToyVolumes(), tolerant: map[model.WorkloadKey]bool{},
+		style: map[model.WorkloadKey]func(*model.Pod){}, volumes: newToyVolumes(), tolerant: map[model.WorkloadKey]bool{}, selects: map[model.WorkloadKey]model.LostLabel{},
 		deployments: map[model.WorkloadKey]*toyDeployment{}, told: map[model.WorkloadKey]model.Deployment{}, deltas: newDeltas()}
 }
 
@@ -157,8 +161,12 @@ func (t *toy) join(id string) {
 	if _, life, again := strings.Cut(id, "."); again {
 		uid += "." + life
 	}
-	t.setNode(&model.Node{Name: nodeName(id), UID: uid, ProviderID: in.ProviderID, Zone: in.Zone, Ready: true, CreatedAt: t.now,
-		Allocatable: model.Resources{Pods: int64(t.offers)}})
+	n := &model.Node{Name: nodeName(id), UID: uid, ProviderID: in.ProviderID, Zone: in.Zone, Ready: true, CreatedAt: t.now,
+		Allocatable: model.Resources{Pods: int64(t.offers)}}
+	if key := t.groups[in.GroupID].label; key != "" {
+		n.Labels = map[string]string{key: in.Revision}
+	}
+	t.setNode(n)
 	for _, k := range sortedWorkloads(t.workloads) {
 		if k.Kind == "DaemonSet" {
 			t.startPod(k, nodeName(id))
@@ -247,6 +255,9 @@ func (t *toy) startPod(k model.WorkloadKey, node string) *model.Pod {
 	if style := t.style[k]; style != nil {
 		style(p)
 	}
+	if l := t.selects[k]; l.Key != "" {
+		p.Traits = &model.PodTraits{NodeSelector: map[string]string{l.Key: l.Value}}
+	}
 	t.setPod(p)
 	if v := t.volumes.of[k]; v != "" {
 		t.attach(p, v)
@@ -299,9 +310,9 @@ func (t *toy) fill() {
 			continue // progress does
 		}
 		for range t.workloads[k].Desired - running[k] {
-			node := t.schedule(on, t.tolerant[k])
+			node := t.schedule(on, t.tolerant[k], t.selects[k])
 			if node == "" {
-				return
+				break
 			}
 			on[node]++
 			t.startPod(k, node)
@@ -311,12 +322,13 @@ func (t *toy) fill() {
 }
 
 // schedule picks the Ready, schedulable node with the fewest pods; an outdated
-// one only when there is no other. A tolerant pod does not mind a cordon.
-func (t *toy) schedule(on map[string]int, tolerant bool) string {
+// one only when there is no other. A tolerant pod does not mind a cordon; one that
+// selects a label needs it.
+func (t *toy) schedule(on map[string]int, tolerant bool, selects model.LostLabel) string {
 	best, cost := "", 0
 	for _, name := range slices.Sorted(maps.Keys(t.nodes)) {
 		n := t.nodes[name]
-		if !n.Ready || n.Unschedulable && !tolerant {
+		if !n.Ready || n.Unschedulable && !tolerant || selects.Key != "" && !selects.In(n.Labels) {
 			continue
 		}
 		c := on[name]
@@ -328,6 +340,16 @@ func (t *toy) schedule(on map[string]int, tolerant bool) string {
 		}
 	}
 	return best
+}
+
+// lasts tells whether a node that is not outdated has the label.
+func (t *toy) lasts(l model.LostLabel) bool {
+	for _, in := range t.instances {
+		if n := t.nodes[nodeName(in.ID)]; n != nil && !in.Outdated() && l.In(n.Labels) {
+			return true
+		}
+	}
+	return false
 }
 
 func (t *toy) sortedPods() []*model.Pod {

@@ -109,7 +109,7 @@ func (t *toy) progress() bool {
 			return (d.old[a.UID]-d.old[b.UID])*10_000 + number(a.UID[1:]) - number(b.UID[1:])
 		})
 		rolling := slices.ContainsFunc(live, func(p *model.Pod) bool { return d.old[p.UID] > 0 })
-		node := t.schedule(on, false)
+		node := t.schedule(on, false, model.LostLabel{})
 		ready := 0
 		for _, p := range live {
 			ready += map[bool]int{true: 1}[p.Ready]

@@ -87,7 +87,8 @@ const (
 	PodEvicted      Kind = "pod-evicted"
 	EvictionRefused Kind = "eviction-refused"
 	// PodOverridden: a pod is about to be treated otherwise than it or its budget
-	// asks for. Code: do-not-disrupt, completion, budget, unreachable, stuck, returned.
+	// asks for. Code: do-not-disrupt, completion, lost-label, budget, unreachable, stuck,
+	// returned.
 	PodOverridden Kind = "pod-overridden"
 
 	GateFailed Kind = "gate-failed"
