@@ -2,8 +2,6 @@ package ekstest
 
 import (
 	"context"
-	"encoding/json"
-	"net/http/httptest"
 	"testing"
 	"time"
 
@@ -13,47 +11,34 @@ import (
 	"github.com/rotatord/rotator/sandbox/aws"
 )
 
-// managedAccount is a simulated account in real time, with a managed node group of three, one release behind. It returns
-// the id of its group, which is the same each time, and the driver's configuration.
+// managedAccount is a live account with a managed node group of three, one release behind. It returns the id of its
+// group, which is the same each time, and the driver's configuration.
 func managedAccount(t *testing.T, way string) (group, config string) {
 	t.Helper()
-	c := aws.New(aws.Config{
-		Region: region, Seed: 7, PendingDelay: 20 * time.Millisecond, EKSSpeedup: 1000,
-		ShutdownDelay: 50 * time.Millisecond, ReconcileInterval: 20 * time.Millisecond,
-	})
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- c.Run(ctx) }()
-	srv := httptest.NewServer(c.Handler())
-	t.Cleanup(func() {
-		srv.Close()
-		cancel()
-		<-done
-	})
-	check := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	check(c.CreateCluster(aws.ClusterSpec{Name: cluster, Version: "1.37"}))
-	check(c.ConnectCluster(cluster, "https://127.0.0.1:6443", []byte("PEM"), nil))
+	l := newLive(t)
+	l.check(l.CreateCluster(aws.ClusterSpec{Name: cluster, Version: "1.37"}))
+	l.check(l.ConnectCluster(cluster, "https://127.0.0.1:6443", []byte("PEM"), nil))
 	publish := func() {
-		_, err := c.AddReleases(aws.ReleaseSpec{Kubernetes: aws.KubernetesVersion})
-		check(err)
+		_, err := l.AddReleases(aws.ReleaseSpec{Kubernetes: aws.KubernetesVersion})
+		l.check(err)
 	}
 	publish()
-	check(c.CreateNodegroup(aws.NodegroupSpec{Cluster: cluster, Name: system, Min: 1, Max: 5, Desired: 3}))
-	for status := ""; status != "ACTIVE"; time.Sleep(5 * time.Millisecond) { // nothing tells when it is up
-		status = c.Nodegroups(cluster)[0].Status
-		if t.Context().Err() != nil {
-			t.Fatal("the node group does not come up")
+	l.check(l.CreateNodegroup(aws.NodegroupSpec{Cluster: cluster, Name: system, Min: 1, Max: 5, Desired: 3}))
+	l.settle("the node group", func() bool { return l.Nodegroups(cluster)[0].Status == "ACTIVE" })
+	publish()
+	return l.Nodegroups(cluster)[0].AutoScalingGroup, l.serve(map[string]any{"managedNodeGroups": map[string]string{"way": way}})
+}
+
+// hasten is a driver that waits for EKS as much shorter as EKS is faster.
+func hasten() sdk.Driver {
+	return eks.New(eks.WithPause(func(ctx context.Context, d time.Duration) error {
+		select {
+		case <-time.After(d / speedup):
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
 		}
-	}
-	publish()
-	raw, err := json.Marshal(map[string]any{"region": region, "endpoint": srv.URL, "managedNodeGroups": map[string]string{"way": way}})
-	check(err)
-	return c.Nodegroups(cluster)[0].AutoScalingGroup, string(raw)
+	}))
 }
 
 // TestConformanceOfManaged is TestConformance for a node group that EKS rolls, and for one whose instances the core replaces.
@@ -63,7 +48,7 @@ func TestConformanceOfManaged(t *testing.T) {
 			credentials(t)
 			group, _ := managedAccount(t, way)
 			conformance.Run(t, conformance.Config{
-				New: func() sdk.Driver { return eks.New() }, Cluster: cluster, Group: group, Timeout: 30 * time.Second,
+				New: hasten, Cluster: cluster, Group: group, Timeout: 30 * time.Second,
 				Config: func(t *testing.T) string { _, config := managedAccount(t, way); return config },
 			})
 		})
