@@ -13,45 +13,20 @@
 #   BENCH_DIR=out/bench-kops
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. hack/lib.sh
 
 nodes=${BENCH_NODES:-30}
 pods=${BENCH_PODS:-300}
 boot=${BENCH_BOOT:-2s}
 only=${BENCH_ONLY:-}
 roles=${BENCH_ROLES:-node}
-dir=$PWD/${BENCH_DIR:-out/bench-kops}
-bin=$PWD/bin
+begin bench-kops "${BENCH_DIR:-out/bench-kops}"
 read -r -a kops_flags <<<"${BENCH_KOPS:-}"
 role_flags=()
 IFS=, read -r -a each <<<"$roles"
 for role in "${each[@]}"; do role_flags+=(--role "$role"); done
 
-rm -rf "$dir"
-mkdir -p "$dir"
-
-# The sandbox ends when its stdin is closed: when this script ends in whatever
-# way, kill -9 included, the pipe closes.
-coproc SANDBOX { exec "$bin/sandbox" up --provider kops --dir "$dir/sandbox" --nodes "$nodes" --pods "$pods" --boot-delay "$boot" \
-  --pod-start-delay 500ms --pod-stop-delay 200ms --seed 1 --exit-on-stdin-close 2>"$dir/sandbox.log"; }
-pid=$SANDBOX_PID
-from=${SANDBOX[0]} hold=${SANDBOX[1]} # bash unsets SANDBOX when the coprocess ends
-tidy() {
-  code=$?
-  exec {hold}>&-
-  wait "$pid" 2>/dev/null || true
-  [ "$code" -eq 0 ] || echo "bench-kops: failed with exit code $code; logs are in $dir" >&2
-  exit "$code"
-}
-trap tidy EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
-
-if ! read -r -t 300 ready <&"$from" || [ "${ready%% *}" != ready ]; then
-  tail -n 20 "$dir/sandbox.log" >&2
-  echo "bench-kops: the sandbox did not get ready" >&2
-  exit 1
-fi
-for assignment in ${ready#ready }; do export "${assignment?}"; done
+sandbox_up --provider kops --nodes "$nodes" --pods "$pods" --boot-delay "$boot" --pod-start-delay 500ms --pod-stop-delay 200ms --seed 1
 
 # measure NAME COMMAND... makes every machine outdated, runs the command, and
 # keeps how long it took, what the observer saw and which calls it made.
