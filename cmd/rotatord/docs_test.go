@@ -152,7 +152,6 @@ var foreign = map[string][]string{
 	"docs/from-kops.md":         {"*"},
 	"docs/from-rotatorctl.md":   {"*"},
 	"docs/drivers/kops.md":      {"*"},
-	"sandbox/README.md":         {"*"},
 	"docs/drain.md":             {"--skip-wait-for-delete-timeout"}, // kubectl's
 	"docs/architecture.md":      {"--provider", "--eks-speedup"},
 	"docs/releases.md":          {"--provider", "--groups", "--nodes", "--workload"},
