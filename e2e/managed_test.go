@@ -4,13 +4,14 @@ package e2e
 
 import (
 	"context"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/eks"
+	ekstypes "github.com/aws/aws-sdk-go-v2/service/eks/types"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
@@ -19,10 +20,52 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
-// eksManaged: two managed node groups of EKS, and a group of workers; EKS works so
-// fast that its drain of 15 minutes takes 10 s.
-var eksManaged = lazily("e2e-managed", "eu-west-2", append(delays, "--provider", "eks-managed", "--nodes", "7", "--groups", "2", "--zones", "2", "--pods", "20",
-	"--eks-speedup", "90", "--seed", "12")...)
+// eksManaged and eksTaken: two managed node groups of EKS each, and a group of
+// workers; EKS works so fast that its drain of 15 minutes takes 10 s.
+var (
+	managedBox = slices.Concat(delays, []string{"--provider", "eks-managed", "--nodes", "7", "--groups", "2", "--zones", "2", "--pods", "20", "--eks-speedup", "90"})
+	eksManaged = lazily("e2e-managed", "eu-west-2", slices.Concat(managedBox, []string{"--seed", "12"})...)
+	eksTaken   = lazily("e2e-taken", "ca-central-1", slices.Concat(managedBox, []string{"--seed", "14"})...)
+)
+
+// nodegroup is what a rotation must leave of a managed node group as it was.
+type nodegroup struct {
+	Update, Scaling  []int // updateConfig: nodes, percent; scalingConfig: min, max, desired
+	Strategy         ekstypes.NodegroupUpdateStrategies
+	Labels           map[string]string
+	NodeLabels       map[string]string
+	Taints           []string
+	Suspended, Marks []string // processes of its Auto Scaling group; tags of rotator's on that and on itself
+}
+
+// describe reads a managed node group from EKS, and tells whether EKS is at rest.
+func (s *Sandbox) describe(tb testing.TB, name string) (n nodegroup, atRest bool) {
+	tb.Helper()
+	client := eks.New(eks.Options{Region: s.Region, BaseEndpoint: aws.String(s.Getenv("AWS_ENDPOINT_URL")),
+		Credentials: credentials.NewStaticCredentialsProvider("sandbox", "sandbox", "")})
+	out, err := client.DescribeNodegroup(context.Background(), &eks.DescribeNodegroupInput{ClusterName: &s.Name, NodegroupName: &name})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	g := out.Nodegroup
+	n = nodegroup{Labels: g.Labels, NodeLabels: nodeLabels(tb, s, name), Strategy: g.UpdateConfig.UpdateStrategy}
+	for _, v := range []*int32{g.UpdateConfig.MaxUnavailable, g.UpdateConfig.MaxUnavailablePercentage} {
+		n.Update = append(n.Update, int(aws.ToInt32(v)))
+	}
+	for _, v := range []*int32{g.ScalingConfig.MinSize, g.ScalingConfig.MaxSize, g.ScalingConfig.DesiredSize} {
+		n.Scaling = append(n.Scaling, int(aws.ToInt32(v)))
+	}
+	for _, t := range g.Taints {
+		n.Taints = append(n.Taints, aws.ToString(t.Key)+"="+aws.ToString(t.Value)+":"+string(t.Effect))
+	}
+	asg := s.look(tb).Groups[aws.ToString(g.Resources.AutoScalingGroups[0].Name)]
+	n.Suspended, n.Marks = asg.Suspended, asg.Tags
+	for k, v := range g.Tags {
+		n.Marks = append(n.Marks, k+"="+v)
+	}
+	n.Marks = slices.DeleteFunc(n.Marks, func(t string) bool { return !strings.HasPrefix(t, ourPrefix) })
+	return n, g.Status == ekstypes.NodegroupStatusActive
+}
 
 // managedImages are the images of a managed node group's nodes, by node.
 func managedImages(tb testing.TB, s *Sandbox, nodegroup string) map[string]string {
@@ -39,137 +82,6 @@ func managedImages(tb testing.TB, s *Sandbox, nodegroup string) map[string]strin
 		}
 	}
 	return images
-}
-
-// mustBeRolled fails the test unless as many nodes as before are there, all of
-// them new.
-func mustBeRolled(tb testing.TB, s *Sandbox, nodegroup string, before map[string]string) {
-	tb.Helper()
-	after := managedImages(tb, s, nodegroup)
-	if len(after) != len(before) {
-		tb.Errorf("node group %s had %d nodes and has %d", nodegroup, len(before), len(after))
-	}
-	for name, image := range after {
-		if _, was := before[name]; was {
-			tb.Errorf("node %s of node group %s is there still, with image %s", name, nodegroup, image)
-		}
-	}
-}
-
-// EKS rolls a managed node group to a new release, and rotatord watches.
-func TestManagedDelegated(t *testing.T) {
-	s := eksManaged(t)
-	group := s.Name + "-managed-1"
-	before := managedImages(t, s, group)
-	s.CLI(t, "publish-release")
-	r := s.rotatord(t)
-
-	r.Run(t, "plan", "--group", group, "--order", "emptiest").MustExit(t, exitDone, "the provider rolls it: replace 3 nodes", "it takes the nodes in an order of its own",
-		"without effect on it: strategy.order")
-	s.Stats(t, true)
-	r.Run(t, "run", "--group", group).MustExit(t, exitDone, "3 node(s) replaced", "the provider has rolled the group")
-	mustBeRolled(t, s, group, before)
-	if n := len(r.Events(t, "node-draining", "pod-evicted")); n > 0 {
-		t.Errorf("%d nodes or pods were drained by rotatord", n)
-	}
-	stats := s.Stats(t, false)
-	for _, c := range stats.Calls {
-		if c.Action == "UpdateNodegroupVersion" && c.Calls != 1 || strings.HasPrefix(c.Action, "Terminate") {
-			t.Errorf("%d calls of %s", c.Calls, c.Action)
-		}
-	}
-	s.MustHaveKeptBudgets(t)
-	r.Run(t, "run", "--group", group).MustExit(t, exitDone, "nothing")
-}
-
-// A killed rotatord leaves EKS at work; the same command again attaches to the
-// same update.
-func TestManagedDelegatedKilled(t *testing.T) {
-	s := eksManaged(t)
-	group := s.Name + "-managed-2"
-	before := managedImages(t, s, group)
-	s.CLI(t, "publish-release")
-	r := s.rotatord(t)
-	s.Stats(t, true)
-
-	p := r.Start(t, "run", "--group", group)
-	began := p.Await("group-rolling")
-	p.Signal(syscall.SIGKILL)
-	p.Wait()
-
-	r.Run(t, "run", "--group", group).MustExit(t, exitDone, "the provider rolls the group ("+began.Data["roll"]+")")
-	mustBeRolled(t, s, group, before)
-	for _, c := range s.Stats(t, false).Calls {
-		if c.Action == "UpdateNodegroupVersion" && c.Calls != 1 {
-			t.Errorf("%d calls of %s: the second run must attach", c.Calls, c.Action)
-		}
-	}
-	s.MustHaveKeptBudgets(t)
-}
-
-// An update whose drain can get no further fails with EKS' PodEvictionFailure:
-// the rotation says which pod and which budget it was, and the next one completes.
-func TestManagedDelegatedFails(t *testing.T) {
-	s := eksManaged(t)
-	group := s.Name + "-managed-1"
-	pod := blockNode(t, s, group)
-	before := managedImages(t, s, group)
-	s.CLI(t, "publish-release")
-	r := s.rotatord(t)
-
-	failed := r.Run(t, "run", "--group", group).MustExit(t, exitStopped, "PodEvictionFailure", "pod "+pod, "budget stuck/stuck", "run the same command again to go on")
-	if e := r.Events(t, "group-rolled"); len(e) != 1 || e[0].Code != "roll-failed" || !strings.Contains(e[0].Message, pod) {
-		t.Errorf("events %+v", e)
-	}
-	if strings.Contains(failed.Text(), "keeps the settings") {
-		t.Error("what was set for the rotation is left behind")
-	}
-	r.Exec(t, "status", "--journal-dir", filepath.Join(r.Dir, "journal")).MustExit(t, exitDone, "PodEvictionFailure", pod)
-
-	unblock(t, s)
-	r.Run(t, "run", "--group", group).MustExit(t, exitDone)
-	mustBeRolled(t, s, group, before)
-}
-
-// A signal ends rotatord, and not EKS: it says so, and the next run attaches.
-func TestManagedDelegatedStopped(t *testing.T) {
-	s := eksManaged(t)
-	group := s.Name + "-managed-2"
-	before := managedImages(t, s, group)
-	s.CLI(t, "publish-release")
-	r := s.rotatord(t)
-
-	p := r.Start(t, "run", "--group", group)
-	roll := p.Await("group-rolling").Data["roll"]
-	p.Signal(syscall.SIGTERM)
-	p.Wait().MustExit(t, exitStopped, "roll "+roll, "goes on by itself")
-
-	r.Run(t, "run", "--group", group).MustExit(t, exitDone, roll)
-	mustBeRolled(t, s, group, before)
-}
-
-// rotatord may empty nodes ahead of EKS, and ends none. How many it gets to is
-// chance: EKS is as fast here as it is.
-func TestManagedAssisted(t *testing.T) {
-	s := eksManaged(t)
-	group := s.Name + "-managed-1"
-	before := managedImages(t, s, group)
-	s.CLI(t, "publish-release")
-	r := s.rotatord(t)
-	s.Stats(t, true)
-	file := filepath.Join(r.Dir, "rotation.yaml")
-	if err := os.WriteFile(file, []byte("apiVersion: rotatord.github.io/v1alpha1\nkind: Rotation\ndriver: {config: {managedNodeGroups: {way: assisted}}}\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	r.Run(t, "run", "--config", file, "--group", group).MustExit(t, exitDone, "3 node(s) replaced", "experimental")
-	mustBeRolled(t, s, group, before)
-	t.Logf("%d of 3 nodes were emptied ahead of EKS", len(r.Events(t, "node-drained")))
-	for _, c := range s.Stats(t, false).Calls {
-		if strings.HasPrefix(c.Action, "Terminate") {
-			t.Errorf("%d calls of %s", c.Calls, c.Action)
-		}
-	}
-	s.MustHaveKeptBudgets(t)
 }
 
 // blockNode puts a pod on a node of the group that its budget does not let go: of
@@ -245,4 +157,38 @@ func unblock(t *testing.T, s *Sandbox) {
 		list, err := kube.CoreV1().Pods("stuck").List(context.Background(), metav1.ListOptions{})
 		return err == nil && len(list.Items) == 0
 	})
+}
+
+// successorOf names the node group that took the place of another: an earlier one
+// that was undone may have had the first of its names still.
+func successorOf(tb testing.TB, s *Sandbox, nodegroup string) string {
+	tb.Helper()
+	nodes, err := s.Kube(tb).CoreV1().Nodes().List(context.Background(), metav1.ListOptions{})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for _, n := range nodes.Items {
+		if name := n.Labels["eks.amazonaws.com/nodegroup"]; strings.HasPrefix(name, nodegroup+"-g") {
+			return name
+		}
+	}
+	tb.Fatalf("no node group took the place of %s", nodegroup)
+	return ""
+}
+
+// nodeLabels are the labels of one node of a node group, without those of the node
+// and of the release.
+func nodeLabels(tb testing.TB, s *Sandbox, nodegroup string) map[string]string {
+	tb.Helper()
+	nodes, err := s.Kube(tb).CoreV1().Nodes().List(context.Background(), metav1.ListOptions{LabelSelector: "eks.amazonaws.com/nodegroup=" + nodegroup})
+	if err != nil || len(nodes.Items) == 0 {
+		tb.Fatalf("no node of %s: %v", nodegroup, err)
+	}
+	out := map[string]string{}
+	for k, v := range nodes.Items[0].Labels {
+		if k != corev1.LabelHostname && !strings.HasPrefix(k, "eks.amazonaws.com/") && !strings.HasPrefix(k, "topology.") {
+			out[k] = v
+		}
+	}
+	return out
 }

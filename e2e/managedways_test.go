@@ -3,113 +3,258 @@
 package e2e
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
-// withWay returns the flags that set the way of managed node groups.
-func (r *Rotatord) withWay(tb testing.TB, way string) []string {
-	tb.Helper()
-	file := filepath.Join(r.Dir, way+".yaml")
-	if err := os.WriteFile(file, []byte("apiVersion: rotatord.github.io/v1alpha1\nkind: Rotation\ndriver: {config: {managedNodeGroups: {way: "+way+"}}}\n"), 0o600); err != nil {
-		tb.Fatal(err)
-	}
-	return []string{"--config", file}
+// way is one of the four ways to rotate a managed node group, with what is
+// particular to it in the scenarios that all of them go through.
+type way struct {
+	name   string
+	box    func(testing.TB) *Sandbox
+	number int    // of its node group there
+	config string // of managedNodeGroups
+
+	// flags are those of each run; why are those by which nodes are to be replaced,
+	// where it is not for a new release.
+	flags, why []string
+	plan       []string // what the plan says
+	// evicts: rotatord drains. ends: it has instances ended.
+	evicts, ends bool
+	// successor: another node group takes its place.
+	successor bool
+
+	middle  string   // an event in the middle
+	resumed []string // what the run after a kill there says
+	stuck   []string // what a drain that gets no further is called
+
+	stopArgs, stopped []string // how it is run to be stopped, and what it says then
+	stopAt            string   // the event at which it is
+	// goesOn: the abort can stop nothing; EKS completes the update, after which an
+	// abort puts back what is left. Else nodes are as they were when it was stopped.
+	goesOn  bool
+	aborted []string // what the abort says
 }
 
-// The ways of managed node groups other than delegated go through the same:
-// killed in the middle and run again, and stuck at a budget that allows nothing
-// and run again once it does.
+var ways = []way{
+	{
+		name: "delegated", box: eksManaged, number: 1, config: "way: delegated", flags: []string{"--max-unavailable", "2"},
+		plan:   []string{"the provider rolls it: replace 3 nodes", "it takes the nodes in an order of its own"},
+		middle: "group-rolling", resumed: []string{"the provider rolls the group"}, stuck: []string{"PodEvictionFailure"},
+		stopAt: "group-rolling", stopped: []string{"goes on by itself"}, goesOn: true, aborted: []string{"goes on by itself: it cannot be stopped"},
+	},
+	{
+		name: "assisted", box: eksManaged, number: 2, config: "way: assisted", flags: []string{"--max-unavailable", "2"}, evicts: true,
+		plan:   []string{"the provider rolls it: replace 3 nodes", "experimental"},
+		middle: "group-rolling", resumed: []string{"the provider rolls the group"}, stuck: []string{"PodEvictionFailure"},
+		stopAt: "group-rolling", stopped: []string{"goes on by itself"}, goesOn: true, aborted: []string{"goes on by itself: it cannot be stopped"},
+	},
+	{
+		name: "self", box: eksTaken, number: 1, config: "way: self", flags: []string{"--max-surge", "0", "--max-unavailable", "1", "--capacity-check", "warn"},
+		why: []string{"--force"}, evicts: true, ends: true,
+		plan:   []string{"replace 3 nodes"},
+		middle: "node-drained", resumed: []string{"node(s) replaced"},
+		stopAt: "node-drained", stopped: []string{"stopped by a signal"}, aborted: []string{"put back"},
+	},
+	{
+		name: "blue-green", box: eksTaken, number: 2, config: "way: blue-green, blueGreen: {podsDoNotSelectNodegroup: true}",
+		flags: []string{"--max-surge", "1", "--capacity-check", "warn"}, evicts: true, ends: true, successor: true,
+		plan:   []string{"replace 3 nodes"},
+		middle: "node-drained", resumed: []string{"node(s) replaced"},
+		stopArgs: []string{"--max-unavailable", "0", "--canary-bake", "5m"},
+		stopAt:   "replacement-ready", stopped: []string{"stopped by a signal"}, aborted: []string{"put back"},
+	},
+}
+
+// rotated is one scenario of one way.
+type rotated struct {
+	way
+	*testing.T
+	s     *Sandbox
+	r     *Rotatord
+	group string   // the node group as it is called now
+	about []string // which file and which group
+
+	nodes map[string]string // before
+	was   nodegroup
+}
+
+// Every way to rotate a managed node group goes through the same scenarios, and
+// each of these ends with the same checks. Two sandboxes, one beside the other,
+// because rotations mostly wait.
 func TestManagedWays(t *testing.T) {
-	for _, w := range []struct {
-		way     string
-		args    []string // why nodes are replaced, where it is not a new release
-		release bool     // a new release comes out
-		// An event in the middle, and none at which pods are being evicted: a budget
-		// stays charged for two minutes for an eviction that was cut off.
-		middle string
-		stuck  []string // what a drain that gets no further is called
-	}{
-		{way: "self", args: []string{"--force", "--max-surge", "0", "--max-unavailable", "1", "--capacity-check", "warn"}, middle: "node-drained"},
-		{way: "assisted", release: true, middle: "group-rolling", stuck: []string{"PodEvictionFailure"}},
-	} {
-		t.Run(w.way, func(t *testing.T) {
-			s := eksManaged(t)
-			terminations := func() (n int) {
-				for _, c := range s.Stats(t, false).Calls {
-					if strings.HasPrefix(c.Action, "Terminate") {
-						n += c.Calls
-					}
+	for _, box := range []struct {
+		name string
+		ways []way
+	}{{"rolled by EKS", ways[:2]}, {"rotated by rotatord", ways[2:]}} {
+		t.Run(box.name, func(t *testing.T) {
+			t.Parallel()
+			for _, w := range box.ways {
+				s := w.box(t)
+				group := fmt.Sprintf("%s-managed-%d", s.Name, w.number)
+				for _, sc := range []struct {
+					name string
+					play func(*rotated)
+				}{
+					{"plain", (*rotated).plain},
+					{"killed", (*rotated).killed},
+					{"stuck at a budget", (*rotated).stuckAtBudget},
+					{"stopped and aborted", (*rotated).stoppedAndAborted},
+				} {
+					t.Run(w.name+"/"+sc.name, func(t *testing.T) {
+						c := newRotated(t, s, w, group)
+						sc.play(c)
+						c.finish()
+						group = c.group
+					})
 				}
-				return n
 			}
-			t.Run("killed", func(t *testing.T) {
-				group := s.Name + "-managed-2"
-				before := managedImages(t, s, group)
-				if w.release {
-					s.CLI(t, "publish-release")
-				}
-				r := s.rotatord(t)
-				way := r.withWay(t, w.way)
-				args := append(append([]string{"--group", group}, way...), w.args...)
-				s.Stats(t, true)
-				p := r.Start(t, "run", args...)
-				p.Await(w.middle)
-				p.Signal(syscall.SIGKILL)
-				p.Wait()
-				r.Run(t, "run", args...).MustExit(t, exitDone, "node(s) replaced")
-				mustBeRolled(t, s, group, before)
-				if n := terminations(); w.way == "self" != (n > 0) {
-					t.Errorf("rotatord asked for the end of %d instances", n)
-				}
-				s.MustHaveKeptBudgets(t)
-				r.Run(t, "run", append(way, "--group", group)...).MustExit(t, exitDone, "nothing")
-			})
-			t.Run("stuck", func(t *testing.T) {
-				group := s.Name + "-managed-1"
-				pod := blockNode(t, s, group)
-				before := managedImages(t, s, group)
-				if w.release {
-					s.CLI(t, "publish-release")
-				}
-				r := s.rotatord(t)
-				args := append(append([]string{"--group", group, "--drain-deadline", "6s"}, r.withWay(t, w.way)...), w.args...)
-				r.Run(t, "run", args...).MustExit(t, exitStopped, append([]string{pod, "stuck/stuck"}, w.stuck...)...)
-				managedImages(t, s, group) // no cordon is left
-				unblock(t, s)
-				r.Run(t, "run", args...).MustExit(t, exitDone)
-				mustBeRolled(t, s, group, before)
-				s.MustHaveKeptBudgets(t)
-			})
 		})
 	}
 }
 
-// rotatord has time to empty nodes ahead of EKS only from the first new node to
-// the last that EKS waits for: then EKS makes all old ones unschedulable. Here the
-// new nodes of one zone are late.
-func TestManagedAssistedAhead(t *testing.T) {
-	s := eksManaged(t)
-	group := s.Name + "-managed-1"
-	before := managedImages(t, s, group)
-	s.CLI(t, "publish-release")
-	s.Fault(t, "slow-boot", "--delay", "10s", "--zone", s.Region+"b")
-	r := s.rotatord(t)
-	args := append(r.withWay(t, "assisted"), "--group", group)
-	r.Run(t, "run", args...).MustExit(t, exitDone)
-	mustBeRolled(t, s, group, before)
-	drained := r.Events(t, "node-drained")
-	if len(drained) == 0 {
-		t.Error("no node was emptied ahead of EKS")
+func newRotated(t *testing.T, s *Sandbox, w way, group string) *rotated {
+	t.Helper()
+	c := &rotated{way: w, T: t, s: s, r: s.rotatord(t), group: group, nodes: managedImages(t, s, group)}
+	file := filepath.Join(c.r.Dir, "rotation.yaml")
+	text := "apiVersion: rotatord.github.io/v1alpha1\nkind: Rotation\ndriver: {config: {managedNodeGroups: {" + w.config + "}}}\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
 	}
-	for _, e := range drained {
-		if _, old := before[e.Node]; !old {
-			t.Errorf("node %s was emptied, and is not an old one", e.Node)
+	c.about = []string{"--config", file, "--group", group}
+	c.was, _ = s.describe(t, group)
+	if len(w.why) == 0 {
+		s.CLI(t, "publish-release")
+	}
+	s.Stats(t, true)
+	return c
+}
+
+// args of a run.
+func (c *rotated) args(more ...string) []string {
+	return slices.Concat(c.about, c.flags, c.why, more)
+}
+
+func (c *rotated) plain() {
+	c.r.Run(c, "plan", c.args()...).MustExit(c, exitDone, c.plan...)
+	c.r.Run(c, "run", c.args()...).MustExit(c, exitDone, "3 node(s) replaced")
+	if n := len(c.r.Events(c, "node-draining", "pod-evicted")); n > 0 && !c.evicts {
+		c.Errorf("%d nodes or pods were drained by rotatord", n)
+	}
+}
+
+// A killed rotatord leaves a provider's roll at work; the same command again goes
+// on, with the same roll.
+func (c *rotated) killed() {
+	p := c.r.Start(c, "run", c.args()...)
+	p.Await(c.middle)
+	p.Signal(syscall.SIGKILL)
+	p.Wait()
+	c.r.Run(c, "run", c.args()...).MustExit(c, exitDone, c.resumed...)
+	for _, call := range c.s.Stats(c, false).Calls {
+		if call.Action == "UpdateNodegroupVersion" && call.Calls != 1 {
+			c.Errorf("%d calls of %s: the second run must attach", call.Calls, call.Action)
 		}
 	}
-	t.Logf("%d of %d nodes were emptied ahead of EKS", len(drained), len(before))
-	s.MustHaveKeptBudgets(t)
+}
+
+// A budget that allows nothing ends the rotation, which names the pod and the
+// budget and leaves every node open; once it does, the same command completes.
+func (c *rotated) stuckAtBudget() {
+	pod := blockNode(c.T, c.s, c.group)
+	args := c.args("--drain-deadline", "6s")
+	words := append([]string{"pod " + pod, "stuck/stuck", "run the same command again to go on"}, c.stuck...)
+	c.r.Run(c, "run", args...).MustExit(c, exitStopped, words...)
+	c.r.Exec(c, "status", "--journal-dir", filepath.Join(c.r.Dir, "journal")).MustExit(c, exitDone, append([]string{pod}, c.stuck...)...)
+	c.mustBeUnmarked(noCordons)
+	unblock(c.T, c.s)
+	c.r.Run(c, "run", args...).MustExit(c, exitDone)
+}
+
+// A signal leaves what the next run, or an abort, finds; after the abort a run
+// completes what is left to do.
+func (c *rotated) stoppedAndAborted() {
+	p := c.r.Start(c, "run", c.args(c.stopArgs...)...)
+	p.Await(c.stopAt)
+	p.Signal(syscall.SIGTERM)
+	p.Wait().MustExit(c, exitStopped, c.stopped...)
+	if c.goesOn {
+		c.r.Run(c, "abort", c.about[:2]...).MustExit(c, exitStopped, c.aborted...)
+		c.mustBeUnmarked(cordonsOfEKS)
+		(&podCase{tb: c, s: c.s}).await("the end of EKS' update", func() bool { _, atRest := c.s.describe(c, c.group); return atRest })
+		c.r.Run(c, "abort", c.about[:2]...).MustExit(c, exitDone, "put back")
+	} else {
+		c.r.Run(c, "abort", c.about[:2]...).MustExit(c, exitDone, c.aborted...)
+	}
+	c.mustBeTidy()
+	if len(c.nodesNow()) != len(c.nodes) {
+		c.Errorf("after the abort node group %s has %d nodes, and had %d", c.group, len(c.nodesNow()), len(c.nodes))
+	}
+	c.r.Run(c, "run", c.args()...).MustExit(c, exitDone)
+}
+
+// finish holds what every scenario ends with.
+func (c *rotated) finish() {
+	if c.successor {
+		if left := c.nodesNow(); len(left) > 0 {
+			c.Errorf("nodes of %s are there still: %v", c.group, left)
+		}
+		c.group = successorOf(c, c.s, c.group)
+		c.about[3] = c.group
+	}
+	now := c.nodesNow()
+	if len(now) != len(c.nodes) {
+		c.Errorf("node group %s had %d nodes and has %d", c.group, len(c.nodes), len(now))
+	}
+	for name, image := range now {
+		if _, was := c.nodes[name]; was {
+			c.Errorf("node %s is there still, with image %s", name, image)
+		}
+	}
+	c.mustBeTidy()
+	for _, call := range c.s.Stats(c, false).Calls {
+		if strings.HasPrefix(call.Action, "Terminate") && !c.ends {
+			c.Errorf("%d calls of %s", call.Calls, call.Action)
+		}
+	}
+	c.s.MustHaveKeptBudgets(c)
+	c.r.Run(c, "run", slices.Concat(c.about, c.flags)...).MustExit(c, exitDone, "nothing")
+}
+
+func (c *rotated) nodesNow() map[string]string { return managedImages(c, c.s, c.group) }
+
+// mustBeTidy fails the test unless the node group's own settings are as they were,
+// and nothing of rotator's is left.
+func (c *rotated) mustBeTidy() {
+	c.Helper()
+	now, _ := c.s.describe(c, c.group)
+	if diff := cmp.Diff(c.was, now); diff != "" {
+		c.Errorf("node group %s (-before +after):\n%s", c.group, diff)
+	}
+	c.mustBeUnmarked(noCordons)
+}
+
+// Which cordons there may be.
+const (
+	noCordons    = false
+	cordonsOfEKS = true // it is at work
+)
+
+// mustBeUnmarked fails the test unless no node has a mark of rotator's, and none a
+// cordon but those that EKS may have set.
+func (c *rotated) mustBeUnmarked(cordons bool) {
+	c.Helper()
+	for name, n := range c.s.State(c).Nodes {
+		ours := slices.DeleteFunc(n.Marks, func(m string) bool { return cordons && !strings.HasPrefix(m, ourPrefix) })
+		if !cordons && n.Unschedulable || slices.Contains(n.Taints, ourPrefix+"outdated:PreferNoSchedule") || len(ours) > 0 {
+			c.Errorf("node %s is left with cordon %t, taints %v, marks %v", name, n.Unschedulable, n.Taints, ours)
+		}
+	}
 }

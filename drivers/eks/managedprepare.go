@@ -91,7 +91,7 @@ func (d *Driver) prepareNodegroup(ctx context.Context, c *clients, cfg Config, g
 
 // restoreNodegroup is Restore for a group that EKS rolls: it puts the update
 // configuration back, then lets go of the node group. While EKS is rolling,
-// nothing of it can be changed: the record then stays for the next rotation.
+// nothing of it can be changed: the records then stay for the next rotation.
 func (d *Driver) restoreNodegroup(ctx context.Context, c *clients, cfg Config, g *group, r sdk.GroupRequest) (*sdk.Operation, error) {
 	op, err := openNodegroup(ctx, c, cfg, g, r.RotationID)
 	if op != nil || err != nil {
@@ -107,9 +107,13 @@ func (d *Driver) restoreNodegroup(ctx context.Context, c *clients, cfg Config, g
 	}
 	drop := []string{tagPrepared}
 	var diags []sdk.Diagnostic
+	rolling := d.busy(ctx, c, m)
+	if !rolling {
+		drop = append(drop, tagRoll)
+	}
 	changed := rec != nil && rec.Own != rec.Set && updateConfigOf(m.Nodegroup) == rec.Set // else somebody changed it meanwhile: theirs stays
 	switch {
-	case changed && d.busy(ctx, c, m):
+	case changed && rolling:
 		diags = append(diags, finding(sdk.SeverityWarning, "update-config-kept", m.name,
 			"EKS changes nothing else while it rolls. The next rotation of the node group puts it back.",
 			"node group %s keeps the update configuration of the rotation", m.name))
