@@ -3,7 +3,9 @@
 package e2e
 
 import (
+	"cmp"
 	"context"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -20,12 +22,12 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
-// eksManaged and eksTaken: two managed node groups of EKS each, and a group of
+// eksManaged and eksOthers: two managed node groups of EKS each, and a group of
 // workers; EKS works so fast that its drain of 15 minutes takes 10 s.
 var (
-	managedBox = slices.Concat(delays, []string{"--provider", "eks-managed", "--nodes", "7", "--groups", "2", "--zones", "2", "--pods", "20", "--eks-speedup", "90"})
+	managedBox = slices.Concat(delays, []string{"--provider", "eks-managed", "--nodes", "9", "--groups", "2", "--zones", "2", "--pods", "24", "--eks-speedup", "90"})
 	eksManaged = lazily("e2e-managed", "eu-west-2", slices.Concat(managedBox, []string{"--seed", "12"})...)
-	eksTaken   = lazily("e2e-taken", "ca-central-1", slices.Concat(managedBox, []string{"--seed", "14"})...)
+	eksOthers  = lazily("e2e-others", "ca-central-1", slices.Concat(managedBox, []string{"--seed", "14"})...)
 )
 
 // nodegroup is what a rotation must leave of a managed node group as it was.
@@ -48,7 +50,7 @@ func (s *Sandbox) describe(tb testing.TB, name string) (n nodegroup, atRest bool
 		tb.Fatal(err)
 	}
 	g := out.Nodegroup
-	n = nodegroup{Labels: g.Labels, NodeLabels: nodeLabels(tb, s, name), Strategy: g.UpdateConfig.UpdateStrategy}
+	n = nodegroup{Labels: g.Labels, NodeLabels: nodeLabels(tb, s, name), Strategy: cmp.Or(g.UpdateConfig.UpdateStrategy, ekstypes.NodegroupUpdateStrategiesDefault)}
 	for _, v := range []*int32{g.UpdateConfig.MaxUnavailable, g.UpdateConfig.MaxUnavailablePercentage} {
 		n.Update = append(n.Update, int(aws.ToInt32(v)))
 	}
@@ -159,6 +161,8 @@ func unblock(t *testing.T, s *Sandbox) {
 	})
 }
 
+var successors = regexp.MustCompile(`-g[0-9]+$`)
+
 // successorOf names the node group that took the place of another: an earlier one
 // that was undone may have had the first of its names still.
 func successorOf(tb testing.TB, s *Sandbox, nodegroup string) string {
@@ -168,7 +172,8 @@ func successorOf(tb testing.TB, s *Sandbox, nodegroup string) string {
 		tb.Fatal(err)
 	}
 	for _, n := range nodes.Items {
-		if name := n.Labels["eks.amazonaws.com/nodegroup"]; strings.HasPrefix(name, nodegroup+"-g") {
+		name := n.Labels["eks.amazonaws.com/nodegroup"]
+		if name != nodegroup && strings.HasPrefix(name, successors.ReplaceAllString(nodegroup, "")+"-g") {
 			return name
 		}
 	}

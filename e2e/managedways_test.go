@@ -18,8 +18,6 @@ import (
 // particular to it in the scenarios that all of them go through.
 type way struct {
 	name   string
-	box    func(testing.TB) *Sandbox
-	number int    // of its node group there
 	config string // of managedNodeGroups
 
 	// flags are those of each run; why are those by which nodes are to be replaced,
@@ -45,26 +43,26 @@ type way struct {
 
 var ways = []way{
 	{
-		name: "delegated", box: eksManaged, number: 1, config: "way: delegated", flags: []string{"--max-unavailable", "2"},
+		name: "delegated", config: "way: delegated", flags: []string{"--max-unavailable", "2"},
 		plan:   []string{"the provider rolls it: replace 3 nodes", "it takes the nodes in an order of its own"},
 		middle: "group-rolling", resumed: []string{"the provider rolls the group"}, stuck: []string{"PodEvictionFailure"},
 		stopAt: "group-rolling", stopped: []string{"goes on by itself"}, goesOn: true, aborted: []string{"goes on by itself: it cannot be stopped"},
 	},
 	{
-		name: "assisted", box: eksManaged, number: 2, config: "way: assisted", flags: []string{"--max-unavailable", "2"}, evicts: true,
-		plan:   []string{"the provider rolls it: replace 3 nodes", "experimental"},
-		middle: "group-rolling", resumed: []string{"the provider rolls the group"}, stuck: []string{"PodEvictionFailure"},
-		stopAt: "group-rolling", stopped: []string{"goes on by itself"}, goesOn: true, aborted: []string{"goes on by itself: it cannot be stopped"},
-	},
-	{
-		name: "self", box: eksTaken, number: 1, config: "way: self", flags: []string{"--max-surge", "0", "--max-unavailable", "1", "--capacity-check", "warn"},
+		name: "self", config: "way: self", flags: []string{"--max-surge", "0", "--max-unavailable", "1", "--capacity-check", "warn"},
 		why: []string{"--force"}, evicts: true, ends: true,
 		plan:   []string{"replace 3 nodes"},
 		middle: "node-drained", resumed: []string{"node(s) replaced"},
 		stopAt: "node-drained", stopped: []string{"stopped by a signal"}, aborted: []string{"put back"},
 	},
 	{
-		name: "blue-green", box: eksTaken, number: 2, config: "way: blue-green, blueGreen: {podsDoNotSelectNodegroup: true}",
+		name: "assisted", config: "way: assisted", flags: []string{"--max-unavailable", "2"}, evicts: true,
+		plan:   []string{"the provider rolls it: replace 3 nodes", "experimental"},
+		middle: "group-rolling", resumed: []string{"the provider rolls the group"}, stuck: []string{"PodEvictionFailure"},
+		stopAt: "group-rolling", stopped: []string{"goes on by itself"}, goesOn: true, aborted: []string{"goes on by itself: it cannot be stopped"},
+	},
+	{
+		name: "blue-green", config: "way: blue-green, blueGreen: {podsDoNotSelectNodegroup: true}",
 		flags: []string{"--max-surge", "1", "--capacity-check", "warn"}, evicts: true, ends: true, successor: true,
 		plan:   []string{"replace 3 nodes"},
 		middle: "node-drained", resumed: []string{"node(s) replaced"},
@@ -87,18 +85,16 @@ type rotated struct {
 }
 
 // Every way to rotate a managed node group goes through the same scenarios, and
-// each of these ends with the same checks. Two sandboxes, one beside the other,
-// because rotations mostly wait.
+// each of these ends with the same checks. Two ways share a sandbox, in which each
+// has a node group; the two sandboxes are used side by side, because rotations
+// mostly wait.
 func TestManagedWays(t *testing.T) {
-	for _, box := range []struct {
-		name string
-		ways []way
-	}{{"rolled by EKS", ways[:2]}, {"rotated by rotatord", ways[2:]}} {
-		t.Run(box.name, func(t *testing.T) {
+	for i, box := range []func(testing.TB) *Sandbox{eksManaged, eksOthers} {
+		t.Run(fmt.Sprint(i+1), func(t *testing.T) {
 			t.Parallel()
-			for _, w := range box.ways {
-				s := w.box(t)
-				group := fmt.Sprintf("%s-managed-%d", s.Name, w.number)
+			for n, w := range ways[2*i : 2*i+2] {
+				s := box(t)
+				group := fmt.Sprintf("%s-managed-%d", s.Name, n+1)
 				for _, sc := range []struct {
 					name string
 					play func(*rotated)
@@ -188,15 +184,13 @@ func (c *rotated) stoppedAndAborted() {
 	if c.goesOn {
 		c.r.Run(c, "abort", c.about[:2]...).MustExit(c, exitStopped, c.aborted...)
 		c.mustBeUnmarked(cordonsOfEKS)
-		(&podCase{tb: c, s: c.s}).await("the end of EKS' update", func() bool { _, atRest := c.s.describe(c, c.group); return atRest })
+		c.await("the end of EKS' update", func() bool { _, atRest := c.s.describe(c, c.group); return atRest })
 		c.r.Run(c, "abort", c.about[:2]...).MustExit(c, exitDone, "put back")
 	} else {
 		c.r.Run(c, "abort", c.about[:2]...).MustExit(c, exitDone, c.aborted...)
 	}
 	c.mustBeTidy()
-	if len(c.nodesNow()) != len(c.nodes) {
-		c.Errorf("after the abort node group %s has %d nodes, and had %d", c.group, len(c.nodesNow()), len(c.nodes))
-	}
+	c.await("as many nodes as before", func() bool { return len(c.nodesNow()) == len(c.nodes) })
 	c.r.Run(c, "run", c.args()...).MustExit(c, exitDone)
 }
 
@@ -226,6 +220,11 @@ func (c *rotated) finish() {
 	}
 	c.s.MustHaveKeptBudgets(c)
 	c.r.Run(c, "run", slices.Concat(c.about, c.flags)...).MustExit(c, exitDone, "nothing")
+}
+
+func (c *rotated) await(what string, holds func() bool) {
+	c.Helper()
+	(&podCase{tb: c, s: c.s, namespace: c.group}).await(what, holds)
 }
 
 func (c *rotated) nodesNow() map[string]string { return managedImages(c, c.s, c.group) }

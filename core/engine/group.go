@@ -299,7 +299,7 @@ func (e *Engine) conclude() {
 	e.findMarks()
 	e.unquiesceAll()
 	replaced, left, bad, failed := 0, 0, 0, 0
-	var trouble, kept []string
+	var trouble, kept, goesOn []string
 	for _, g := range e.groups {
 		replaced += g.replaced
 		if g.roll.failed != "" {
@@ -324,7 +324,11 @@ func (e *Engine) conclude() {
 				replaced++
 			}
 		}
-		if g.trouble != "" {
+		switch {
+		case g.trouble == "":
+		case g.Roll != nil: // it was abandoned, and could not be cancelled
+			goesOn = append(goesOn, g.trouble)
+		default:
 			kept = append(kept, g.trouble)
 			e.finish.Status = StatusFailed
 		}
@@ -339,6 +343,9 @@ func (e *Engine) conclude() {
 	}
 	switch {
 	case e.finish.Status == StatusFailed:
+	case len(goesOn) > 0:
+		e.finish.Status = StatusStopped
+		msg = "what can be put back now was; " + strings.Join(goesOn, "; ") + "; abort again once it has ended, to put back the settings of the rotation"
 	case left+failed > 0:
 		e.finish.Status = StatusStopped
 		msg += fmt.Sprintf(", %d not: %s; run again to retry", left, first(trouble))
@@ -349,7 +356,7 @@ func (e *Engine) conclude() {
 		e.finish.Status = StatusDone
 	}
 	if e.finish.Status == StatusFailed {
-		msg += "; " + strings.Join(append(kept, trouble...), "; ")
+		msg += "; " + strings.Join(slices.Concat(kept, goesOn, trouble), "; ")
 	}
 	e.finish.Message = msg
 }
