@@ -138,6 +138,8 @@ func (e *Engine) evict() {
 		}
 	}
 	e.nextOrdered(nodes)
+	// Those that a provider drains as well: its deadline is not ours to extend.
+	slices.SortStableFunc(nodes, func(a, b *leaving) int { return bit(b.member.taken) - bit(a.member.taken) })
 	for _, l := range nodes {
 		e.evictNode(l)
 	}
@@ -270,6 +272,10 @@ func (e *Engine) evictPod(l *leaving, c drain.Candidate) bool {
 			// What waits for an eviction of our own is not worth a word.
 			ok, _ = drain.Permits(&b.Budget, p, b.Allowed)
 			return ok
+		}
+		if until := e.leftToProvider(m, b); spends && until.After(e.now) {
+			e.wake(until)
+			return true
 		}
 		if spends {
 			b.asked[p.UID], s.spent = asking{pod: p.Name}, b.Name

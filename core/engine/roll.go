@@ -50,6 +50,8 @@ type rolling struct {
 	healthyAt time.Time // when all gates passed; zero: not yet
 
 	cancelling bool
+
+	unseen int // where both drain: nodes that the provider may be at, and is not seen to be
 }
 
 // active tells whether the provider rolls the group for us, or may.
@@ -79,7 +81,7 @@ func (e *Engine) stepRoll(g *group) {
 	case e.stop != nil || g.phase != groupActive:
 	case r.over:
 		e.judgeRoll(g)
-	case r.id != "":
+	case r.id != "" && g.Roll.Assisted:
 		e.drainAhead(g)
 	}
 }
@@ -396,70 +398,6 @@ func (e *Engine) takeRolled(g *group, m *member) bool {
 	e.dropDrain(m)
 	m.become(memberTerminating)
 	return true
-}
-
-// Nodes that the core empties ahead of the provider (plan.Roll.Assisted).
-
-// drainAhead cordons and drains old nodes while the provider's roll leaves room:
-// at most as many are being drained or ended at once as may be unavailable, those
-// that the provider has taken included; and no more are missing. It waits for the
-// first new node. A node that the
-// provider takes in the same moment comes on top: nothing tells of it.
-func (e *Engine) drainAhead(g *group) {
-	if !g.Roll.Assisted || g.early || e.shut {
-		return
-	}
-	most, busy, serving := g.Unavailable, 0, 0
-	var from []*member
-	fresh := false
-	for _, m := range g.members {
-		taken := m.n != nil && m.n.Unschedulable && m.phase == memberWaiting && m.n.Annotations[model.AnnotationCordoned] == ""
-		switch {
-		case taken, m.phase == memberTerminating, m.phase == memberCordoning, m.phase == memberDraining, m.verify.open:
-			busy++
-		case m.usable():
-			serving++
-			fresh = fresh || !m.inst.Outdated()
-			if m.old && m.phase == memberWaiting {
-				from = append(from, m)
-			}
-		}
-	}
-	if !fresh { // on another old node a pod would have to move once more
-		return
-	}
-	for busy < most && serving-1 >= g.roll.size-most && len(from) > 0 && e.globalRoom() {
-		m := e.pick(g, from)
-		if m == nil || !e.validates(g) {
-			return
-		}
-		if why := e.noRoom(m); why != "" {
-			g.heldBack = why
-			return
-		}
-		from = without(from, []*member{m})
-		busy, serving = busy+1, serving-1
-		e.startDrain(g, m)
-	}
-}
-
-// releaseAhead lets the nodes be used again that were emptied, or were about to
-// be, and that the provider has not ended.
-func (e *Engine) releaseAhead(g *group) {
-	ours := make(map[string]bool)
-	for _, m := range g.census.busy {
-		if m.phase != memberCordoning && m.phase != memberDraining && m.phase != memberDrainedOnly {
-			continue
-		}
-		e.dropCordon(m)
-		e.dropDrain(m)
-		e.unquiesce(m)
-		m.rest()
-		ours[m.node] = true
-	}
-	if len(ours) > 0 {
-		e.unmark(func(node string) bool { return !ours[node] })
-	}
 }
 
 // waitsForRoll says what a group that is rolled waits for.

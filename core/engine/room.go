@@ -53,10 +53,14 @@ func (e *Engine) noRoom(m *member) string {
 }
 
 // askRoom asks for as many nodes as may go together; where they would find none,
-// for this one alone.
+// for this one alone. Those that a provider may be draining go in any case.
 func (e *Engine) askRoom(m *member) {
 	g := m.g
 	going := []*member{m}
+	if g.Roll != nil {
+		e.room = room{at: e.now, usable: g.census.usable, good: 1, why: e.lacksRoom(append(going, e.providersNodes(g, m)...))}
+		return
+	}
 	for _, o := range g.members {
 		if len(going) >= g.Surge+g.Unavailable {
 			break

@@ -48,6 +48,8 @@ type budget struct {
 	rhythm *rhythm
 	// version counts the budget's changes.
 	version uint64
+	// opened is when it last allowed a disruption again; zero: it never was closed.
+	opened time.Time
 }
 
 // asking is an eviction that no status is known to count.
@@ -252,6 +254,9 @@ func (w *world) setBudget(b model.Budget) {
 			w.budgetsVersion++
 		}
 		old.version++
+		if old.Allowed <= 0 && b.Allowed > 0 {
+			old.opened = w.now
+		}
 		if took := old.rhythm.opened(w.now, b.Allowed-old.Allowed); took > 0 {
 			w.rhythm.learn(took)
 		}

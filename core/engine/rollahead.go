@@ -1,0 +1,157 @@
+package engine
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/rotatord/rotator/core/drain"
+)
+
+// Nodes that the core empties ahead of the provider (plan.Roll.Assisted), which
+// drains the same group at the same time, in an order of its own. EKS makes all old
+// nodes unschedulable first, and does not tell at which of them it is; only the
+// pods tell, that end without our asking. So:
+//
+//   - as many nodes as the provider may be at count as missing, seen or not, beside
+//     those that we drain: no fewer serve than the group's size less what may be
+//     unavailable;
+//   - their pods need room as well: a node that we empty must not take it from them;
+//   - a budget's disruptions are theirs first: the provider's drain has a deadline,
+//     and ours can wait. The nodes that it is seen at go first; while it is not seen,
+//     what a budget allows anew is left to it for a while.
+
+// providersTurn is how long a budget that opens is left to the provider. kubectl's
+// drain asks again every 5 s; EKS does not say how often it does.
+const providersTurn = 10 * time.Second
+
+// drainAhead cordons and drains old nodes while the provider's roll leaves room
+// for it, and for us. It waits for the first new node: on another old one a pod
+// would have to move once more.
+func (e *Engine) drainAhead(g *group) {
+	r := &g.roll
+	busy, serving, up, seen, waiting := 0, 0, 0, 0, 0
+	fresh := false
+	var from, theirs []*member
+	for _, m := range g.members {
+		if m.phase == memberGone || m.phase == memberTerminating {
+			continue
+		}
+		e.seeProvider(m)
+		up += bit(m.n != nil && m.n.Ready)
+		seen += bit(m.taken)
+		left := m.old && (m.phase == memberWaiting || m.phase == memberQuarantined)
+		switch {
+		case left && m.taken:
+			busy++
+			if m.phase == memberWaiting {
+				theirs = append(theirs, m)
+			}
+		case left:
+			waiting++
+			serving += bit(m.usable())
+			if m.phase == memberWaiting {
+				from = append(from, m)
+			}
+		case m.phase == memberCordoning, m.phase == memberDraining, m.verify.open:
+			busy++
+		default:
+			serving += bit(m.usable())
+			fresh = fresh || m.usable() && !m.inst.Outdated()
+		}
+	}
+	r.unseen = max(0, g.Unavailable-seen)
+	hidden := min(r.unseen, waiting)
+	e.weighAll(g)
+	if !fresh || g.early || e.shut {
+		return
+	}
+	least, most := r.size-g.Unavailable, g.Unavailable+max(0, up-r.size)
+	for _, m := range theirs { // they count as missing already
+		if serving < least || !e.globalRoom() || !e.validates(g) {
+			return
+		}
+		e.startDrain(g, m)
+	}
+	for busy+hidden < most && len(from) > 0 && e.globalRoom() {
+		m := e.pick(g, from)
+		if m == nil || serving-bit(m.usable())-hidden < least || !e.validates(g) {
+			return
+		}
+		if why := e.noRoom(m); why != "" {
+			g.heldBack = why
+			return
+		}
+		from = without(from, []*member{m})
+		busy, serving, waiting = busy+1, serving-bit(m.usable()), waiting-1
+		hidden = min(r.unseen, waiting)
+		e.startDrain(g, m)
+	}
+}
+
+// seeProvider takes note of a node whose pods somebody evicts, and we do not: the
+// provider is at it.
+func (e *Engine) seeProvider(m *member) {
+	if m.taken || !m.old || m.phase == memberDrainedOnly {
+		return
+	}
+	for _, p := range e.w.podsOn[m.node] {
+		if s := e.pods[p.UID]; p.Terminating && (s == nil || !s.asked && !s.accepted) && e.policy.Decide(p, drain.Circumstances{Now: e.now}).Action != drain.Leave {
+			m.taken = true
+			return
+		}
+	}
+}
+
+// providersNodes are the nodes that the provider may be at, beside m: those that it
+// is seen at, and for the others those with the most pods.
+func (e *Engine) providersNodes(g *group, m *member) []*member {
+	var out []*member
+	for _, o := range g.members {
+		if o != m && o.old && o.phase == memberWaiting && o.n != nil {
+			out = append(out, o)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b *member) int {
+		return cmp.Or(cmp.Compare(bit(b.taken), bit(a.taken)), cmp.Compare(len(e.w.podsOn[b.node]), len(e.w.podsOn[a.node])))
+	})
+	return out[:min(len(out), g.Unavailable)]
+}
+
+// leftToProvider is until when a budget is left to the provider, for pods of other
+// nodes than m's; the zero time: it is not.
+func (e *Engine) leftToProvider(m *member, b *budget) time.Time {
+	if g := m.g; g.Roll == nil || !g.Roll.Assisted || g.roll.unseen == 0 || m.taken || b.opened.IsZero() {
+		return time.Time{}
+	}
+	c := e.contentionOf(b)
+	others := c.waiting + c.queued
+	for _, l := range m.loads {
+		if l.contention == c {
+			others -= l.pods
+		}
+	}
+	if others <= 0 {
+		return time.Time{}
+	}
+	return b.opened.Add(providersTurn)
+}
+
+// releaseAhead lets the nodes be used again that were emptied, or were about to
+// be, and that the provider has not ended.
+func (e *Engine) releaseAhead(g *group) {
+	ours := make(map[string]bool)
+	for _, m := range g.census.busy {
+		if m.phase != memberCordoning && m.phase != memberDraining && m.phase != memberDrainedOnly {
+			continue
+		}
+		e.dropCordon(m)
+		e.dropDrain(m)
+		e.unquiesce(m)
+		m.rest()
+		ours[m.node] = true
+	}
+	if len(ours) > 0 {
+		e.unmark(func(node string) bool { return !ours[node] })
+	}
+}
