@@ -53,7 +53,7 @@ var ways = []way{
 		why: []string{"--force"}, evicts: true, ends: true,
 		plan:   []string{"replace 3 nodes"},
 		middle: "node-drained", resumed: []string{"node(s) replaced"},
-		stopAt: "node-drained", stopped: []string{"stopped by a signal"}, aborted: []string{"put back"},
+		stopAt: "node-drained", stopped: []string{"stopped by a signal"},
 	},
 	{
 		name: "assisted", config: "way: assisted", flags: []string{"--max-unavailable", "2"}, evicts: true,
@@ -62,7 +62,7 @@ var ways = []way{
 		stopAt: "group-rolling", stopped: []string{"goes on by itself"}, goesOn: true, aborted: []string{"goes on by itself: it cannot be stopped"},
 	},
 	{
-		name: "blue-green", config: "way: blue-green, blueGreen: {podsDoNotSelectNodegroup: true}",
+		name: "blue-green", config: "way: blue-green",
 		flags: []string{"--max-surge", "1", "--capacity-check", "warn"}, evicts: true, ends: true, successor: true,
 		plan:   []string{"replace 3 nodes"},
 		middle: "node-drained", resumed: []string{"node(s) replaced"},

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -329,6 +330,7 @@ func (e *Engine) surplus(g *group) map[string]int {
 	if len(zones) == 0 {
 		return nil
 	}
+	current := g.currentIn()
 	out := make(map[string]int, len(zones))
 	for ; total < g.base+g.surge-bad; total++ {
 		emptiest := 0
@@ -342,16 +344,32 @@ func (e *Engine) surplus(g *group) map[string]int {
 	for range g.surge - bad {
 		fullest := 0
 		for i := range zones {
-			if z, f := &zones[i], &zones[fullest]; z.live > f.live || z.live == f.live && z.old > f.old {
+			z, f := &zones[i], &zones[fullest]
+			if cmp.Or(cmp.Compare(z.live, f.live), cmp.Compare(z.old, f.old), cmp.Compare(current[z.zone], current[f.zone])) > 0 {
 				fullest = i
 			}
 		}
 		z := &zones[fullest]
 		z.live--
 		z.old--
+		current[z.zone]--
 		out[z.zone]++
 	}
 	return out
+}
+
+// currentIn counts the instances by zone that are not outdated, in a group with
+// which nobody goes on: the surge is among them, and had better go than what was
+// there before.
+func (g *group) currentIn() map[string]int {
+	n := make(map[string]int)
+	if len(g.Nodes) > 0 {
+		return n
+	}
+	for _, m := range g.members {
+		n[m.inst.Zone] += bit(m.phase == memberReady && !m.inst.Outdated())
+	}
+	return n
 }
 
 // suspect tells whether a replacement takes so much longer than the others did

@@ -119,7 +119,10 @@ func (e *Engine) victims(g *group) []*member {
 	}
 	going := func(m *member) bool { return cordonLeft(e.w.nodes[m.node]) }
 	slices.SortStableFunc(victims, func(a, b *member) int {
+		// Whether it came up in the rotation is forgotten where nobody goes on with it:
+		// what is outdated was there before.
 		return cmp.Or(cmp.Compare(bit(going(b)), bit(going(a))), cmp.Compare(rank(a), rank(b)), cmp.Compare(bit(b.ours), bit(a.ours)),
+			cmp.Compare(bit(a.inst.Outdated()), bit(b.inst.Outdated())),
 			cmp.Compare(len(a.at.list), len(b.at.list)))
 	})
 	surplus, even := e.surplus(g), make(map[*member]bool)

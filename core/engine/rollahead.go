@@ -44,13 +44,13 @@ func (e *Engine) drainAhead(g *group) {
 		switch {
 		case left && m.taken:
 			busy++
-			if m.phase == memberWaiting {
+			if m.phase == memberWaiting && m.n != nil {
 				theirs = append(theirs, m)
 			}
 		case left:
 			waiting++
 			serving += bit(m.usable())
-			if m.phase == memberWaiting {
+			if m.phase == memberWaiting && m.n != nil && m.n.Ready { // the others have nothing to move, or nobody who could
 				from = append(from, m)
 			}
 		case m.phase == memberCordoning, m.phase == memberDraining, m.verify.open:
@@ -95,7 +95,7 @@ func (e *Engine) seeProvider(m *member) {
 	if m.taken || !m.old || m.phase == memberDrainedOnly {
 		return
 	}
-	for _, p := range e.w.podsOn[m.node] {
+	for _, p := range m.at.list {
 		if s := e.pods[p.UID]; p.Terminating && (s == nil || !s.asked && !s.accepted) && e.policy.Decide(p, drain.Circumstances{Now: e.now}).Action != drain.Leave {
 			m.taken = true
 			return
@@ -113,7 +113,7 @@ func (e *Engine) providersNodes(g *group, m *member) []*member {
 		}
 	}
 	slices.SortStableFunc(out, func(a, b *member) int {
-		return cmp.Or(cmp.Compare(bit(b.taken), bit(a.taken)), cmp.Compare(len(e.w.podsOn[b.node]), len(e.w.podsOn[a.node])))
+		return cmp.Or(cmp.Compare(bit(b.taken), bit(a.taken)), cmp.Compare(len(b.at.list), len(a.at.list)))
 	})
 	return out[:min(len(out), g.Unavailable)]
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/rotatord/rotator/core/engine"
 	"github.com/rotatord/rotator/core/model"
 )
 
@@ -20,6 +21,7 @@ func (t *toy) roll(g *toyGroup, op string) {
 //	says TEXT           its phase
 //	adds                it launches a node beyond the group's size
 //	cordons i-1         it makes a node unschedulable
+//	evicts web-1        it asks for an eviction
 //	takes i-1           the pods of a node move to a new one, and it ends
 //	takes-old i-1       the same, and the new one is outdated
 //	succeeds, fails TEXT, cancelled TEXT
@@ -39,6 +41,15 @@ func (s *script) rollCommand(name, what string, args []string) {
 		t.fill()
 	case "cordons":
 		t.changeNode(nodeName(args[0]), func(n *model.Node) { n.Unschedulable = true })
+	case "evicts":
+		for _, p := range t.sortedPods() {
+			if p.Name != args[0] {
+				continue
+			}
+			if err := t.evict(engine.Effect{Verb: engine.VerbEvict, Pod: engine.PodRef{PodKey: p.PodKey, UID: p.UID}}); err != nil {
+				fmt.Fprintf(&s.out, "%s (refused: %s)\n", t.now.Sub(epoch), err.Message)
+			}
+		}
 	case "takes", "takes-old":
 		in := t.launch(g, what == "takes-old")
 		t.join(in.ID)

@@ -357,15 +357,15 @@ func (c *checker) takes(name string) {
 	}
 	group := c.instance[n.ProviderID].group
 	count := 0
-	for other, o := range c.nodes {
-		v := c.instance[o.ProviderID]
-		if v.group == group && !v.going && !c.leaving[other] && !c.bad[other] && usable(o) {
-			count++
-		}
-	}
 	g := c.w.group(group)
 	if g == nil {
 		return
+	}
+	for other, o := range c.nodes {
+		v := c.instance[o.ProviderID]
+		if v.group == group && !v.going && !c.leaving[other] && !c.bad[other] && usable(o) && !g.takes(other) {
+			count++
+		}
 	}
 	least := min(c.base[group], g.own) - c.room[group].Unavailable
 	if g.Traits.Rolled() { // nobody can tell what others add from what its provider does

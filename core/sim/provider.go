@@ -27,10 +27,12 @@ type group struct {
 	// lost are instances that are gone and under whose names others are to come.
 	lost []*instance
 	// rolling is the latest roll by the provider, and added what it has added to
-	// Desired; nameless: nobody can tell which call began it.
+	// Desired; nameless: nobody can tell which call began it; cordons: it makes all
+	// old nodes unschedulable first.
 	rolling  *roll
 	added    int
 	nameless bool
+	cordons  bool
 	// changing is the call that changes the group: a driver does one at a time.
 	changing *call
 

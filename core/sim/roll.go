@@ -87,7 +87,9 @@ func (w *World) rollOn(g *group, r *roll) {
 		}
 		r.Phase = "replacing nodes"
 		for _, in := range old {
-			w.rollTaints(in, true)
+			if w.rollTaints(in, true); g.cordons && in.node != nil && w.nodes[in.node.Name] == in.node {
+				w.rollCordons(in)
+			}
 		}
 	}
 	if len(old) == 0 {
@@ -125,6 +127,15 @@ func (w *World) rollOn(g *group, r *roll) {
 	}
 }
 
+// takes tells whether the provider is at a node in its roll.
+func (g *group) takes(node string) bool {
+	if g.rolling == nil || g.rolling.State != model.RollRunning {
+		return false
+	}
+	_, ok := g.rolling.taking[node]
+	return ok
+}
+
 func nodeOf(in *instance) string {
 	if in.node == nil {
 		return ""
@@ -152,16 +163,21 @@ func (w *World) rollDrains(r *roll, in *instance, since time.Duration) bool {
 	at, ok := r.empty[in.node.Name]
 	if !ok {
 		r.empty[in.node.Name] = w.now
-		if !in.node.Unschedulable {
-			in.node.Unschedulable, in.node.byProvider = true, true
-			w.tellNode(in.node, false)
-		}
+		w.rollCordons(in)
 		return true
 	}
 	if w.now-at >= rollSettle {
 		w.end(in, byProvider)
 	}
 	return true
+}
+
+// rollCordons makes a node unschedulable, unless it is.
+func (w *World) rollCordons(in *instance) {
+	if !in.node.Unschedulable {
+		in.node.Unschedulable, in.node.byProvider = true, true
+		w.tellNode(in.node, false)
+	}
 }
 
 // rollBlocked names a pod that is left on a node, and its budget.
@@ -262,6 +278,8 @@ func (s *Shape) otherRolls(seed uint64) {
 		}
 		g.Traits = model.Traits{Roll: true, Drains: pick(&d, model.DrainsProvider, model.DrainsBoth), Prepare: g.Traits.Prepare, RollCancellable: d.chance(0.3)}
 		g.Nameless = d.chance(0.2)
+		own := newDice(seed, "cordons", g.Name)
+		g.Cordons = own.chance(0.5)
 	}
 	if !slices.ContainsFunc(s.Groups, func(g GroupShape) bool { return g.Traits.Roll }) {
 		return

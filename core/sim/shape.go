@@ -39,6 +39,7 @@ type GroupShape struct {
 	Traits    model.Traits
 	Suspended bool // somebody has suspended its evening out of zones
 	Nameless  bool // of a roll by its provider nobody can tell which call began it
+	Cordons   bool // its provider cordons all old nodes first, as EKS does; else it taints them
 }
 
 // WorkloadShape is a controller with its pods.
@@ -306,7 +307,7 @@ func (s *Shape) build(seed uint64, in *injector, now time.Time) *World {
 	w.tight = s.Tight
 	w.healed, w.kinds = true, len(s.Workloads) // nothing goes wrong while it is made
 	for _, gs := range s.Groups {
-		g := &group{w: w, zones: gs.Zones, room: gs.Room, own: gs.Size, most: gs.Size, nameless: gs.Nameless, suspended: gs.Suspended, NodeGroup: model.NodeGroup{
+		g := &group{w: w, zones: gs.Zones, room: gs.Room, own: gs.Size, most: gs.Size, nameless: gs.Nameless, cordons: gs.Cordons, suspended: gs.Suspended, NodeGroup: model.NodeGroup{
 			ID: gs.Name, Name: gs.Name, Role: gs.Role, Desired: gs.Size, Max: 10*gs.Size + 100, Revision: "new", Traits: gs.Traits}}
 		w.groups = append(w.groups, g)
 		for i := range gs.Size {
