@@ -17,8 +17,7 @@ import (
 // way is one of the four ways to rotate a managed node group, with what is
 // particular to it in the scenarios that all of them go through.
 type way struct {
-	name   string
-	config string // of managedNodeGroups
+	name string
 
 	// flags are those of each run; why are those by which nodes are to be replaced,
 	// where it is not for a new release.
@@ -32,6 +31,8 @@ type way struct {
 	middle  string   // an event in the middle
 	resumed []string // what the run after a kill there says
 	stuck   []string // what a drain that gets no further is called
+	// halfway: others were replaced by then.
+	halfway bool
 
 	stopArgs, stopped []string // how it is run to be stopped, and what it says then
 	stopAt            string   // the event at which it is
@@ -43,26 +44,26 @@ type way struct {
 
 var ways = []way{
 	{
-		name: "delegated", config: "way: delegated", flags: []string{"--max-unavailable", "2"},
+		name: "delegated", flags: []string{"--max-unavailable", "2"},
 		plan:   []string{"the provider rolls it: replace 3 nodes", "it takes the nodes in an order of its own"},
-		middle: "group-rolling", resumed: []string{"the provider rolls the group"}, stuck: []string{"PodEvictionFailure"},
+		middle: "group-rolling", resumed: []string{"the provider rolls the group"}, stuck: []string{"PodEvictionFailure"}, halfway: true,
 		stopAt: "group-rolling", stopped: []string{"goes on by itself"}, goesOn: true, aborted: []string{"goes on by itself: it cannot be stopped"},
 	},
 	{
-		name: "self", config: "way: self", flags: []string{"--max-surge", "0", "--max-unavailable", "1", "--capacity-check", "warn"},
+		name: "self", flags: []string{"--max-surge", "0", "--max-unavailable", "1", "--capacity-check", "warn"},
 		why: []string{"--force"}, evicts: true, ends: true,
 		plan:   []string{"replace 3 nodes"},
 		middle: "node-drained", resumed: []string{"node(s) replaced"},
 		stopAt: "node-drained", stopped: []string{"stopped by a signal"},
 	},
 	{
-		name: "assisted", config: "way: assisted", flags: []string{"--max-unavailable", "2"}, evicts: true,
+		name: "assisted", flags: []string{"--max-unavailable", "2"}, evicts: true,
 		plan:   []string{"the provider rolls it: replace 3 nodes", "experimental"},
-		middle: "group-rolling", resumed: []string{"the provider rolls the group"}, stuck: []string{"PodEvictionFailure"},
+		middle: "group-rolling", resumed: []string{"the provider rolls the group"}, stuck: []string{"PodEvictionFailure"}, halfway: true,
 		stopAt: "group-rolling", stopped: []string{"goes on by itself"}, goesOn: true, aborted: []string{"goes on by itself: it cannot be stopped"},
 	},
 	{
-		name: "blue-green", config: "way: blue-green",
+		name:  "blue-green",
 		flags: []string{"--max-surge", "1", "--capacity-check", "warn"}, evicts: true, ends: true, successor: true,
 		plan:   []string{"replace 3 nodes"},
 		middle: "node-drained", resumed: []string{"node(s) replaced"},
@@ -116,15 +117,21 @@ func TestManagedWays(t *testing.T) {
 	}
 }
 
+// withWay returns the flags that set the way of managed node groups.
+func (r *Rotatord) withWay(tb testing.TB, way string) []string {
+	tb.Helper()
+	file := filepath.Join(r.Dir, "rotation.yaml")
+	text := "apiVersion: rotatord.github.io/v1alpha1\nkind: Rotation\ndriver: {config: {managedNodeGroups: {way: " + way + "}}}\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		tb.Fatal(err)
+	}
+	return []string{"--config", file}
+}
+
 func newRotated(t *testing.T, s *Sandbox, w way, group string) *rotated {
 	t.Helper()
 	c := &rotated{way: w, T: t, s: s, r: s.rotatord(t), group: group, nodes: managedImages(t, s, group)}
-	file := filepath.Join(c.r.Dir, "rotation.yaml")
-	text := "apiVersion: rotatord.github.io/v1alpha1\nkind: Rotation\ndriver: {config: {managedNodeGroups: {" + w.config + "}}}\n"
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	c.about = []string{"--config", file, "--group", group}
+	c.about = append(c.r.withWay(t, w.name), "--group", group)
 	c.was, _ = s.describe(t, group)
 	if len(w.why) == 0 {
 		s.CLI(t, "publish-release")
@@ -170,6 +177,9 @@ func (c *rotated) stuckAtBudget() {
 	c.r.Run(c, "run", args...).MustExit(c, exitStopped, words...)
 	c.r.Exec(c, "status", "--journal-dir", filepath.Join(c.r.Dir, "journal")).MustExit(c, exitDone, append([]string{pod}, c.stuck...)...)
 	c.mustBeUnmarked(noCordons)
+	if c.halfway && !slices.ContainsFunc(sortedKeys(c.nodesNow()), func(name string) bool { _, was := c.nodes[name]; return !was }) {
+		c.Error("no node was replaced before it failed")
+	}
 	unblock(c.T, c.s)
 	c.r.Run(c, "run", args...).MustExit(c, exitDone)
 }
