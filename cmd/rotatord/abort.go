@@ -17,12 +17,19 @@ stay. A rotation that still runs is asked to do this itself, and abort waits for
 it; for one whose process is gone abort does it. In a pipeline, let a step that
 always runs call it: with nothing to take back it exits with code 0.`,
 		Example: `  rotatord abort --config rotation.yaml
-  rotatord abort --cluster prod --driver eks`,
+  rotatord abort --cluster prod --driver eks
+  rotatord abort --fleet fleet.yaml`,
 		Args: exactly(),
 	}
 	specFlags(cmd, config.TopicTarget, config.TopicDrain, config.TopicOutput)
 	outputFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return a.abort(cmd) }
+	fleet := fleetFlag(cmd, "Do it in the clusters that this file names, some at once")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if *fleet != "" {
+			return a.abortFleet(cmd, *fleet)
+		}
+		return a.abort(cmd)
+	}
 	return cmd
 }
 

@@ -27,8 +27,8 @@ type app struct {
 	// exit ends the process at once, on the second signal.
 	exit    func(code int)
 	backend backend
-	// self starts another rotatord.
-	self func(args []string, stdout, stderr io.Writer) (child, error)
+	// self starts another rotatord, with env beside this one's variables.
+	self func(args, env []string, stdout, stderr io.Writer) (child, error)
 
 	args []string // of this call, for messages
 }

@@ -39,7 +39,7 @@ func (a *app) drain(cmd *cobra.Command, node string, terminate bool) error {
 	r, err := a.backend.Drain(cmd.Context(), s.request, node, terminate)
 	if refused, ok := errors.AsType[*core.RefusedError](err); ok {
 		// The error names one of the reasons only.
-		if werr := writePlan(a.stderr, refused.Plan, nil, false); werr != nil {
+		if werr := newPlanDocument(refused.Plan, nil, nil).write(a.stderr, false); werr != nil {
 			return werr
 		}
 	}

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/rotatord/rotator/core/report"
 )
 
 // selves play the rotatords that a fleet starts.
@@ -33,9 +35,9 @@ type fakeChild struct {
 func (c *fakeChild) Signal(s os.Signal) error { c.told <- s; return nil }
 func (c *fakeChild) Wait() int                { return <-c.code }
 
-func (s *selves) start(args []string, stdout, stderr io.Writer) (child, error) {
+func (s *selves) start(args, env []string, stdout, stderr io.Writer) (child, error) {
 	s.mu.Lock()
-	s.calls = append(s.calls, args)
+	s.calls = append(s.calls, append(slices.Clone(env), args...))
 	s.mu.Unlock()
 	i := slices.IndexFunc(args, func(a string) bool { return strings.HasPrefix(a, "--config=") })
 	name := strings.TrimSuffix(filepath.Base(args[i]), ".yaml")
@@ -94,16 +96,17 @@ func TestFleet(t *testing.T) {
 			fmt.Fprint(stdout, summary(len(cluster)))
 			return 0
 		}}
-		o := callFleet(t, s, nil, "run", "--fleet", file, "--report-dir", "out", "--max-unavailable", "1")
+		out := filepath.Join(t.TempDir(), "out")
+		o := callFleet(t, s, nil, "run", "--fleet", file, "--report-dir", out, "--max-unavailable", "1")
 		if o.code != exitDone {
 			t.Fatalf("exit code %d: %s", o.code, o.stderr)
 		}
 		dir := filepath.Dir(file)
 		window := []string{"--window=@daily", "--window-duration=4h0m0s"}
 		want := [][]string{
-			slices.Concat([]string{"run", "--config=" + dir + "/a.yaml", "--output=json", "--max-unavailable=1"}, window, []string{"--report-dir=out/a"}),
-			slices.Concat([]string{"run", "--config=" + dir + "/b.yaml", "--output=json", "--max-surge=3", "--max-unavailable=1"}, window, []string{"--report-dir=out/b"}),
-			{"run", "--config=" + dir + "/c.yaml", "--output=json", "--max-unavailable=1", "--report-dir=out/c"},
+			slices.Concat([]string{"run", "--config=" + dir + "/a.yaml", "--output=json", "--max-unavailable=1"}, window, []string{"--report-dir=" + out + "/a"}),
+			slices.Concat([]string{"run", "--config=" + dir + "/b.yaml", "--output=json", "--max-surge=3", "--max-unavailable=1"}, window, []string{"--report-dir=" + out + "/b"}),
+			{"run", "--config=" + dir + "/c.yaml", "--output=json", "--max-unavailable=1", "--report-dir=" + out + "/c"},
 		}
 		if diff := cmp.Diff(want, s.calls); diff != "" {
 			t.Errorf("calls (-want +got):\n%s", diff)
@@ -119,6 +122,14 @@ c        eu      done   0     1         10m0s
 		if want := "a: begins\na: rotates\na: and goes on\na: ended with exit code 0, 1 node(s) replaced\n"; !strings.HasPrefix(o.stderr, want) {
 			t.Errorf("stderr does not begin with %q:\n%s", want, o.stderr)
 		}
+		for name, want := range map[string]string{
+			report.SummaryFile: `"fleet": "production"`, report.JUnitFile: `tests="3" failures="0" skipped="0"`,
+			report.MetricsFile: `rotator_exit_code{cluster="c"} 0`, report.EnvFile: "ROTATION_CLUSTERS_DONE=3\nROTATION_NODES_PLANNED=0\nROTATION_NODES_REPLACED=3\n",
+		} {
+			if b, err := os.ReadFile(filepath.Join(out, name)); err != nil || !strings.Contains(string(b), want) {
+				t.Errorf("%s does not hold %q: %v\n%s", name, want, err, b)
+			}
+		}
 		if took := time.Since(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)); took != 50*time.Minute {
 			t.Errorf("it took %v, want 50m: two waves of 10m and a bake of 30m", took)
 		}
@@ -127,13 +138,16 @@ c        eu      done   0     1         10m0s
 
 func TestFleetStopsAtAFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &selves{play: func(string, <-chan os.Signal, io.Writer, io.Writer) int { return exitGate }}
+		s := &selves{play: func(_ string, _ <-chan os.Signal, _, stderr io.Writer) int {
+			fmt.Fprint(stderr, "error: a health gate failed: node n\nerror: and more\n")
+			return exitGate
+		}}
 		o := callFleet(t, s, nil, "run", "--fleet", fleetFiles(t, "atOnce: 1"), "--output", "json")
 		var d fleetDocument
 		if err := json.Unmarshal([]byte(o.stdout), &d); err != nil {
 			t.Fatalf("%v: %s", err, o.stdout)
 		}
-		if o.code != exitGate || d.ExitCode != exitGate || len(s.calls) != 1 || d.Clusters[1].State != "skipped" || d.Clusters[1].Why != "cluster a has failed" {
+		if o.code != exitGate || d.ExitCode != exitGate || len(s.calls) != 1 || d.Clusters[1].State != "skipped" || d.Clusters[1].Why != "cluster a has failed" || d.Clusters[0].Why != "a health gate failed: node n" {
 			t.Errorf("exit code %d, %d calls: %+v", o.code, len(s.calls), d)
 		}
 		if want := "error: 3 of 3 cluster(s) are not done: a, b, c; cluster a has failed\n"; !strings.Contains(o.stderr, want) {
@@ -185,13 +199,20 @@ func TestFleetWaitsForItsWindow(t *testing.T) {
 
 func TestFleetBadUsage(t *testing.T) {
 	file := fleetFiles(t, "")
+	t.Run("variable", func(t *testing.T) {
+		t.Setenv("ROTATOR_CLUSTER", "x")
+		s := &selves{}
+		if o := callFleet(t, s, nil, "run", "--fleet", file); o.code != exitUsage || len(s.calls) > 0 || !strings.Contains(o.stderr, "ROTATOR_CLUSTER is of one cluster, --fleet names many") {
+			t.Errorf("exit code %d:\n%s", o.code, o.stderr)
+		}
+	})
 	for _, tt := range []struct {
 		want string
 		args []string
 	}{
 		{"--cluster is of one cluster, --fleet names many", []string{"--fleet", file, "--cluster", "x"}},
 		{"--config is of one cluster, --fleet names many", []string{"--fleet", file, "--config", "x"}},
-		{"--dry-run is of one cluster", []string{"--fleet", file, "--dry-run"}},
+		{"not a directory; nothing was changed", []string{"--fleet", file, "--report-dir", filepath.Join(file, "out of reach")}},
 		{"none.yaml: the rotation file cannot be read", []string{"--fleet", "none.yaml"}},
 		{"strategy.maxSurge: \"7 x\"", []string{"--fleet", file, "--max-surge", "7 x"}},
 	} {

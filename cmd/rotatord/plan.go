@@ -1,11 +1,16 @@
 package main
 
 import (
-	"github.com/spf13/cobra"
+	"time"
 
-	"github.com/rotatord/rotator/core/model"
-	"github.com/rotatord/rotator/core/plan"
+	"github.com/spf13/cobra"
 )
+
+// planOptions are flags of `rotatord plan` that are no keys of the rotation file.
+type planOptions struct {
+	all      bool // list all nodes
+	exitCode bool // exitBehind where there is something to do
+}
 
 func (a *app) planCommand() *cobra.Command {
 	cmd := &cobra.Command{
@@ -14,20 +19,31 @@ func (a *app) planCommand() *cobra.Command {
 		GroupID: groupRotation,
 		Long: `Show which nodes a rotation would replace, in which order and why, how long that
 would take and what limits it, what a person should know before the start, and
-what makes a rotation impossible. Nothing is changed. The exit code is 3 when the rotation would be refused.`,
+what makes a rotation impossible. Nothing is changed. The exit code is 3 when the
+rotation would be refused. With --report-dir the folder gets plan.txt and plan.json.`,
 		Example: `  rotatord plan --config rotation.yaml
-  rotatord plan --cluster prod --driver eks --group workers --output json | jq '.groups[].nodes[].node'`,
+  rotatord plan --cluster prod --driver eks --group workers --output json | jq '.groups[].nodes[].node'
+  rotatord plan --config rotation.yaml --exit-code     # 7: there are nodes to replace
+  rotatord plan --fleet fleet.yaml --report-dir plan`,
 		Args: exactly(),
 	}
 	specFlags(cmd)
 	outputFlag(cmd)
-	all := cmd.Flags().Bool("all", false, "List all nodes of large groups too, as JSON always does")
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return a.plan(cmd, *all) }
+	fleet := fleetFlag(cmd, "Plan for the clusters that this file names, some at once, whatever its stop rule and its window say")
+	var o planOptions
+	cmd.Flags().BoolVar(&o.all, "all", false, "List all nodes of large groups too, as JSON always does")
+	cmd.Flags().BoolVar(&o.exitCode, "exit-code", false, "End with exit code 7 when there is something to do")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if *fleet != "" {
+			return a.planFleet(cmd, *fleet, o)
+		}
+		return a.plan(cmd, o)
+	}
 	return cmd
 }
 
 // plan opens, prints the plan on stdout and ends.
-func (a *app) plan(cmd *cobra.Command, all bool) error {
+func (a *app) plan(cmd *cobra.Command, o planOptions) error {
 	asJSON, err := jsonWanted(cmd)
 	if err != nil {
 		return err
@@ -44,15 +60,20 @@ func (a *app) plan(cmd *cobra.Command, all bool) error {
 	if err != nil {
 		return err
 	}
-	if err := a.printPlan(asJSON, all, p, s.rotation.Diagnostics()); err != nil {
+	doc := newPlanDocument(p, s.rotation.Diagnostics(), windowOf(s.spec.Window, time.Now()))
+	if err := doc.print(a, asJSON, o.all); err != nil {
 		return err
 	}
-	return refused(p)
-}
-
-func (a *app) printPlan(asJSON, all bool, p *plan.Plan, diagnostics []model.Diagnostic) error {
-	if asJSON {
-		return writeJSON(a.stdout, newPlanDocument(p, diagnostics))
+	if dir := s.spec.Report.Dir; dir != "" {
+		if err := doc.keep(dir); err != nil {
+			return &failure{code: exitFailed, message: "the plan could not be kept: " + err.Error(), fix: "check the folder of --report-dir", err: err}
+		}
 	}
-	return writePlan(a.stdout, p, diagnostics, all)
+	if err := refused(p); err != nil {
+		return err
+	}
+	if todo := doc.todo(); o.exitCode && todo != "" {
+		return &failure{code: exitBehind, message: "there is something to do: " + todo, fix: "`rotatord run` does it"}
+	}
+	return nil
 }

@@ -15,7 +15,8 @@ import (
 // planDocument is a plan as JSON.
 type planDocument struct {
 	*plan.Plan
-	Nodes       int              `json:"nodes"` // to replace, over all groups
+	Nodes       int              `json:"nodes"`            // to replace, over all groups
+	Window      *windowView      `json:"window,omitempty"` // null: a rotation may begin at any time
 	Diagnostics []diagnosticView `json:"diagnostics,omitempty"`
 }
 
@@ -28,24 +29,60 @@ type diagnosticView struct {
 	Detail   string         `json:"detail,omitempty"`
 }
 
-func newPlanDocument(p *plan.Plan, diagnostics []model.Diagnostic) planDocument {
+func newPlanDocument(p *plan.Plan, diagnostics []model.Diagnostic, w *windowView) planDocument {
 	c := *p // lists that are nil become [] in a copy
 	c.Groups = append([]plan.Group{}, p.Groups...)
 	for i := range c.Groups {
 		c.Groups[i].Nodes = append([]plan.Node{}, c.Groups[i].Nodes...)
 	}
-	d := planDocument{Plan: &c, Nodes: p.Nodes()}
-	d.Diagnostics = diagnosticViews(diagnostics)
-	return d
+	return planDocument{Plan: &c, Nodes: p.Nodes(), Window: w, Diagnostics: diagnosticViews(diagnostics)}
+}
+
+// The files of a plan in the folder of a report.
+const (
+	planTextFile = "plan.txt"
+	planJSONFile = "plan.json"
+)
+
+// print writes the plan on stdout.
+func (d planDocument) print(a *app, asJSON, all bool) error {
+	if asJSON {
+		return writeJSON(a.stdout, d)
+	}
+	return d.write(a.stdout, all)
+}
+
+// keep writes the plan into a folder, with all nodes.
+func (d planDocument) keep(dir string) error {
+	return report.Keep(dir,
+		report.File{Name: planTextFile, Write: func(w io.Writer) error { return d.write(w, true) }},
+		report.File{Name: planJSONFile, Write: func(w io.Writer) error { return writeJSON(w, d) }})
+}
+
+// todo says what a run would do; empty: nothing.
+func (d planDocument) todo() string {
+	var list []string
+	if d.Nodes > 0 {
+		list = append(list, report.Plural(d.Nodes, "node")+" to replace")
+	}
+	if n := d.Stagings(); n > 0 {
+		list = append(list, report.Plural(n, "release")+" to stage")
+	}
+	if d.Leftovers() {
+		list = append(list, "what an earlier run left to put back")
+	}
+	return strings.Join(list, ", ")
 }
 
 // maxRows bounds the nodes of a group that are listed, unless all are wanted.
 const maxRows = 20
 
-// writePlan writes a plan for a person: of a large group the first few nodes,
-// or all of them.
-func writePlan(w io.Writer, p *plan.Plan, diagnostics []model.Diagnostic, all bool) error {
+// write writes a plan for a person: of a large group the first few nodes, or all
+// of them. It shows what the document holds and nothing else, so that a document
+// that was read back looks as it did.
+func (d planDocument) write(w io.Writer, all bool) error {
 	var b strings.Builder
+	p, diagnostics := d.Plan, d.Diagnostics
 	current := 0
 	for _, g := range p.Groups {
 		current += g.Current
@@ -64,6 +101,9 @@ func writePlan(w io.Writer, p *plan.Plan, diagnostics []model.Diagnostic, all bo
 	}
 	if p.Estimate != nil && slices.ContainsFunc(p.Groups, func(g plan.Group) bool { return g.Roll != nil }) {
 		fmt.Fprintf(&b, "  %-6s the groups that their provider rolls are not in it\n", "")
+	}
+	if d.Window != nil {
+		fmt.Fprintf(&b, "  %-6s %s\n", "window:", report.Clean(d.Window.String()))
 	}
 	for _, g := range p.Groups {
 		writeGroup(&b, g, paceOf(p, g.Name), nodeless(p, g), all)

@@ -35,11 +35,18 @@ right to change something is needed. The exit code is 0 when all groups have it,
 7 when one has not, 1 when that cannot be told of one. Nodes do not count:
 'rotatord plan' shows which of them do not run what their group has.`,
 		Example: `  rotatord release check --cluster prod --driver eks
-  rotatord release check --config rotation.yaml --output json | jq '.groups[] | select(.order=="newer")'`,
+  rotatord release check --config rotation.yaml --output json | jq '.groups[] | select(.order=="newer")'
+  rotatord release check --fleet fleet.yaml`,
 		Args: exactly(),
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.releaseCheck(cmd) },
 	}
 	specFlags(check, config.TopicTarget, config.TopicRelease, config.TopicSelect)
+	fleet := fleetFlag(check, "Compare the groups of the clusters that this file names")
+	check.RunE = func(cmd *cobra.Command, _ []string) error {
+		if *fleet != "" {
+			return a.checkFleet(cmd, *fleet)
+		}
+		return a.releaseCheck(cmd)
+	}
 
 	apply := &cobra.Command{
 		Use:   "apply [flags]",
@@ -200,6 +207,15 @@ func stagingResult(out *core.Staging, err error) *engine.Result {
 		return &engine.Result{Status: engine.StatusDone, Message: report.Plural(out.Changes(), "group") + " got another release"}
 	}
 	return &engine.Result{Status: engine.StatusDone, Message: "nothing was changed"}
+}
+
+// diagnosticsOf is what diagnosticViews showed.
+func diagnosticsOf(list []diagnosticView) []model.Diagnostic {
+	var out []model.Diagnostic
+	for _, x := range list {
+		out = append(out, model.Diagnostic{Severity: x.Severity, Code: x.Code, Object: x.Object, Summary: x.Summary, Detail: x.Detail})
+	}
+	return out
 }
 
 func diagnosticViews(list []model.Diagnostic) []diagnosticView {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -25,17 +26,17 @@ same command then goes on where this one ended. A second one exits at once.`,
 	}
 	specFlags(cmd)
 	outputFlag(cmd)
-	fleet := fleetFlag(cmd)
+	fleet := fleetFlag(cmd, "Rotate the clusters that this file names, wave by wave")
 	dryRun := cmd.Flags().Bool("dry-run", false, "Print the plan on stdout and stop, as 'rotatord plan' does")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if *fleet != "" {
 			if *dryRun {
-				return usage("`rotatord plan` shows the plan of one cluster of it", "--dry-run is of one cluster, --fleet names many")
+				return a.planFleet(cmd, *fleet, planOptions{})
 			}
 			return a.runFleet(cmd, *fleet)
 		}
 		if *dryRun {
-			return a.plan(cmd, false)
+			return a.plan(cmd, planOptions{})
 		}
 		return a.rotate(cmd, false)
 	}
@@ -62,12 +63,13 @@ func (a *app) rotate(cmd *cobra.Command, fromCluster bool) error {
 	if err != nil {
 		return err
 	}
-	if err := writePlan(a.stderr, p, s.rotation.Diagnostics(), false); err != nil {
+	doc := newPlanDocument(p, s.rotation.Diagnostics(), windowOf(s.spec.Window, time.Now()))
+	if err := doc.write(a.stderr, false); err != nil {
 		return err
 	}
 	if err := refused(p); err != nil {
 		if asJSON { // one document even so: what was refused, and why
-			if err := writeJSON(a.stdout, newPlanDocument(p, s.rotation.Diagnostics())); err != nil {
+			if err := writeJSON(a.stdout, doc); err != nil {
 				return err
 			}
 		}

@@ -7,15 +7,17 @@ import (
 	"runtime"
 )
 
-// startSelf starts this executable once more. Its signals are its own, so that a
+// startSelf starts this executable once more, with env beside our own variables.
+// Its signals are its own, so that a
 // Ctrl-C at the terminal reaches it once, through us; where the system can, it is
 // told to stop when we are killed.
-func startSelf(args []string, stdout, stderr io.Writer) (child, error) {
+func startSelf(args, env []string, stdout, stderr io.Writer) (child, error) {
 	path, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
 	cmd := exec.Command(path, args...)
+	cmd.Env = append(os.Environ(), env...)
 	cmd.Stdout, cmd.Stderr = stdout, stderr
 	cmd.SysProcAttr = apart()
 	p := &process{cmd: cmd, ended: make(chan int, 1)}

@@ -100,27 +100,38 @@ func (f *Files) Close(s Summary, exitCode int) error {
 	}
 	err := f.events.Close()
 	f.events = nil
-	err = errors.Join(f.err, err)
-	for _, file := range []struct {
-		name  string
-		write func(io.Writer) error
-	}{
-		{SummaryFile, s.WriteJSON},
-		{JUnitFile, func(w io.Writer) error { return f.junit.Write(w, s) }},
-		{MetricsFile, func(w io.Writer) error { return s.WriteMetrics(w, exitCode) }},
-		{EnvFile, func(w io.Writer) error { return s.WriteEnv(w, exitCode) }},
-	} {
-		err = errors.Join(err, f.write(file.name, file.write))
-	}
-	return err
+	return errors.Join(f.err, err, Keep(f.dir,
+		File{SummaryFile, s.WriteJSON},
+		File{JUnitFile, func(w io.Writer) error { return f.junit.Write(w, s) }},
+		File{MetricsFile, func(w io.Writer) error { return s.WriteMetrics(w, exitCode) }},
+		File{EnvFile, func(w io.Writer) error { return s.WriteEnv(w, exitCode) }}))
 }
 
-func (f *Files) write(name string, write func(io.Writer) error) error {
-	var b bytes.Buffer
-	if err := write(&b); err != nil {
-		return fmt.Errorf("report: %s: %w", name, err)
+// File is one file of a report.
+type File struct {
+	Name  string
+	Write func(io.Writer) error
+}
+
+// Keep writes files into a folder, which it makes where there is none: each whole
+// or not at all, readable by its owner only. The error is that of all files.
+func Keep(dir string, files ...File) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("report folder: %w", err)
 	}
-	name = filepath.Join(f.dir, name)
+	var all error
+	for _, f := range files {
+		all = errors.Join(all, f.keep(dir))
+	}
+	return all
+}
+
+func (f File) keep(dir string) error {
+	var b bytes.Buffer
+	if err := f.Write(&b); err != nil {
+		return fmt.Errorf("report: %s: %w", f.Name, err)
+	}
+	name := filepath.Join(dir, f.Name)
 	if err := os.WriteFile(name+".tmp", b.Bytes(), 0o600); err != nil {
 		return fmt.Errorf("report: %w", err)
 	}

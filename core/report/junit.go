@@ -222,12 +222,16 @@ func (j *JUnit) Write(w io.Writer, s Summary) error {
 		}
 		doc.add(Clean(strings.Join(slices.DeleteFunc([]string{s.Cluster, x.group}, func(t string) bool { return t == "" }), ".")), cmp.Or(x.group, "cluster"), cases)
 	}
+	return doc.write(w)
+}
+
+func (d *xmlSuites) write(w io.Writer) error {
 	if _, err := io.WriteString(w, xml.Header); err != nil {
 		return err
 	}
 	enc := xml.NewEncoder(w)
 	enc.Indent("", "  ")
-	if err := enc.Encode(doc); err != nil {
+	if err := enc.Encode(d); err != nil {
 		return err
 	}
 	_, err := io.WriteString(w, "\n")
@@ -246,7 +250,7 @@ func (d *xmlSuites) add(class, name string, cases []*testCase) {
 			x.Failure = &xmlNote{Type: c.code, Message: Clean(c.message), Text: Clean(c.message)}
 		case casePlanned:
 			out.Skipped++
-			x.Skipped = &xmlNote{Message: "the rotation did not bring it to an end"}
+			x.Skipped = &xmlNote{Message: cmp.Or(Clean(c.message), "the rotation did not bring it to an end")}
 		case casePassed:
 		}
 		total = max(total, c.seconds) // they run beside one another

@@ -13,7 +13,14 @@ import (
 // GitLab (reports:metrics) and Prometheus' text file collector read it. Series
 // of one metric stand together, in an order of their own.
 func (s Summary) WriteMetrics(w io.Writer, exitCode int) error {
-	m := &metrics{base: []string{"cluster", s.Cluster}}
+	m := &metrics{}
+	m.add(s.Cluster, s, exitCode)
+	return m.write(w)
+}
+
+// add adds the series of one rotation.
+func (m *metrics) add(cluster string, s Summary, exitCode int) {
+	m.base = []string{"cluster", cluster}
 	m.family("rotator_exit_code", "Exit code of rotatord", m.value(float64(exitCode)))
 	m.family("rotator_rotation_seconds", "Time that all runs of the rotation took", m.value(s.Seconds))
 	m.family("rotator_rotation_done", "Whether the rotation came to its end and all is well", m.value(truth(s.Status == "done")))
@@ -48,14 +55,18 @@ func (s Summary) WriteMetrics(w io.Writer, exitCode int) error {
 		calls = append(calls, m.value(float64(o.Succeeded), "verb", o.Verb, "outcome", "succeeded"), m.value(float64(o.Failed), "verb", o.Verb, "outcome", "failed"))
 	}
 	m.family("rotator_operations", "Changes of the provider and of nodes", calls...)
-	m.b.WriteString("# EOF\n")
-	_, err := m.b.WriteTo(w)
-	return err
 }
 
+// metrics collects series by their families: OpenMetrics wants those of one
+// together.
 type metrics struct {
-	b    bytes.Buffer
-	base []string // labels of every series
+	base     []string // labels of every series that is added
+	families []*family
+}
+
+type family struct {
+	name, help string
+	values     []string
 }
 
 // value is one series of a family: its labels and its number.
@@ -73,15 +84,30 @@ func (m *metrics) value(v float64, labels ...string) string {
 // metricText is how OpenMetrics escapes the value of a label.
 var metricText = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`)
 
-// family writes a metric with its series; one without any is left out.
+// family adds series to a metric; one without any is left out.
 func (m *metrics) family(name, help string, values ...string) {
 	if len(values) == 0 {
 		return
 	}
-	fmt.Fprintf(&m.b, "# TYPE %s gauge\n# HELP %s %s.\n", name, name, help)
-	for _, v := range values {
-		fmt.Fprintf(&m.b, "%s%s\n", name, v)
+	i := slices.IndexFunc(m.families, func(f *family) bool { return f.name == name })
+	if i < 0 {
+		i = len(m.families)
+		m.families = append(m.families, &family{name: name, help: help})
 	}
+	m.families[i].values = append(m.families[i].values, values...)
+}
+
+func (m *metrics) write(w io.Writer) error {
+	var b bytes.Buffer
+	for _, f := range m.families {
+		fmt.Fprintf(&b, "# TYPE %s gauge\n# HELP %s %s.\n", f.name, f.name, f.help)
+		for _, v := range f.values {
+			fmt.Fprintf(&b, "%s%s\n", f.name, v)
+		}
+	}
+	b.WriteString("# EOF\n")
+	_, err := b.WriteTo(w)
+	return err
 }
 
 func truth(b bool) float64 {
