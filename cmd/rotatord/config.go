@@ -42,23 +42,25 @@ func (a *app) configCommand() *cobra.Command {
 		Short: "Check a rotation file, with the variables and flags that go with it",
 		Long: `Check a rotation file as plan and run do, and name everything that is wrong with
 its line. ROTATOR_* variables and flags count too: what they give need not stand
-in the file. Neither the cluster nor the provider is asked.`,
-		Example: "  rotatord config validate rotation.yaml\n  rotatord config validate rotation.yaml --cluster prod",
+in the file. Neither the cluster nor the provider is asked. With --fleet, a fleet
+file is checked and the rotation files that it names.`,
+		Example: "  rotatord config validate rotation.yaml\n  rotatord config validate rotation.yaml --cluster prod\n  rotatord config validate --fleet fleet.yaml",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 1 {
 				return usage("usage: "+cmd.UseLine(), "unexpected argument %q", args[1])
 			}
 			return nil
 		},
-		RunE: a.validate,
 	}
 	specFlags(validate)
 	outputFlag(validate)
+	fleet := fleetFlag(validate, "Check this fleet file, and the rotation files of its clusters")
+	validate.RunE = func(cmd *cobra.Command, args []string) error { return a.validate(cmd, args, *fleet) }
 	cmd.AddCommand(initCmd, validate, schema)
 	return cmd
 }
 
-func (a *app) validate(cmd *cobra.Command, args []string) error {
+func (a *app) validate(cmd *cobra.Command, args []string, fleet string) error {
 	asJSON, err := jsonWanted(cmd)
 	if err != nil {
 		return err
@@ -70,7 +72,15 @@ func (a *app) validate(cmd *cobra.Command, args []string) error {
 		}
 		file = args[0]
 	}
-	_, err = load(cmd, file, false)
+	if fleet != "" {
+		if len(args) > 0 {
+			return usage("give one of them", "both FILE and --fleet are given")
+		}
+		file = fleet
+		_, err = a.newFleet(cmd, fleet)
+	} else {
+		_, err = load(cmd, file, false)
+	}
 	if asJSON {
 		doc := struct {
 			Valid    bool             `json:"valid"`

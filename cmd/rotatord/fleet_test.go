@@ -213,7 +213,7 @@ func TestFleetBadUsage(t *testing.T) {
 		{"--cluster is of one cluster, --fleet names many", []string{"--fleet", file, "--cluster", "x"}},
 		{"--config is of one cluster, --fleet names many", []string{"--fleet", file, "--config", "x"}},
 		{"not a directory; nothing was changed", []string{"--fleet", file, "--report-dir", filepath.Join(file, "out of reach")}},
-		{"none.yaml: the rotation file cannot be read", []string{"--fleet", "none.yaml"}},
+		{"none.yaml: the fleet file cannot be read", []string{"--fleet", "none.yaml"}},
 		{"strategy.maxSurge: \"7 x\"", []string{"--fleet", file, "--max-surge", "7 x"}},
 	} {
 		s := &selves{}
@@ -238,5 +238,19 @@ func TestPrefixedWritesWholeLines(t *testing.T) {
 	p.end()
 	if got := out.String(); got != "a: one\na: two\na: three\n" {
 		t.Errorf("at the end %q", got)
+	}
+}
+
+func TestFleetValidate(t *testing.T) {
+	file := fleetFiles(t, "")
+	if o := callFleet(t, &selves{}, nil, "config", "validate", "--fleet", file); o.code != exitDone || o.stdout != file+": valid\n" {
+		t.Errorf("exit code %d: %s%s", o.code, o.stdout, o.stderr)
+	}
+	if o := callFleet(t, &selves{}, nil, "config", "validate", file); o.code != exitUsage || !strings.Contains(o.stderr, "kind: this is a fleet file: give it with --fleet\n") {
+		t.Errorf("exit code %d: %s%s", o.code, o.stdout, o.stderr)
+	}
+	file = fleetFiles(t, "atOnce: 0")
+	if o := callFleet(t, &selves{}, nil, "config", "validate", "--fleet", file, "--output", "json"); o.code != exitUsage || !strings.Contains(o.stdout, `"valid": false`) || !strings.Contains(o.stdout, "0 is out of range") {
+		t.Errorf("exit code %d: %s%s", o.code, o.stdout, o.stderr)
 	}
 }

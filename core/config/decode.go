@@ -117,8 +117,25 @@ func (d *decoder) top(data []byte, kind string) *yaml.Node {
 		d.add(d.at(top), "", "%s, where a mapping (key: value) is needed", describe(top))
 		return nil
 	}
+	if d.otherwise(top, kind) {
+		return nil
+	}
 	d.header(top, kind)
 	return top
+}
+
+// otherwise tells a file of the other of our kinds, of which nothing else needs to
+// be said than where it belongs.
+func (d *decoder) otherwise(top *yaml.Node, kind string) bool {
+	belongs := map[string]string{FileKind: "this is a rotation file, of one cluster: give it with --config", FleetKind: "this is a fleet file: give it with --fleet"}
+	for i := 0; i+1 < len(top.Content); i += 2 {
+		v := resolve(top.Content[i+1])
+		if where, ours := belongs[v.Value]; top.Content[i].Value == "kind" && ours && v.Value != kind {
+			d.add(d.at(v), "kind", "%s", where)
+			return true
+		}
+	}
+	return false
 }
 
 // header checks apiVersion and kind, which say that the file is meant for us.

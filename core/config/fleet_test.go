@@ -63,7 +63,8 @@ func TestParseFleetRefuses(t *testing.T) {
 	const waves = "waves: [{name: all, clusters: [{name: a, config: a.yaml}]}]\n"
 	for name, tt := range map[string]struct{ file, want string }{
 		"empty":               {"", "fleet.yaml: the file is empty"},
-		"a rotation":          {"apiVersion: rotatord.github.io/v1alpha1\nkind: Rotation\n", `fleet.yaml:2:7: kind: "Rotation" is not known: write Fleet`},
+		"a rotation":          {"apiVersion: rotatord.github.io/v1alpha1\nkind: Rotation\n", "fleet.yaml:2:7: kind: this is a rotation file, of one cluster: give it with --config"},
+		"a kind of nobody's":  {"apiVersion: rotatord.github.io/v1alpha1\nkind: Flotte\n" + waves, `fleet.yaml:2:7: kind: "Flotte" is not known: write Fleet`},
 		"no waves":            {fleetHeader + "name: x\n", "waves: is missing: a fleet has clusters in waves"},
 		"an empty wave":       {fleetHeader + "waves: [{name: a}]\n", "fleet.yaml:3:9: waves[0].clusters: is empty"},
 		"a wave without name": {fleetHeader + "waves: [{clusters: [{name: a, config: a.yaml}]}]\n", "waves[0].name: is missing"},
@@ -98,6 +99,15 @@ func TestParseFleetRefuses(t *testing.T) {
 				t.Errorf("problems do not say %q:\n%s", tt.want, text)
 			}
 		})
+	}
+}
+
+// A fleet file where a rotation file is expected gets one line, not one for each key.
+func TestParseOfAFleetFile(t *testing.T) {
+	_, err := Parse("f.yaml", []byte(fleetHeader+"name: x\nwaves: []\n"))
+	var ce *Error
+	if !errors.As(err, &ce) || len(ce.Problems) != 1 || ce.Problems[0].String() != "f.yaml:2:7: kind: this is a fleet file: give it with --fleet" {
+		t.Errorf("%v", err)
 	}
 }
 

@@ -55,7 +55,7 @@ type Sources struct {
 func Load(src Sources) (plan.Spec, error) {
 	d := newDecoder(src.File)
 	if src.File != "" {
-		data, err := readFile(src.File)
+		data, err := readFile(src.File, "rotation")
 		if err != nil {
 			return plan.Spec{}, err
 		}
@@ -96,8 +96,9 @@ func (d *decoder) finish(noProvider bool) (plan.Spec, error) {
 	return *d.spec, nil
 }
 
-// readFile reads at most a little more than document accepts.
-func readFile(name string) ([]byte, error) {
+// readFile reads at most a little more than document accepts; kind says in an
+// error what the file was to be.
+func readFile(name, kind string) ([]byte, error) {
 	f, err := os.Open(name)
 	if err == nil {
 		defer f.Close()
@@ -111,7 +112,11 @@ func readFile(name string) ([]byte, error) {
 	if errors.As(err, &pe) {
 		reason = pe.Err
 	}
-	return nil, &Error{[]Problem{{Source: name, Message: fmt.Sprintf("the rotation file cannot be read: %s (`rotatord config init` prints an example)", reason)}}}
+	example := "`rotatord config init` prints an example"
+	if kind != "rotation" {
+		example = "docs/fleet.md has an example"
+	}
+	return nil, &Error{[]Problem{{Source: name, Message: fmt.Sprintf("the %s file cannot be read: %s (%s)", kind, reason, example)}}}
 }
 
 // merge lays variables and flags over the file's values.
