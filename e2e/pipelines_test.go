@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -48,7 +49,7 @@ func newRunner(t *testing.T, s *Sandbox, rotation string) *runner {
 func imagePath(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	for _, name := range []string{"bash", "cat", "grep", "mkdir", "tee"} {
+	for _, name := range []string{"bash", "cat", "tee"} {
 		path, err := exec.LookPath(name)
 		if err != nil {
 			t.Fatal(err)
@@ -137,8 +138,8 @@ type gitlabJob struct {
 	Script      []string          `yaml:"script"`
 	AfterScript []string          `yaml:"after_script"`
 	Artifacts   struct {
-		Reports map[string]string `yaml:"reports"`
-		Paths   []string          `yaml:"paths"`
+		Reports map[string]any `yaml:"reports"`
+		Paths   []string       `yaml:"paths"`
 	} `yaml:"artifacts"`
 }
 
@@ -199,6 +200,31 @@ func (g *gitlab) run(name string, env ...string) (int, string) {
 	return code, out + after
 }
 
+// report reads the files of one report of a job; each pattern must match some.
+func (g *gitlab) report(job, kind string) string {
+	g.t.Helper()
+	var patterns []string
+	switch v := g.jobs[job].Artifacts.Reports[kind].(type) {
+	case string:
+		patterns = []string{v}
+	case []any:
+		for _, p := range v {
+			patterns = append(patterns, p.(string))
+		}
+	}
+	text := ""
+	for _, p := range patterns {
+		files, err := filepath.Glob(filepath.Join(g.dir, p))
+		if err != nil {
+			g.t.Fatal(err)
+		}
+		for _, f := range files {
+			text += g.read(strings.TrimPrefix(f, g.dir+"/"))
+		}
+	}
+	return text
+}
+
 // job is a job's script that runs.
 type job struct {
 	t     *testing.T
@@ -209,20 +235,27 @@ type job struct {
 
 func (g *gitlab) start(name string) *job {
 	g.t.Helper()
-	cmd := exec.Command("bash", "-eo", "pipefail", "-c", strings.Join(g.jobs[name].Script, "\n"))
-	cmd.Dir, cmd.Env = g.dir, g.env
+	var env []string
 	for k, v := range g.jobs[g.jobs[name].Extends].Variables {
-		cmd.Env = append(cmd.Env, k+"="+v)
+		env = append(env, k+"="+v)
 	}
+	return g.background(strings.Join(g.jobs[name].Script, "\n"), env...)
+}
+
+// background starts a script as runners do.
+func (r *runner) background(script string, env ...string) *job {
+	r.t.Helper()
+	cmd := exec.Command("bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script)
+	cmd.Dir, cmd.Env = r.dir, append(slices.Clone(r.env), env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
-		g.t.Fatal(err)
+		r.t.Fatal(err)
 	}
 	if err := cmd.Start(); err != nil {
-		g.t.Fatal(err)
+		r.t.Fatal(err)
 	}
-	j := &job{t: g.t, cmd: cmd, lines: make(chan string, 10_000), ended: make(chan struct{})}
+	j := &job{t: r.t, cmd: cmd, lines: make(chan string, 10_000), ended: make(chan struct{})}
 	go func() {
 		for lines := bufio.NewScanner(stderr); lines.Scan(); {
 			j.lines <- lines.Text()
@@ -231,7 +264,7 @@ func (g *gitlab) start(name string) *job {
 		cmd.Wait() // the exit code says nothing that a test asks
 		close(j.ended)
 	}()
-	g.t.Cleanup(j.cancel)
+	r.t.Cleanup(j.cancel)
 	return j
 }
 
@@ -245,6 +278,17 @@ func (j *job) await(words string) {
 		}
 	}
 	j.t.Fatalf("the job ended and did not say %q:\n%s", words, strings.Join(said, "\n"))
+}
+
+// mustEnd waits for the end of a job, which must not have begun another rotation.
+func (j *job) mustEnd() {
+	j.t.Helper()
+	for l := range j.lines {
+		if strings.Contains(l, "Plan for cluster") {
+			j.t.Errorf("it rotates once more: %s", l)
+		}
+	}
+	<-j.ended
 }
 
 // cancel ends a job as runners do: with a signal to all its processes.
@@ -282,39 +326,57 @@ type githubWorkflow struct {
 	} `yaml:"jobs"`
 }
 
-// github runs the steps of a job whose conditions hold, and answers what they
-// said, by their names.
-func github(r *runner, job string, cancelled bool) map[string]string {
+// github is the workflow, as GitHub makes it of its inputs.
+type github struct {
+	*runner
+	githubWorkflow
+	vars []string
+}
+
+func newGithub(r *runner) *github {
 	r.t.Helper()
 	text, err := os.ReadFile(filepath.Join("..", "deploy", "ci", "github", "rotate.yml"))
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	var w githubWorkflow
-	decodeYAML(r.t, string(text), &w)
-	for name, in := range w.On.Call.Inputs {
-		if _, ok := r.inputs[name]; !ok {
-			r.inputs[name] = in.Default
-		}
+	g := &github{runner: r, vars: []string{"GITHUB_STEP_SUMMARY=" + filepath.Join(r.dir, "step-summary.md"), "RUNNER_TEMP=" + r.t.TempDir()}}
+	decodeYAML(r.t, string(text), &g.githubWorkflow)
+	for name, in := range g.On.Call.Inputs {
+		r.inputs[name] = in.Default
 	}
-	env := []string{"GITHUB_STEP_SUMMARY=" + filepath.Join(r.dir, "step-summary.md")}
-	for k, v := range w.Env {
-		env = append(env, k+"="+r.fill(v))
+	for k, v := range g.Env {
+		g.vars = append(g.vars, k+"="+r.fill(v))
 	}
+	return g
+}
+
+// run runs the steps of a job whose conditions hold, and answers what they said,
+// by their names.
+func (g *github) run(job string, cancelled bool) map[string]string {
+	g.t.Helper()
 	said := map[string]string{}
-	for _, step := range w.Jobs[job].Steps {
+	for _, step := range g.Jobs[job].Steps {
 		if step.Run == "" || step.If != "always()" && (step.If == "cancelled()") != cancelled {
 			continue
 		}
-		if strings.Contains(step.Run, "${{") {
-			r.t.Errorf("step %s puts an expression into its script: what stands there would be run", step.Name)
-		}
-		said[step.Name] = r.must(step.Name, step.Run, env...)
+		said[step.Name] = g.must(step.Name, step.Run, g.vars...)
 	}
 	if len(said) == 0 {
-		r.t.Fatalf("job %s has run nothing", job)
+		g.t.Fatalf("job %s has run nothing", job)
 	}
 	return said
+}
+
+// start begins one step of a job, and does not wait for it.
+func (g *github) start(job, name string) *job {
+	g.t.Helper()
+	for _, step := range g.Jobs[job].Steps {
+		if step.Name == name {
+			return g.background(step.Run, g.vars...)
+		}
+	}
+	g.t.Fatalf("job %s has no step %s", job, name)
+	return nil
 }
 
 // From "a new image is published" to "every node runs it": EKS, from GitLab.
@@ -349,7 +411,7 @@ func TestPipelineGitLabEKS(t *testing.T) {
 		t.Fatalf("rotate ended with %d:\n%s", code, out)
 	}
 	for kind, want := range map[string]string{"junit": "<testsuite", "metrics": "# EOF", "dotenv": "ROTATION_STATUS=done"} {
-		if text := r.read(g.jobs["nodes:rotate"].Artifacts.Reports[kind]); !strings.Contains(text, want) {
+		if text := g.report("nodes:rotate", kind); !strings.Contains(text, want) {
 			t.Errorf("the report %s does not hold %q:\n%s", kind, want, text)
 		}
 	}
@@ -362,26 +424,107 @@ func TestPipelineGitLabEKS(t *testing.T) {
 	s.MustHaveKeptBudgets(t)
 }
 
-// The same from GitHub.
+// The same from GitHub, whose runner passes no signal on into a container: what a
+// cancelled job began runs still when its last steps do.
 func TestPipelineGitHubEKS(t *testing.T) {
 	s := plain(t)
 	group := groupName(s, 2)
 	before := s.State(t)
-	r := newRunner(t, s, fmt.Sprintf("cluster: %s\ndriver: {name: eks, config: {releases: {%s: \"ssm:%s\"}}}\nselect: {groups: [%s]}\n", s.Name, group, publishRelease(t, s), group))
-	github(r, "plan", false)
+	r := newRunner(t, s, fmt.Sprintf("cluster: %s\ndriver: {name: eks, config: {releases: {%s: \"ssm:%s\"}}}\nselect: {groups: [%s]}\nstrategy: {canary: {bake: 10m}}\n", s.Name, group, publishRelease(t, s), group))
+	g := newGithub(r)
+	g.run("plan", false)
 	if text := r.read("step-summary.md"); !strings.Contains(text, "replace 3 nodes") {
 		t.Errorf("the step's summary holds no plan:\n%s", text)
 	}
-	github(r, "rotate", false)
+	if text := r.read("rotation-plan/plan.json"); !strings.Contains(text, `"nodes": 3`) {
+		t.Errorf("the plan as an artifact:\n%s", text)
+	}
+
+	rotate := g.start("rotate", "Rotate")
+	rotate.await("canary passed")
+	if said := g.run("rotate", true); !strings.Contains(said["Abort"], "put back") && !strings.Contains(said["Abort"], "nothing to take back") {
+		t.Errorf("a cancelled job says %v", said)
+	}
+	rotate.mustEnd()
+	s.State(t).MustBeTidy(t, before)
+
+	r.write("rotation.yaml", strings.Replace(r.read("rotation.yaml"), "bake: 10m", "bake: 0s", 1))
+	g = newGithub(r) // another job
+	g.run("rotate", false)
 	if text := r.read("rotation-report/junit.xml"); !strings.Contains(text, "<testsuite") {
 		t.Errorf("junit.xml:\n%s", text)
 	}
 	after := s.State(t)
 	after.MustBeTidy(t, before)
 	after.MustHaveReplaced(t, before, group)
-	if said := github(r, "rotate", true); !strings.Contains(said["Abort"], "nothing to take back") {
+	s.MustHaveKeptBudgets(t)
+	if said := g.run("rotate", true); !strings.Contains(said["Abort"], "nothing to take back") {
 		t.Errorf("a cancelled job says %v", said)
 	}
+}
+
+// A fleet from GitLab: the plans of all clusters before the first is touched; after
+// a cancelled job each is tidy; then wave by wave to the end. The clusters are
+// groups of one sandbox.
+func TestPipelineFleet(t *testing.T) {
+	s := plain(t)
+	groups := []string{groupName(s, 1), groupName(s, 2)}
+	parameter := publishRelease(t, s)
+	before := s.State(t)
+	r := newRunner(t, s, "")
+	for i, group := range groups {
+		r.write(fmt.Sprintf("c%d.yaml", i), fmt.Sprintf("apiVersion: rotatord.github.io/v1alpha1\nkind: Rotation\ncluster: %s\ndriver: {name: eks, config: {releases: {%s: \"ssm:%s\"}}}\nselect: {groups: [%s]}\nlock: {duration: 3s}\n",
+			s.Name, group, parameter, group))
+	}
+	fleet := func(bake string) {
+		r.write("fleet.yaml", "apiVersion: rotatord.github.io/v1alpha1\nkind: Fleet\nname: all\nonFailure: continue\nwaves:\n- {name: canary, clusters: [{name: c0, config: c0.yaml, set: {strategy.canary.bake: "+bake+"}}]}\n- {name: rest, clusters: [{name: c1, config: c1.yaml}]}\n")
+	}
+	fleet("10m")
+	g := newGitlab(r, map[string]string{"name": "fleet", "config": "fleet.yaml", "kind": "fleet"})
+
+	if code, out := g.run("fleet:check"); code != 0 || strings.Count(out, "newer") != 2 {
+		t.Fatalf("check ended with %d:\n%s", code, out)
+	}
+	code, out := g.run("fleet:plan")
+	if code != 0 || strings.Count(out, "Plan for cluster "+s.Name+": replace 3 nodes") != 2 || !strings.Contains(out, "CLUSTER  WAVE    EXIT  REPLACE") {
+		t.Fatalf("plan ended with %d:\n%s", code, out)
+	}
+	for i := range groups {
+		if text := r.read(fmt.Sprintf("rotation-plan/c%d/plan.txt", i)); !strings.Contains(text, "replace 3 nodes") {
+			t.Errorf("the plan of c%d:\n%s", i, text)
+		}
+	}
+	s.State(t).MustEqual(t, before)
+	if code, _ := g.run("fleet:verify"); code != exitBehind {
+		t.Errorf("before the rotation, verify ends with %d", code)
+	}
+
+	job := g.start("fleet:rotate")
+	job.await("canary passed")
+	job.cancel()
+	g.cancelled("fleet:rotate")
+	s.State(t).MustBeTidy(t, before)
+
+	fleet("0s")
+	if code, out := g.run("fleet:rotate"); code != 0 {
+		t.Fatalf("rotate ended with %d:\n%s", code, out)
+	}
+	for kind, wants := range map[string][]string{
+		"junit": {`<testsuites name="fleet all" tests="2" failures="0"`, groups[0], groups[1]}, "metrics": {`rotator_nodes{cluster="c1",state="replaced"} 3`}, "dotenv": {"ROTATION_CLUSTERS_DONE=2\n"},
+	} {
+		for _, want := range wants {
+			if text := g.report("fleet:rotate", kind); !strings.Contains(text, want) {
+				t.Errorf("the report %s does not hold %q:\n%s", kind, want, text)
+			}
+		}
+	}
+	if code, out := g.run("fleet:verify"); code != 0 {
+		t.Fatalf("verify ended with %d:\n%s", code, out)
+	}
+	after := s.State(t)
+	after.MustBeTidy(t, before)
+	after.MustHaveReplaced(t, before, groups...)
+	s.MustHaveKeptBudgets(t)
 }
 
 // The same on a cluster of kops, which has the last word.
@@ -409,7 +552,7 @@ func TestPipelineGitLabKops(t *testing.T) {
 	if code, out := g.run("nodes:rotate"); code != 0 || strings.Contains(out, "aborted") {
 		t.Fatalf("rotate ended with %d:\n%s", code, out)
 	}
-	if text := r.read(g.jobs["nodes:rotate"].Artifacts.Reports["dotenv"]); !strings.Contains(text, "ROTATION_STATUS=done") {
+	if text := g.report("nodes:rotate", "dotenv"); !strings.Contains(text, "ROTATION_STATUS=done") {
 		t.Errorf("the variables for later jobs:\n%s", text)
 	}
 	if code, out := g.run("nodes:verify"); code != 0 {

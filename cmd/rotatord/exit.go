@@ -20,7 +20,7 @@ const (
 	exitStopped = 4 // stopped before the end: can be resumed
 	exitGate    = 5 // a health gate failed
 	exitLocked  = 6 // another rotation holds the lock
-	exitBehind  = 7 // `release check`: a group does not have the release
+	exitBehind  = 7 // `release check`, `plan --exit-code`: there is something to do
 )
 
 const exitCodesHelp = `Exit codes:
@@ -31,7 +31,7 @@ const exitCodesHelp = `Exit codes:
   4  stopped before the end: the same command resumes it
   5  a health gate failed
   6  another rotation holds the lock
-  7  'rotatord release check' only: a group does not have the release`
+  7  'release check' and 'plan --exit-code' only: there is something to do`
 
 // failure is an error with its exit code and what to do about it.
 type failure struct {
