@@ -74,7 +74,7 @@ func TestRelease(t *testing.T) {
 	staged := 0
 	for _, c := range s.Stats(t, false).Calls {
 		if c.Action == "CreateLaunchTemplateVersion" {
-			staged += c.Calls
+			staged += c.Calls - c.Errors["DryRunOperation"] // those asked only whether it may
 		}
 	}
 	if staged > 2 { // the one that was cut off was sent again, under the same client token

@@ -155,9 +155,10 @@ func (s *Sandbox) Fault(tb testing.TB, kind string, args ...string) {
 // Stats are the calls of the simulated AWS, by "service:action".
 type Stats struct {
 	Calls []struct {
-		Service string `json:"service"`
-		Action  string `json:"action"`
-		Calls   int    `json:"calls"`
+		Service string         `json:"service"`
+		Action  string         `json:"action"`
+		Calls   int            `json:"calls"`
+		Errors  map[string]int `json:"errors"` // how many were answered with one, by code
 	} `json:"calls"`
 	Total      int `json:"total"`
 	Changing   int `json:"changing"`
