@@ -65,6 +65,38 @@ func combine(a, b model.Resources, sign int64) model.Resources {
 	return a
 }
 
+// Most is the larger of each resource.
+func Most(a, b model.Resources) model.Resources {
+	a.MilliCPU, a.Memory = max(a.MilliCPU, b.MilliCPU), max(a.Memory, b.Memory)
+	a.EphemeralStorage, a.Pods = max(a.EphemeralStorage, b.EphemeralStorage), max(a.Pods, b.Pods)
+	if len(b.Extended) > 0 {
+		larger := make(map[string]int64, len(a.Extended)) // a's map is shared
+		maps.Copy(larger, a.Extended)
+		for k, v := range b.Extended {
+			larger[k] = max(larger[k], v)
+		}
+		a.Extended = larger
+	}
+	return a
+}
+
+// times is n of them.
+func times(a model.Resources, n int) model.Resources {
+	if n == 1 {
+		return a
+	}
+	many := int64(n)
+	a.MilliCPU, a.Memory, a.EphemeralStorage, a.Pods = a.MilliCPU*many, a.Memory*many, a.EphemeralStorage*many, a.Pods*many
+	if len(a.Extended) > 0 {
+		extended := make(map[string]int64, len(a.Extended))
+		for k, v := range a.Extended {
+			extended[k] = v * many
+		}
+		a.Extended = extended
+	}
+	return a
+}
+
 // positive drops what is overcommitted: it is nobody's to give.
 func positive(r model.Resources) model.Resources {
 	r.MilliCPU, r.Memory = max(r.MilliCPU, 0), max(r.Memory, 0)

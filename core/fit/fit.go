@@ -7,7 +7,8 @@
 // Preferences, topology spread constraints, preemption and what an autoscaler
 // would add are not looked at. A pod that is placed here has a place in a real
 // cluster too as far as those rules go; one that is not may still find one by a
-// better arrangement, unless the verdict is certain.
+// better arrangement, or if fewer nodes go at a time, unless the verdict is
+// certain: that takes a proof.
 package fit
 
 import (
@@ -27,7 +28,16 @@ type Question struct {
 	// FirstWindow looks no further than the nodes that go first: what follows
 	// depends on where pods will have landed.
 	FirstWindow bool
+	// AtOnce is how many groups are rotated in parallel; below 1: one.
+	AtOnce int
 }
+
+// moves tells whether a drain moves the pod to another node: those of DaemonSets come with
+// each node, also where a drain evicts them.
+func (q *Question) moves(p *model.Pod) bool { return !q.everywhere(p) && q.Leaves(p) }
+
+// everywhere tells whether each node has its own pod of this kind.
+func (q *Question) everywhere(p *model.Pod) bool { return p.Mirror || p.Owner.Kind == kindDaemonSet }
 
 // Group is one node group that is rotated.
 type Group struct {
@@ -54,10 +64,12 @@ type Verdict struct {
 	// room, of which the first few are named.
 	Pods, Unplaced int
 	Named          []Unplaced
-	// Certain tells whether no arrangement can exist.
+	// Certain tells whether it is proven that no order of the nodes and no
+	// arrangement of the pods has room for all. Never with FirstWindow.
 	Certain bool
 	// Short says what the window lacks where the sum of what is asked for is more
-	// than the sum of what is free: "cpu: 12.5 asked for, 8 free".
+	// than the sum of what is free, if all of its nodes go together: "cpu: 12.5 asked
+	// for, 8 free".
 	Short string
 }
 
@@ -79,8 +91,11 @@ const maxNamed = 5
 func Check(q Question) []Verdict {
 	s := newState(q)
 	verdicts := make([]Verdict, 0, len(q.Groups))
-	for _, g := range q.Groups {
-		verdicts = append(verdicts, s.group(g))
+	for i, g := range q.Groups {
+		s.missing = nil
+		v := s.group(g)
+		v.Certain = len(s.missing) > 0 && !q.FirstWindow && impossible(q, i, s.missing)
+		verdicts = append(verdicts, v)
 	}
 	return verdicts
 }
@@ -92,14 +107,14 @@ type state struct {
 	byBin   map[string]*bin
 	pods    map[string][]*model.Pod // by node name
 	terms   *terms
-	first   bool // nothing has moved yet: what is free is a fact
+	missing []*model.Pod // of the group that is gone through, found no place
 	classes map[classKey]*class
 	window  int // counts windows: failures of a class are remembered for one
 }
 
 func newState(q Question) *state {
 	s := &state{q: q, byBin: make(map[string]*bin, len(q.Nodes)), pods: make(map[string][]*model.Pod, len(q.Nodes)),
-		first: true, classes: map[classKey]*class{}}
+		classes: map[classKey]*class{}}
 	for _, n := range q.Nodes {
 		b := newBin(n)
 		s.bins = append(s.bins, b)
@@ -181,7 +196,7 @@ func (s *state) replace(g Group, old []*bin) int {
 func (s *state) staying(node string) []*model.Pod {
 	var list []*model.Pod
 	for _, p := range s.pods[node] {
-		if !s.q.Leaves(p) && !p.Terminating {
+		if !s.q.moves(p) && !p.Terminating {
 			list = append(list, p)
 		}
 	}
@@ -198,7 +213,7 @@ func (s *state) drain(v *Verdict, going []*bin, waiting []*model.Pod) []*model.P
 	}
 	for _, b := range going {
 		for _, p := range b.pods {
-			if s.q.Leaves(p) {
+			if s.q.moves(p) {
 				moving = append(moving, p)
 			}
 		}
@@ -210,10 +225,8 @@ func (s *state) drain(v *Verdict, going []*bin, waiting []*model.Pod) []*model.P
 	byWeight(moving, s.total())
 	v.Pods += len(moving)
 	all := slices.Concat(waiting, moving)
-	short := shortage(all, s.bins)
-	var alone map[*model.Pod]bool
-	if s.first {
-		alone = s.homeless(moving)
+	if short := shortage(all, s.bins); v.Short == "" {
+		v.Short = short
 	}
 	var left []*model.Pod
 	for i, p := range all {
@@ -227,17 +240,11 @@ func (s *state) drain(v *Verdict, going []*bin, waiting []*model.Pod) []*model.P
 			continue // counted already
 		}
 		v.Unplaced++
-		if alone[p] || !s.anywhere(p) {
-			v.Certain = true
-		}
+		s.missing = append(s.missing, p)
 		if len(v.Named) < maxNamed {
 			v.Named = append(v.Named, Unplaced{Pod: p.PodKey, Node: p.Node, Why: s.why(p)})
 		}
 	}
-	if short != "" && v.Short == "" {
-		v.Short, v.Certain = short, true
-	}
-	s.first = false
 	return left
 }
 
@@ -264,37 +271,6 @@ func (s *state) place(p *model.Pod) *bin {
 // takes tells whether the bin takes the pod now.
 func (s *state) takes(b *bin, p *model.Pod, c *class) bool {
 	return b.open && enough(b.free, requests(p)) && !b.taken(p) && b.objection(p, s.zone(p)) == "" && s.terms.objection(c, b) == ""
-}
-
-// homeless are the pods that would not find a place even if they were the first
-// to move: what keeps them away does not move itself.
-func (s *state) homeless(pods []*model.Pod) map[*model.Pod]bool {
-	out := map[*model.Pod]bool{}
-	for _, p := range pods {
-		c := s.class(p)
-		if len(c.affinity) > 0 {
-			continue // its partners may move with it
-		}
-		if c.alone == unasked || volumes(p) {
-			c.alone = no
-			if slices.ContainsFunc(s.bins, func(b *bin) bool { return s.takes(b, p, c) }) {
-				c.alone = yes
-			}
-		}
-		if c.alone == no {
-			out[p] = true
-		}
-	}
-	return out
-}
-
-// anywhere tells whether some bin would take the pod if no pod that can leave
-// were on it.
-func (s *state) anywhere(p *model.Pod) bool {
-	zone := s.zone(p)
-	return slices.ContainsFunc(s.bins, func(b *bin) bool {
-		return b.open && enough(b.offer, requests(p)) && b.objection(p, zone) == ""
-	})
 }
 
 // zone is where the pod's volumes are, as far as that is known: where the pod

@@ -89,13 +89,21 @@ func TestCheck(t *testing.T) {
 				c.pod("web-2"+n, n, 1500)
 			}
 		}, unavailable: 1, unplaced: 2, certain: true, want: "cpu: 3 asked for, 2 free"},
-		{name: "no arrangement was found, though the sums suffice", make: func(c *cluster) {
+		{name: "no arrangement exists, though the sums suffice", make: func(c *cluster) {
 			// Each of the five fits somewhere, and so would any three or four of them.
 			for i := range 5 {
 				c.pod(fmt.Sprint("web-", i), "n1", 700)
 			}
 			c.pod("big-2", "n2", 2100)
 			c.pod("big-3", "n3", 2200)
+		}, unavailable: 1, unplaced: 1, certain: true, want: "2 lack cpu"},
+		{name: "no arrangement was found, and one exists", make: func(c *cluster) {
+			// The first goes to n3, where the two others have to be.
+			c.pod("big-1", "n1", 2000)
+			c.pod("web-1", "n1", 1250)
+			c.pod("web-2", "n1", 1250)
+			c.pod("x", "n2", 2000)
+			c.pod("y", "n3", 1500)
 		}, unavailable: 1, unplaced: 1, certain: false, want: "2 lack cpu"},
 		{name: "new nodes are smaller", make: func(c *cluster) { c.pod("web-1", "n1", 3000); c.pod("x", "n2", 2000); c.pod("y", "n3", 2000) },
 			surge: 1, offer: model.Resources{MilliCPU: 2000, Pods: 10}, unplaced: 1, certain: true, want: "3 lack cpu (asks 3, at most 2 free)"},
@@ -236,6 +244,20 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+// What each node has of its own needs no room elsewhere, also where a drain evicts it.
+func TestDaemonsAreNotPlaced(t *testing.T) {
+	c := &cluster{}
+	for _, n := range []string{"n1", "n2"} {
+		c.node(n)
+		c.pod("agent-"+n, n, 3000, daemon)
+	}
+	v := Check(Question{Nodes: refs(c.nodes), Pods: refs(c.pods), Leaves: func(*model.Pod) bool { return true },
+		Groups: []Group{{Nodes: []string{"n1", "n2"}, Unavailable: 1}}})[0]
+	if v.Pods != 0 || !v.Fits() {
+		t.Errorf("%+v", v)
+	}
+}
+
 // random makes a cluster with every rule in it.
 func random(r *rand.Rand) *cluster {
 	c := &cluster{}
@@ -346,7 +368,7 @@ func faults(nodes []model.Node, pods []*model.Pod, at map[*model.Pod]*model.Node
 // By the verdict every pod that is not named as unplaced has a place: it must
 // hold on its own.
 func TestEveryPlacementIsValid(t *testing.T) {
-	moved, unplaced, certain := 0, 0, 0
+	moved, unplaced := 0, 0
 	for seed := range uint64(600) {
 		r := rand.New(rand.NewPCG(seed, 7))
 		c := random(r)
@@ -357,12 +379,6 @@ func TestEveryPlacementIsValid(t *testing.T) {
 		s := newState(Question{Nodes: refs(c.nodes), Pods: refs(c.pods), Leaves: leaves})
 		v := s.group(Group{Nodes: names, Surge: r.IntN(3), Unavailable: 1 + r.IntN(2)})
 		moved, unplaced = moved+v.Pods, unplaced+v.Unplaced
-		if v.Certain {
-			certain++
-			if v.Unplaced == 0 {
-				t.Fatalf("seed %d: certain that what was placed has no place", seed)
-			}
-		}
 		at := map[*model.Pod]*model.Node{}
 		var pods []*model.Pod
 		var nodes []model.Node
@@ -394,8 +410,8 @@ func TestEveryPlacementIsValid(t *testing.T) {
 			t.Fatalf("seed %d: %s", seed, f)
 		}
 	}
-	t.Logf("%d pods moved, %d found no place, %d verdicts certain", moved, unplaced, certain)
-	if moved < 3000 || unplaced < 300 || certain < 50 {
+	t.Logf("%d pods moved, %d found no place", moved, unplaced)
+	if moved < 3000 || unplaced < 300 {
 		t.Error("the clusters are too easy or too hard")
 	}
 }

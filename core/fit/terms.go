@@ -35,16 +35,7 @@ type class struct {
 	affinity, anti []*term
 	selected       []*term // terms of anyone that select the class
 	failed         int     // the window in which one of it found no place
-	alone          answer  // whether one alone finds a place in the first window
 }
-
-type answer int
-
-const (
-	unasked answer = iota
-	yes
-	no
-)
 
 type classKey struct {
 	owner     model.WorkloadKey

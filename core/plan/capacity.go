@@ -18,11 +18,16 @@ func (b *builder) checkCapacity() {
 	if policy == CapacityOff || len(b.plan.Refusals) > 0 {
 		return // what is refused already would be looked at under wrong premises
 	}
-	q := fit.Question{Nodes: pointers(b.inv.Nodes), Pods: pointers(b.inv.Pods), Leaves: b.leaves}
+	q := fit.Question{Nodes: pointers(b.inv.Nodes), Pods: pointers(b.inv.Pods), Leaves: b.leaves, AtOnce: b.spec.Strategy.GroupsAtOnce}
 	for _, g := range b.plan.Groups {
-		if len(g.Nodes) > 0 && g.Roll == nil { // how many a provider adds first is its own
-			q.Groups = append(q.Groups, b.fitGroup(g))
+		if len(g.Nodes) == 0 {
+			continue
 		}
+		out := b.fitGroup(g)
+		if g.Roll != nil { // its nodes change, and how many its provider adds first is its own
+			out.Surge, out.Unavailable = 0, 0
+		}
+		q.Groups = append(q.Groups, out)
 	}
 	autoscaler := fit.Autoscaler(q.Pods)
 	for _, g := range b.inv.Groups {
@@ -62,19 +67,19 @@ func (b *builder) fitGroup(g Group) fit.Group {
 	return out
 }
 
-// offer is what a new node of the group offers, where one is there to be seen;
-// else the zero value.
-func (b *builder) offer(g Group) model.Resources {
+// offer is what a new node of the group offers, where one is there to be seen, and the
+// most where they differ; else the zero value.
+func (b *builder) offer(g Group) (offer model.Resources) {
 	old := make(map[string]bool, len(g.Nodes))
 	for _, n := range g.Nodes {
 		old[n.Instance] = true
 	}
 	for _, in := range b.instances[g.ID] {
 		if n := b.nodeOf[in.ProviderID]; !old[in.ID] && !in.Outdated() && n != nil && n.Ready && n.Allocatable.Known() {
-			return n.Allocatable
+			offer = fit.Most(offer, n.Allocatable)
 		}
 	}
-	return model.Resources{}
+	return offer
 }
 
 func pointers[T any](list []T) []*T {
@@ -108,8 +113,11 @@ func capacityFinding(v fit.Verdict, autoscaler string) (Finding, bool) {
 		how = "would find no room"
 	}
 	msg := fmt.Sprintf("group %s: %d of %d pod(s) that leave %s until a replacement is up", v.Group, v.Unplaced, v.Pods, how)
-	if v.Short != "" {
+	switch {
+	case v.Short != "" && v.Certain:
 		msg += " (" + v.Short + ")"
+	case v.Short != "": // the engine sees to that
+		msg += " if as many nodes go together as are allowed (" + v.Short + "; fewer go at a time then)"
 	}
 	msg += ": " + strings.Join(slices.Clip(pods), ", ")
 	if autoscaler != "" {

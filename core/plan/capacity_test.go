@@ -37,16 +37,18 @@ func TestCapacityCheck(t *testing.T) {
 			p := s.pod("as-1", "karpenter", "node-i-3")
 			p.Labels, p.Ready = map[string]string{"app": "karpenter"}, false
 		}, refusals: "pods-do-not-fit", says: full},
-		{name: "room that was not found and may exist", change: func(s *stock) {
+		{name: "room that was not found and exists", change: func(s *stock) {
+			// The first goes to node-i-3, where the two others have to be.
 			s.Pods, s.Instances[1].Reasons = nil, nil
-			for i, at := range []string{"node-i-1", "node-i-1", "node-i-1", "node-i-1", "node-i-1", "node-i-2", "node-i-3"} {
-				cpu := int64(700)
-				if i > 4 {
-					cpu = int64(2095 + i)
-				}
+			for i, cpu := range []int64{2000, 1250, 1250, 2000, 1500} {
+				at := s.Nodes[max(0, i-2)].Name
 				s.pod("p"+string(rune('a'+i)), "p"+string(rune('a'+i)), at).Traits = &model.PodTraits{Requests: model.Resources{MilliCPU: cpu, Pods: 1}}
 			}
-		}, warnings: "pods-do-not-fit", says: "1 of 5 pod(s) that leave may find no room"},
+		}, warnings: "pods-do-not-fit", says: "1 of 3 pod(s) that leave may find no room"},
+		{name: "room for one node at a time, and two may be missing", change: func(s *stock) {
+			s.Pods = s.Pods[:2]
+		}, strategy: func(s *plan.Strategy) { s.MaxUnavailable = "2" }, warnings: "pods-do-not-fit",
+			says: "may find no room until a replacement is up if as many nodes go together as are allowed (cpu: 6 asked for, 4 free; fewer go at a time then)"},
 		{name: "the new size of nodes is known from the first", change: func(s *stock) {
 			s.Instances[0].Reasons, s.Instances[2].Reasons = nil, s.Instances[0].Reasons
 			s.Nodes[0].Allocatable.MilliCPU = 2000 // current, and smaller
