@@ -272,6 +272,7 @@ func (at *place) cases(w when) []*bin {
 		return at.now
 	case last:
 		return at.last
+	case anytime:
 	}
 	return at.ever
 }
