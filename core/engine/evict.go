@@ -55,6 +55,9 @@ type podState struct {
 	refusedAt uint64
 	spent     string // the budget, by name, one of whose disruptions was asked for last
 	failures  int
+	// byBudget: the API server named a budget when it last refused, whether the watch
+	// shows one or not.
+	byBudget  bool
 	refusal   string    // the last one, for a person
 	since     time.Time // when it was first blocked; zero: it is not
 	told      string    // what was overridden for it, and told
@@ -280,12 +283,17 @@ func (e *Engine) evictPod(l *leaving, c drain.Candidate) bool {
 		if spends {
 			b.asked[p.UID], s.spent = asking{pod: p.Name}, b.Name
 		}
-	case m.drain.forced && s.failures > 0:
-		// No budget protects it, and evicting it keeps failing for another reason.
+	case m.drain.forced && s.failures > 0 && (!s.byBudget || despite):
+		// No budget protects it, by what we see and by what the API server said last,
+		// and evicting it keeps failing for another reason.
 		verb = VerbDeletePod
 	}
-	if verb == VerbDeletePod && len(budgets) > 0 {
-		e.tellOverridden(l, p, "budget", fmt.Sprintf("pod %s is deleted although budget %s forbids it, as drain.deletePodsDespiteBudgets has it", p.PodKey, budgetNames(budgets)))
+	if verb == VerbDeletePod && (len(budgets) > 0 || s.byBudget) {
+		name := "a budget"
+		if len(budgets) > 0 {
+			name = "budget " + budgetNames(budgets)
+		}
+		e.tellOverridden(l, p, "budget", fmt.Sprintf("pod %s is deleted although %s forbids it, as drain.deletePodsDespiteBudgets has it", p.PodKey, name))
 	}
 	if c.Why != "" {
 		e.tellOverridden(l, p, c.Why, e.overrides(m, p, c.Why))
@@ -367,6 +375,7 @@ func (e *Engine) evicted(o Outcome) {
 		s.refusedAt = b.version
 	}
 	s.failures++
+	s.byBudget = o.Err.Code == ErrBlocked || o.Err.Code == ErrMultiBudget
 	s.refusal = fmt.Sprintf("the eviction of pod %s was refused %d time(s): %s", o.Pod.PodKey, s.failures, o.Err.Message)
 	s.notUntil = e.now.Add(max(o.Err.RetryAfter, backoff(o.Pod.UID, s.failures)))
 	ev := event.Event{Kind: event.EvictionRefused, Pod: o.Pod.String(), Node: node, Code: string(o.Err.Code), Message: o.Err.Message}

@@ -12,8 +12,10 @@ import (
 const tolerableSkew = 5 * time.Second
 
 // clock compares ours with the API server's, by the Date header of the answer to
-// the first call. Times that the API server writes (when a pod is to have ended, since
-// when a node is Ready) are compared with our own clock.
+// the first call. Times that the API server writes and that are compared with our own
+// clock (when a pod is to have ended, until when it asks not to be disrupted) are
+// brought to ours first: else a pod on a node that does not answer, or one that is
+// forced out, would not have its grace period, and another would be waited for too long.
 type clock struct {
 	next http.RoundTripper
 
@@ -53,6 +55,16 @@ func (c *clock) see(header string, sent, received time.Time) {
 	}
 }
 
+// ours is a time of the API server's by our clock, in UTC, to within a second or two.
+func (c *clock) ours(at time.Time) time.Time {
+	if c == nil {
+		return at.UTC()
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return at.Add(-c.ahead).UTC()
+}
+
 // checkClock warns where our clock and the API server's are far apart.
 func (c *Cluster) checkClock(ctx context.Context) {
 	c.clock.mu.Lock()
@@ -63,7 +75,7 @@ func (c *Cluster) checkClock(ctx context.Context) {
 		way = "behind"
 	}
 	if off := ahead.Abs(); off > tolerableSkew {
-		c.log.WarnContext(ctx, "the API server's clock is "+off.Round(time.Second).String()+" "+way+" this machine's: pods that end, ages and reported times are judged by both; set the clocks right",
+		c.log.WarnContext(ctx, "the API server's clock is "+off.Round(time.Second).String()+" "+way+" this machine's: when pods are to have ended is reckoned by both; set the clocks right",
 			"server", c.server)
 	}
 }

@@ -250,6 +250,7 @@ func newCluster(cfg *rest.Config, userAgent string, log *slog.Logger) (*Cluster,
 		return nil, err
 	}
 	c.feed = newFeed()
+	c.feed.clock = clock
 	return c, nil
 }
 

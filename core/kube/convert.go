@@ -33,6 +33,7 @@ type sharer struct {
 	labels  map[model.WorkloadKey]map[string]string // the last set of an owner's pods
 
 	interned interner
+	clock    *clock // nil: the API server's clock is taken for ours
 }
 
 func newSharer() *sharer {
@@ -227,7 +228,7 @@ const (
 func (s *sharer) podDetail(p *corev1.Pod) *model.PodDetail {
 	var d model.PodDetail
 	if p.DeletionTimestamp != nil {
-		d.EndsBy = p.DeletionTimestamp.UTC()
+		d.EndsBy = s.clock.ours(p.DeletionTimestamp.Time)
 	}
 	d.Finalizers = s.text(strings.Join(p.Finalizers, ","))
 	hold, safe := p.Annotations[annotationDoNotDisrupt], p.Annotations[annotationSafeToEvict]
@@ -243,7 +244,7 @@ func (s *sharer) podDetail(p *corev1.Pod) *model.PodDetail {
 			began = *p.Status.StartTime
 		}
 		d.DoNotDisrupt = s.text(annotationDoNotDisrupt + ": " + hold)
-		d.DoNotDisruptUntil = began.Add(lasts).UTC()
+		d.DoNotDisruptUntil = s.clock.ours(began.Add(lasts))
 	}
 	if d == (model.PodDetail{}) {
 		return nil

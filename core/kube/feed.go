@@ -25,6 +25,8 @@ const urgentWindow = 10 * time.Millisecond
 // the tables; one goroutine, run, serves both Inventory and Changes, so that
 // no delta can be older than an inventory that was answered before it.
 type feed struct {
+	clock *clock // of the API server; nil: as ours
+
 	mu           sync.Mutex
 	nodes        *table[string, node]
 	pods         *table[model.PodKey, model.Pod]

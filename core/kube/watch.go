@@ -188,6 +188,7 @@ func (r *resource[K, V]) done() <-chan struct{} { return r.synced }
 
 func newResource[K comparable, V any](f *feed, t *table[K, V], name, group string, key func(namespace, name string) K, trim func(*sharer, apiruntime.Object) *V) *resource[K, V] {
 	s := newSharer()
+	s.clock = f.clock
 	return &resource[K, V]{
 		name: name, group: group, feed: f, table: t, key: key,
 		trim:   func(o apiruntime.Object) *V { return trim(s, o) },

@@ -89,8 +89,8 @@ type Pod struct {
 // PodDetail is what few of many pods have: with 150,000 of them, a pointer is
 // what the others can spare.
 type PodDetail struct {
-	// EndsBy is when the pod's termination is due: its deletionTimestamp, which
-	// includes the grace period it was given. Zero while it is not terminating.
+	// EndsBy is when the pod's termination is due, by our clock: its deletionTimestamp,
+	// which includes the grace period it was given. Zero while it is not terminating.
 	EndsBy time.Time
 	// Finalizers are the pod's, separated by commas: it is not gone before they are.
 	Finalizers string
