@@ -575,3 +575,54 @@ func TestStagingIsStopped(t *testing.T) {
 		})
 	}
 }
+
+// A rollback that finds nothing to go back to is no success, and a journal that it
+// cannot read is not passed over in silence.
+func TestRollbackWithoutAPast(t *testing.T) {
+	b := newBed(t)
+	refused := func(to, want string) {
+		t.Helper()
+		_, err := core.RollbackRelease(t.Context(), b.options, to, false)
+		var r *core.RefusedError
+		if !errors.As(err, &r) || r.Plan.Refusals[0].Code != "nothing-before" || !strings.Contains(r.Plan.Refusals[0].Message, want) {
+			t.Errorf("error %v, want a refusal that says %q", err, want)
+		}
+	}
+	refused("", "the journal knows of none of the selected groups what it had before")
+	s := b.stage(false)
+	refused("7", "none of the selected groups ever had release 7")
+	file := filepath.Join(b.journals, s.ID+".jsonl")
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw[len(raw)/3] ^= 0x40
+	if err := os.WriteFile(file, raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	refused("", "the journal of rotation "+s.ID+" cannot be read")
+	b.publish(3)
+	b.stage(false)
+	back, err := core.RollbackRelease(t.Context(), b.options, "", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := rows(back), "a 3>2 staged\nb 3>2 staged"; got != want || len(back.Diagnostics) != 1 || back.Diagnostics[0].Object != s.ID {
+		t.Errorf("rollback:\n%s\nwant\n%s, diagnostics %v", got, want, back.Diagnostics)
+	}
+}
+
+func TestStagingWithoutAJournalChangesNothing(t *testing.T) {
+	b := newBed(t)
+	b.options.Spec.Journal.Dir = "/proc/no/such/folder"
+	s, err := core.StageRelease(t.Context(), b.options, false)
+	if !errors.Is(err, runtime.ErrJournal) || !strings.Contains(err.Error(), "choose another folder with journal.dir") {
+		t.Errorf("error %v", err)
+	}
+	if s.ID != "" || rows(s) != "a 1>2 planned\nb 1>2 planned" {
+		t.Errorf("journal %q\n%s", s.ID, rows(s))
+	}
+	if d := cmp.Diff(map[string]int{"a": 1, "b": 1}, b.templates()); d != "" {
+		t.Error(d)
+	}
+}

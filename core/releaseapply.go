@@ -136,7 +136,7 @@ func stageWith(ctx context.Context, o Options, dryRun bool, what string, decide 
 		}
 		return s.alone(ctx, list)
 	})
-	if out != nil && r.journalID != "" {
+	if out != nil && s.seq > 0 { // something is recorded
 		out.ID = r.journalID
 		s.fill(out)
 	}
@@ -186,7 +186,7 @@ func (s *stager) find(ctx context.Context) error {
 	}
 	entries, err := store.List(ctx)
 	if err != nil {
-		return fmt.Errorf("listing the rotations of cluster %s: %w", s.r.opts.Spec.Cluster, err)
+		return fmt.Errorf("%w: listing the rotations of cluster %s: %w", runtime.ErrJournal, s.r.opts.Spec.Cluster, err)
 	}
 	for _, e := range entries {
 		if e.Spec != s.spec {
@@ -294,11 +294,11 @@ func (r *Rotator) earlier(ctx context.Context, to string, done map[string]bool) 
 	if err != nil {
 		return nil, nil, err
 	}
-	history, err := r.history(ctx)
+	history, unread, err := r.history(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	out := &Staging{Diagnostics: rel.Diagnostics}
+	out := &Staging{Diagnostics: append(rel.Diagnostics, unread...)}
 	var list []stage
 	var refusals []plan.Finding
 	for _, x := range rel.Groups {
@@ -326,31 +326,53 @@ func (r *Rotator) earlier(ctx context.Context, to string, done map[string]bool) 
 		out.Groups = append(out.Groups, StagedGroup{Group: g.Name, From: x.Current, To: history[i].from, Status: GroupPlanned})
 		list = append(list, stage{groupID: g.ID, group: g.Name, from: x.Current, to: history[i].from, downgrade: true})
 	}
+	if !slices.ContainsFunc(out.Groups, func(g StagedGroup) bool { return g.Status != GroupLeft }) {
+		refusals = append(refusals, r.nothingBefore(to, out))
+	}
 	if len(refusals) > 0 {
 		return nil, nil, &RefusedError{Plan: &plan.Plan{Cluster: r.opts.Spec.Cluster, Refusals: refusals}}
 	}
 	return list, out, nil
 }
 
+// nothingBefore refuses a rollback of which no group knows what to go back to: who
+// asks for one must not take its end for success.
+func (r *Rotator) nothingBefore(to string, out *Staging) plan.Finding {
+	f := plan.Finding{Code: "nothing-before", Object: r.opts.Spec.Cluster, Message: "the journal knows of none of the selected groups what it had before",
+		Fix: "stage the release that you mean: rotatord release apply --release RELEASE --allow-downgrade"}
+	if to != "" {
+		f.Message = fmt.Sprintf("by the journal none of the selected groups ever had release %s", to)
+		f.Fix = "check its id; what is not in the journal can be staged all the same: rotatord release apply --release RELEASE --allow-downgrade"
+	}
+	for _, d := range out.Diagnostics {
+		if d.Code == "journal-unreadable" {
+			f.Message += "; " + d.Summary + ": " + d.Detail
+		}
+	}
+	return f
+}
+
 // history is what the journals of the cluster say about staged releases, the
-// newest first. A journal that cannot be read is passed over: it is logged.
-func (r *Rotator) history(ctx context.Context) ([]stage, error) {
+// newest first. A journal that cannot be read is passed over, and a warning.
+func (r *Rotator) history(ctx context.Context) ([]stage, []model.Diagnostic, error) {
 	store, err := r.store(nil)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", runtime.ErrJournal, err)
+		return nil, nil, fmt.Errorf("%w: %w", runtime.ErrJournal, err)
 	}
 	entries, err := store.List(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("listing the rotations of cluster %s: %w", r.opts.Spec.Cluster, err)
+		return nil, nil, fmt.Errorf("%w: listing the rotations of cluster %s: %w", runtime.ErrJournal, r.opts.Spec.Cluster, err)
 	}
 	var out []stage
+	var unread []model.Diagnostic
 	for _, e := range entries {
 		if e.Cluster != "" && e.Cluster != r.opts.Spec.Cluster {
 			continue
 		}
 		events, err := store.Read(ctx, e.Rotation)
 		if err != nil {
-			r.opts.Log.Warn("a journal cannot be read: what it says about releases is not known", "rotation", e.Rotation, "error", err)
+			unread = append(unread, model.Diagnostic{Severity: model.SeverityWarning, Code: "journal-unreadable", Object: e.Rotation,
+				Summary: fmt.Sprintf("the journal of rotation %s cannot be read: what it says about releases is not known", e.Rotation), Detail: err.Error()})
 			continue
 		}
 		for _, ev := range slices.Backward(events) {
@@ -360,5 +382,5 @@ func (r *Rotator) history(ctx context.Context) ([]stage, error) {
 			}
 		}
 	}
-	return out, nil
+	return out, unread, nil
 }

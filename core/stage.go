@@ -99,7 +99,11 @@ func (s *stager) try(ctx context.Context, list []stage) error {
 // run stages the list. All intents are durable BEFORE the first call, so that
 // who finds the journal knows what every group had.
 func (s *stager) run(ctx context.Context, list []stage) error {
-	records := []event.Event{{Kind: event.ReleaseStaging, Message: fmt.Sprintf("release %s for %d group(s) of cluster %s", s.release, len(list), s.r.opts.Spec.Cluster),
+	what := "release " + s.release
+	if s.release == "" {
+		what = "the releases before"
+	}
+	records := []event.Event{{Kind: event.ReleaseStaging, Message: fmt.Sprintf("%s for %d group(s) of cluster %s", what, len(list), s.r.opts.Spec.Cluster),
 		Data: map[string]string{"cluster": s.r.opts.Spec.Cluster, "spec": s.spec, "release": s.release}}}
 	for i := range list {
 		if list[i].op == "" {

@@ -22,7 +22,7 @@ import (
 // goes to stdout, everything else to stderr.
 type app struct {
 	stdout, stderr io.Writer
-	// signals delivers SIGINT and SIGTERM; nil: none.
+	// signals delivers what asks the process to end (stopSignals); nil: none.
 	signals <-chan os.Signal
 	// exit ends the process at once, on the second signal.
 	exit    func(code int)

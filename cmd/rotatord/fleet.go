@@ -174,6 +174,7 @@ func (a *app) runFleet(cmd *cobra.Command, file string) error {
 			return &failure{code: exitUsage, message: err.Error() + "; nothing was changed", fix: "choose another folder with --report-dir", err: err}
 		}
 	}
+	outliveReaders()
 	if !r.awaitWindow() {
 		r.schedule.Halt("stopped by a signal")
 	}

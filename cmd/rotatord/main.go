@@ -6,19 +6,15 @@ package main
 import (
 	"context"
 	"os"
-	"os/signal"
-	"syscall"
 	_ "time/tzdata" // windows have time zones, and small images do not
 )
 
 func main() {
 	limitMemory()
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	a := &app{
 		stdout:  os.Stdout,
 		stderr:  os.Stderr,
-		signals: signals,
+		signals: stopSignals(),
 		exit:    os.Exit,
 		backend: coreBackend{},
 		self:    startSelf,

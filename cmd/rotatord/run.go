@@ -15,8 +15,8 @@ func (a *app) runCommand() *cobra.Command {
 		Long: `Plan a rotation and carry it out. The plan and the progress go to stderr, the
 summary to stdout. Nothing is touched when the plan is refused.
 
-The first SIGINT or SIGTERM starts nothing new and leaves the cluster tidy; the
-same command then goes on where this one ended. A second one exits at once.`,
+The first SIGINT, SIGTERM or SIGHUP starts nothing new and leaves the cluster tidy;
+the same command then goes on where this one ended. A second one exits at once.`,
 		Example: `  rotatord run --config rotation.yaml
   rotatord run --cluster prod --driver eks --max-surge 25% --groups-at-once 2
   rotatord run --config rotation.yaml --mode batch --batch-size 5 --wait-between-batches 5m

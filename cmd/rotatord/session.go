@@ -89,7 +89,8 @@ func (a *app) open(s *session, fromCluster bool) error {
 }
 
 // begin opens the report's files and lets signals stop the rotation in order
-// from now on. It must come before the rotation runs.
+// from now on, which nobody's going away cuts short. It must come before the
+// rotation runs.
 func (s *session) begin() error {
 	if dir := s.spec.Report.Dir; dir != "" {
 		f, err := report.OpenFiles(dir)
@@ -101,6 +102,7 @@ func (s *session) begin() error {
 	if !s.stopper.begin() {
 		return s.interrupted(errInterrupted)
 	}
+	outliveReaders()
 	return nil
 }
 

@@ -5,8 +5,28 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"sync"
+	"syscall"
 )
+
+// stopSignals delivers what asks this process to end: SIGINT, SIGTERM, and SIGHUP,
+// which comes when the terminal is closed. Who began us under nohup does not mean
+// the last.
+func stopSignals() <-chan os.Signal {
+	list := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) {
+		list = append(list, syscall.SIGHUP)
+	}
+	c := make(chan os.Signal, 2)
+	signal.Notify(c, list...)
+	return c
+}
+
+// outliveReaders lets writes fail where nobody reads our output any more, which by
+// default ends the process: a tee that gets the same Ctrl-C ends before a rotation
+// has been stopped in order.
+func outliveReaders() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
 
 // errInterrupted is the cause of the end of stopper.opening.
 var errInterrupted = errors.New("interrupted by a signal")
@@ -21,11 +41,11 @@ type stopper struct {
 	// stop is closed at a signal after begin.
 	stop chan struct{}
 
-	mu          sync.Mutex
-	begun       bool
-	signalled   bool
-	cancel      context.CancelCauseFunc
-	done        chan struct{}
+	mu        sync.Mutex
+	begun     bool
+	signalled bool
+	cancel    context.CancelCauseFunc
+	done      chan struct{}
 }
 
 func (a *app) newStopper(ctx context.Context) *stopper {
@@ -89,8 +109,11 @@ func (s *stopper) close() {
 }
 
 func signalName(s os.Signal) string {
-	if s == os.Interrupt {
+	switch s {
+	case os.Interrupt:
 		return "SIGINT"
+	case syscall.SIGHUP:
+		return "SIGHUP"
 	}
 	return "SIGTERM"
 }

@@ -214,7 +214,7 @@ var table = []Key{
 		Doc: "More nodes than this that cannot be drained end the rotation. 0: no limit."},
 	{Path: "strategy.onSignal", Flag: "on-signal", Topic: TopicStrategy, Kind: Text, Default: plan.SignalKeep,
 		Enum: []string{string(plan.SignalKeep), string(plan.SignalUndo)},
-		Doc:  "On the first SIGINT or SIGTERM: keep ends within seconds and keeps surge for the next run; undo takes the surge back too, which drains the nodes that are given back."},
+		Doc:  "On the first SIGINT, SIGTERM or SIGHUP: keep ends within seconds and keeps surge for the next run; undo takes the surge back too, which drains the nodes that are given back."},
 	{Path: "strategy.rollTimeout", Flag: "roll-timeout", Topic: TopicStrategy, Kind: Duration, Default: plan.DefaultRollTimeout, Min: int64(time.Minute), Max: maxWait,
 		Doc: "How long a provider may take to roll a whole group by itself, where the driver leaves the group to it. Then the rotation ends with the group unfinished; the provider goes on."},
 	{Path: "strategy.autoscalerShield", Flag: "autoscaler-shield", Topic: TopicStrategy, Kind: Bool, Default: true,

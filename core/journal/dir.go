@@ -39,7 +39,9 @@ func OpenDir(dir, rotation string) (*Dir, error) {
 	if err := checkID(rotation); err != nil {
 		return nil, err
 	}
-	if err := makeFolder(dir); err != nil {
+	if err := makeFolder(dir); errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("open journal: %s: it cannot be made there: choose another folder with journal.dir: %w", dir, err)
+	} else if err != nil {
 		return nil, fmt.Errorf("open journal: %w", explain(err, dir))
 	}
 	path := filepath.Join(dir, rotation+suffix)
