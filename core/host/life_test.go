@@ -371,6 +371,10 @@ func TestBrokenSnapshots(t *testing.T) {
 		"negative":       "desired -1",
 		"twice":          "instance i is in it twice",
 		"no-payload":     "a message that this rotatord does not know",
+
+		"roll-without-id": "its roll has no id",
+		"roll-unknown":    "roll state 99 is not one",
+		"roll-timeless":   "since: ",
 	} {
 		t.Run(mode, func(t *testing.T) {
 			d := launch(t, testOptions(t, nil, "TEST_MODE="+mode))

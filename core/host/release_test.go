@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/rotatord/rotator/core/engine"
+	"github.com/rotatord/rotator/core/host"
 	"github.com/rotatord/rotator/core/model"
 	"github.com/rotatord/rotator/core/runtime"
 )
@@ -65,5 +66,55 @@ func TestAccess(t *testing.T) {
 	var e *engine.Error
 	if _, err := launch(t, o).Access(t.Context()); !errors.As(err, &e) || e.Code != engine.ErrNotFound {
 		t.Errorf("a cluster that does not exist: %v", err)
+	}
+}
+
+// An answer that breaks the protocol is an error of the driver's, whatever was asked.
+func TestBrokenAnswers(t *testing.T) {
+	releases := func(d *host.Driver) error {
+		_, _, err := d.Releases(t.Context(), nil, "latest")
+		return err
+	}
+	stage := func(d *host.Driver) error {
+		_, _, _, err := d.Stage(t.Context(), "r-1", runtime.StageRequest{Op: "op-1", GroupID: "g", Release: "2"})
+		return err
+	}
+	access := func(d *host.Driver) error {
+		a, err := d.Access(t.Context())
+		if err != nil && a.Token != "" {
+			t.Error("an error comes with a token")
+		}
+		return err
+	}
+	for mode, c := range map[string]struct {
+		ask  func(*host.Driver) error
+		want string
+	}{
+		"release-nameless":           {releases, "lacks an id or a name"},
+		"release-without-current":    {releases, "current release: a release has no id"},
+		"release-without-target":     {releases, "no target, and nothing says why"},
+		"release-order":              {releases, "order 99 is not one"},
+		"release-twice":              {releases, `group "g": it is in it twice`},
+		"release-timeless":           {releases, "created: "},
+		"stage-unknown-state":        {stage, "operation state 99"},
+		"stage-without-operation":    {stage, "operation state OPERATION_STATE_UNSPECIFIED"},
+		"stage-without-previous":     {stage, "a release has no id"},
+		"stage-without-staged":       {stage, "a release has no id"},
+		"access-nowhere":             {access, "it has no endpoint"},
+		"access-without-credentials": {access, "it has no credentials"},
+		"access-timeless":            {access, "expires_at: "},
+	} {
+		t.Run(mode, func(t *testing.T) {
+			d := launch(t, testOptions(t, nil, "TEST_MODE="+mode))
+			if err := c.ask(d); codeOf(err) != engine.ErrPermanent || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("error %v, want a permanent one that says %q", err, c.want)
+			}
+		})
+	}
+	d := launch(t, testOptions(t, nil, "TEST_MODE=sound"))
+	for _, ask := range []func(*host.Driver) error{releases, stage, access} {
+		if err := ask(d); err != nil {
+			t.Error(err)
+		}
 	}
 }

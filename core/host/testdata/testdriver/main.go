@@ -207,6 +207,12 @@ func (r raw) Observe(_ *proto.ObserveRequest, s grpc.ServerStreamingServer[proto
 		end.ObservedAt = nil
 	case "negative":
 		group.Desired = -1
+	case "roll-without-id":
+		group.Roll = &proto.RollStatus{State: proto.RollState_ROLL_STATE_RUNNING}
+	case "roll-unknown":
+		group.Roll = &proto.RollStatus{Id: "u-1", State: 99}
+	case "roll-timeless":
+		group.Roll = &proto.RollStatus{Id: "u-1", State: proto.RollState_ROLL_STATE_RUNNING, Since: &timestamppb.Timestamp{Nanos: -1}}
 	}
 	page := &proto.SnapshotPage{Groups: []*proto.NodeGroup{group}, Instances: []*proto.Instance{instance}}
 	if r.mode == "twice" {
@@ -229,6 +235,54 @@ func (r raw) Observe(_ *proto.ObserveRequest, s grpc.ServerStreamingServer[proto
 		return s.Send(&proto.ObserveResponse{Payload: &proto.ObserveResponse_Page{Page: &proto.SnapshotPage{}}})
 	}
 	return nil
+}
+
+func (r raw) Releases(context.Context, *proto.ReleasesRequest) (*proto.ReleasesResponse, error) {
+	g := &proto.GroupRelease{GroupId: "g", GroupName: "g", Current: &proto.Release{Id: "1"}, Target: &proto.Release{Id: "2"}, Order: proto.ReleaseOrder_RELEASE_ORDER_NEWER}
+	out := &proto.ReleasesResponse{Groups: []*proto.GroupRelease{g}}
+	switch r.mode {
+	case "release-nameless":
+		g.GroupName = ""
+	case "release-without-current":
+		g.Current = nil
+	case "release-without-target":
+		g.Target = nil
+	case "release-order":
+		g.Order = 99
+	case "release-twice":
+		out.Groups = append(out.Groups, g)
+	case "release-timeless":
+		g.Target.Created = &timestamppb.Timestamp{Nanos: -1}
+	}
+	return out, nil
+}
+
+func (r raw) Stage(context.Context, *proto.StageRequest) (*proto.StageResponse, error) {
+	out := &proto.StageResponse{Operation: &proto.Operation{State: proto.OperationState_OPERATION_STATE_DONE}, Previous: &proto.Release{Id: "1"}, Staged: &proto.Release{Id: "2"}}
+	switch r.mode {
+	case "stage-unknown-state":
+		out.Operation.State = 99
+	case "stage-without-operation":
+		out.Operation = nil
+	case "stage-without-previous":
+		out.Previous = nil
+	case "stage-without-staged":
+		out.Staged = nil
+	}
+	return out, nil
+}
+
+func (r raw) Access(context.Context, *proto.AccessRequest) (*proto.AccessResponse, error) {
+	out := &proto.AccessResponse{Endpoint: "https://api", Token: "secret"}
+	switch r.mode {
+	case "access-nowhere":
+		out.Endpoint = ""
+	case "access-without-credentials":
+		out.Token, out.ClientCertificate = "", []byte("half")
+	case "access-timeless":
+		out.ExpiresAt = &timestamppb.Timestamp{Nanos: -1}
+	}
+	return out, nil
 }
 
 type rpcPlugin struct {
