@@ -64,6 +64,7 @@ func (a *app) newFleet(cmd *cobra.Command, file string) (*fleetCall, error) {
 	if err != nil {
 		return nil, err
 	}
+	outliveReaders()
 	return &fleetCall{app: a, cmd: cmd, fleet: f, json: asJSON, ended: make(chan fleetEnd), children: map[string]child{}}, nil
 }
 
@@ -174,7 +175,6 @@ func (a *app) runFleet(cmd *cobra.Command, file string) error {
 			return &failure{code: exitUsage, message: err.Error() + "; nothing was changed", fix: "choose another folder with --report-dir", err: err}
 		}
 	}
-	outliveReaders()
 	if !r.awaitWindow() {
 		r.schedule.Halt("stopped by a signal")
 	}
