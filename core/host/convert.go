@@ -266,6 +266,7 @@ func traitsFromProto(t *proto.Traits, verbs []string) (model.Traits, error) {
 		RollPausable:    t.GetRollPausable(),
 		RollCancellable: t.GetRollCancellable(),
 		SurgeDetaches:   t.GetSurgeDetaches(),
+		StageTogether:   t.GetStageTogether(),
 	}
 	var err error
 	if out.Refill, err = known("refill", refills, t.GetRefill()); err != nil {
@@ -287,7 +288,7 @@ func traitsFromProto(t *proto.Traits, verbs []string) (model.Traits, error) {
 		{out.Quiesce, proto.Verb_VERB_QUIESCE},
 		{out.Reimage, proto.Verb_VERB_REIMAGE},
 		{out.Roll || out.RollPausable || out.RollCancellable, proto.Verb_VERB_ROLL},
-		{out.Stage, proto.Verb_VERB_STAGE},
+		{out.Stage || out.StageTogether, proto.Verb_VERB_STAGE},
 		{out.RollCancellable, proto.Verb_VERB_CANCEL},
 	} {
 		if need.trait && !slices.Contains(verbs, verbNames[need.verb]) {

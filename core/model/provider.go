@@ -108,6 +108,9 @@ type Traits struct {
 	// group, which launched others. They are in the state InstanceDetached, and
 	// only they are ended with ShrinkCapacity.
 	SurgeDetaches bool
+	// StageTogether: releases of several such groups are staged by calls at the same
+	// time, which the driver makes one change of; else one after the other.
+	StageTogether bool
 }
 
 // Rolled tells whether the group's nodes are replaced by a roll of its provider,

@@ -35,21 +35,24 @@ type change struct {
 	fields []string // of the task, as kops calls them
 }
 
-// is tells whether the difference is this one change, of no other field.
-func (d *difference) is(what, field string) bool {
-	return len(d.changes) == 1 && d.changes[0].what == what && slices.Equal(d.changes[0].fields, []string{field})
+// has tells whether the difference holds this change, and of no other field.
+func (d *difference) has(what, field string) bool {
+	return slices.ContainsFunc(d.changes, func(c change) bool { return c.what == what && slices.Equal(c.fields, []string{field}) })
 }
 
-// beyond lists what is done beside one change, of whatever field.
-func (d *difference) beyond(what string) []string {
+// beyond lists what is done beside some changes, of whatever field.
+func (d *difference) beyond(what ...string) []string {
 	var list []string
 	for _, c := range d.changes {
-		if c.what != what {
+		if !slices.Contains(what, c.what) {
 			list = append(list, c.what)
 		}
 	}
 	return list
 }
+
+// updater is the type of (*store).update.
+type updater func(s *store, ctx context.Context, sp *spec, cloud fi.Cloud, images map[string]string, apply bool) (*difference, error)
 
 // updating is held through each update: the library caches in maps of its
 // packages, without locks, what nodes download. It is the process', as they are.

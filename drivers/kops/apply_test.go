@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -184,12 +185,16 @@ func (m *stageEC2) images(group string) (images []string) {
 }
 
 // onStageMock returns a driver over kops' own mock of all of AWS, in which
-// kops itself has applied the cluster.
-func onStageMock(t *testing.T) (d *Driver, cloud *awsup.MockAWSCloud, machines *stageEC2, dir string) {
+// kops itself has applied the cluster, with more groups like batch.
+func onStageMock(t *testing.T, more ...string) (d *Driver, cloud *awsup.MockAWSCloud, machines *stageEC2, dir string) {
 	t.Helper()
 	dir = t.TempDir()
 	writeFiles(t, dir, map[string]string{"channel.yaml": stageChannel})
-	writeFiles(t, filepath.Join(dir, stageCluster), stageFiles("file://"+dir))
+	files := stageFiles("file://" + dir)
+	for _, name := range more {
+		files["instancegroup/"+name] = strings.ReplaceAll(files["instancegroup/batch"], "batch", name)
+	}
+	writeFiles(t, filepath.Join(dir, stageCluster), files)
 	artifacts, err := filepath.Abs("testdata/artifacts/1.36.0")
 	if err != nil {
 		t.Fatal(err)

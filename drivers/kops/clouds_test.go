@@ -141,7 +141,7 @@ func play(t *testing.T, h http.Handler) {
 // group of two, web.
 func driverOn(t *testing.T, provider, version string, cloud fi.Cloud, apply func(context.Context, *store, *spec, fi.Cloud) error) *Driver {
 	t.Helper()
-	store := t.TempDir()
+	base := t.TempDir()
 	files := map[string]string{
 		"config":            "apiVersion: kops.k8s.io/v1alpha2\nkind: Cluster\nmetadata:\n  name: k.example.com\nspec:\n  cloudProvider: " + provider + "\n  project: p1\n",
 		"instancegroup/web": "apiVersion: kops.k8s.io/v1alpha2\nkind: InstanceGroup\nmetadata:\n  name: web\nspec:\n  role: Node\n  minSize: 2\n  maxSize: 2\n",
@@ -150,7 +150,7 @@ func driverOn(t *testing.T, provider, version string, cloud fi.Cloud, apply func
 		files["kops-version.txt"] = version
 	}
 	for name, text := range files {
-		path := filepath.Join(store, "k.example.com", name)
+		path := filepath.Join(base, "k.example.com", name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -159,8 +159,10 @@ func driverOn(t *testing.T, provider, version string, cloud fi.Cloud, apply func
 		}
 	}
 	d := New(WithCloud(func(*kopsapi.Cluster) (fi.Cloud, error) { return cloud, nil }))
-	d.apply = apply
-	if diags, err := d.Configure(t.Context(), []byte(`{"state":"file://`+store+`"}`), false); err != nil || len(diags) > 0 {
+	d.update = func(s *store, ctx context.Context, sp *spec, cloud fi.Cloud, _ map[string]string, _ bool) (*difference, error) {
+		return &difference{}, apply(ctx, s, sp, cloud)
+	}
+	if diags, err := d.Configure(t.Context(), []byte(`{"state":"file://`+base+`"}`), false); err != nil || len(diags) > 0 {
 		t.Fatal(diags, err)
 	}
 	return d

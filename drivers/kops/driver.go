@@ -24,10 +24,12 @@ type Driver struct {
 	now func() time.Time
 	// build makes kops' interface to a cluster's cloud: cloudup.BuildCloud.
 	build func(*kopsapi.Cluster) (fi.Cloud, error)
-	// apply applies a cluster as it is specified, and returns when that is done.
-	apply func(context.Context, *store, *spec, fi.Cloud) error
-	calls callers
-	jobs  jobs
+	// update is (*store).update.
+	update updater
+	calls  callers
+	jobs   jobs
+	// stages are the calls of Stage that wait.
+	stages stages
 
 	mu     sync.Mutex // guards what follows up to the blank line
 	cfg    Config
@@ -59,11 +61,7 @@ func WithCloud(build func(*kopsapi.Cluster) (fi.Cloud, error)) Option {
 
 // New returns a driver that has not been configured. It makes no call.
 func New(opts ...Option) *Driver {
-	d := &Driver{now: time.Now, build: cloudup.BuildCloud}
-	d.apply = func(ctx context.Context, s *store, sp *spec, cloud fi.Cloud) error {
-		_, err := s.update(ctx, sp, cloud, nil, true)
-		return err
-	}
+	d := &Driver{now: time.Now, build: cloudup.BuildCloud, update: (*store).update}
 	for _, o := range opts {
 		o(d)
 	}

@@ -178,7 +178,7 @@ func (d *Driver) refill(ctx context.Context, g *target) error {
 		return nil
 	}
 	defer d.view.changed()
-	if err := d.apply(ctx, s, now, g.cloud); err != nil {
+	if _, err := d.update(s, ctx, now, g.cloud, nil, true); err != nil {
 		return fmt.Errorf("applying cluster %s, so that instance group %s has %d machines and not %d: %w", now.cluster.Name, g.name, group.TargetSize, n, err)
 	}
 	return nil

@@ -92,9 +92,9 @@ func TestStage(t *testing.T) {
 		t.Fatal(err)
 	}
 	ig := sp.group("batch").DeepCopy()
-	g := &staging{inventory: inventory{spec: sp}, d: d, store: d.store, ig: ig, target: &image{spelled: stageNew}}
-	if diag, err := g.specify(t.Context()); diag != nil || err != nil {
-		t.Fatal(diag, err)
+	u := &update{inventory: inventory{spec: sp}, d: d, store: d.store, staged: []*staging{{ig: ig, target: &image{spelled: stageNew}}}}
+	if u.specify(t.Context()); len(u.staged) != 1 {
+		t.Fatal("the state store was not written")
 	}
 	same("batch", stageOld)
 	mustStage(t, d, sdk.StageRequest{GroupID: stageCluster + "/batch", Release: stageNew})

@@ -40,7 +40,7 @@ func traitsOf(cloud kopsapi.CloudProviderID, ig *kopsapi.InstanceGroup, members 
 			// they can be neither taken nor detached by what this driver does.
 			return sdk.Traits{}
 		default:
-			t.Refill, t.Stage = sdk.RefillGroup, true
+			t.Refill, t.Stage, t.StageTogether = sdk.RefillGroup, true, true
 			// A machine of the control plane registers itself through its own API
 			// server, which needs its own etcd member: there is no extra one.
 			if ig.Spec.Role != kopsapi.InstanceGroupRoleControlPlane {

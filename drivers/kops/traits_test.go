@@ -21,7 +21,7 @@ import (
 func TestTraitsOf(t *testing.T) {
 	node, control := kopsapi.InstanceGroupRoleNode, kopsapi.InstanceGroupRoleControlPlane
 	ended := sdk.Traits{Prepare: true, TerminateKeep: true, Refill: sdk.RefillDriver}
-	surges := sdk.Traits{Prepare: true, Stage: true, TerminateKeep: true, TerminateShrink: true, SurgeDetaches: true, MaxSurge: 5, Refill: sdk.RefillGroup}
+	surges := sdk.Traits{Prepare: true, Stage: true, StageTogether: true, TerminateKeep: true, TerminateShrink: true, SurgeDetaches: true, MaxSurge: 5, Refill: sdk.RefillGroup}
 	for _, tc := range []struct {
 		name    string
 		cloud   kopsapi.CloudProviderID
@@ -32,7 +32,7 @@ func TestTraitsOf(t *testing.T) {
 		{name: "AWS", cloud: kopsapi.CloudProviderAWS, role: node, want: surges},
 		{name: "AWS, API servers", cloud: kopsapi.CloudProviderAWS, role: kopsapi.InstanceGroupRoleAPIServer, want: surges},
 		{name: "AWS, bastion", cloud: kopsapi.CloudProviderAWS, role: kopsapi.InstanceGroupRoleBastion, want: surges},
-		{name: "AWS, control plane", cloud: kopsapi.CloudProviderAWS, role: control, want: sdk.Traits{Prepare: true, Stage: true, TerminateKeep: true, Refill: sdk.RefillGroup}},
+		{name: "AWS, control plane", cloud: kopsapi.CloudProviderAWS, role: control, want: sdk.Traits{Prepare: true, Stage: true, StageTogether: true, TerminateKeep: true, Refill: sdk.RefillGroup}},
 		{name: "AWS, Karpenter", cloud: kopsapi.CloudProviderAWS, role: node, manager: kopsapi.InstanceManagerKarpenter,
 			want: sdk.Traits{Prepare: true, TerminateKeep: true, Refill: sdk.RefillScheduler}},
 		{name: "GCE", cloud: kopsapi.CloudProviderGCE, role: node, want: sdk.Traits{Prepare: true, TerminateKeep: true, Refill: sdk.RefillGroup, KeepsNodeName: true}},

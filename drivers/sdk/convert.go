@@ -277,6 +277,7 @@ func traitsToProto(t Traits) (*proto.Traits, error) {
 		RollPausable:    t.RollPausable,
 		RollCancellable: t.RollCancellable,
 		SurgeDetaches:   t.SurgeDetaches,
+		StageTogether:   t.StageTogether,
 	}, nil
 }
 

@@ -397,7 +397,7 @@ func observe(t *testing.T, c proto.DriverClient, r *proto.ObserveRequest) ([]*pr
 var all = sdk.Traits{
 	TerminateKeep: true, TerminateShrink: true, Prepare: true, Quiesce: true, Reimage: true, Roll: true, Stage: true,
 	MaxSurge: 3, Refill: sdk.RefillDriver, Drains: sdk.DrainsBoth, KeepsNodeName: true, RollPausable: true, RollCancellable: true,
-	SurgeDetaches: true,
+	SurgeDetaches: true, StageTogether: true,
 }
 
 func TestTraitsCannotLie(t *testing.T) {
@@ -406,7 +406,7 @@ func TestTraitsCannotLie(t *testing.T) {
 	everything := &proto.Traits{
 		TerminateKeep: true, TerminateShrink: true, Prepare: true, Quiesce: true, Reimage: true, Roll: true, Stage: true, MaxSurge: 3,
 		Refill: proto.Refill_REFILL_DRIVER, Drains: proto.Drains_DRAINS_BOTH, KeepsNodeName: true, RollPausable: true, RollCancellable: true,
-		SurgeDetaches: true,
+		SurgeDetaches: true, StageTogether: true,
 	}
 	w, f := &watcher{snapshot: snapshot}, newFull()
 	f.snapshot = snapshot

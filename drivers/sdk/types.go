@@ -104,6 +104,10 @@ type Traits struct {
 	// which launches others. They run on in the state InstanceDetached, count in
 	// Desired and in Surge, and only they are ended with ShrinkCapacity.
 	SurgeDetaches bool
+	// StageTogether: Stage of several such groups at the same time is one change,
+	// and takes about as long as that of one. The host then sends the calls together,
+	// else one after the other.
+	StageTogether bool
 }
 
 // Defaults are settings of a group's own, which hold where the rotation file

@@ -48,7 +48,7 @@ func honest(d Driver, t Traits) Traits {
 		t.Roll, t.RollPausable = false, false
 	}
 	if !implements[Stager](d) {
-		t.Stage = false
+		t.Stage, t.StageTogether = false, false
 	}
 	if !implements[Roller](d) || !implements[Canceller](d) {
 		t.RollCancellable = false

@@ -126,7 +126,7 @@ func testSnapshot(s *subject) {
 			{t.GetQuiesce(), proto.Verb_VERB_QUIESCE},
 			{t.GetReimage(), proto.Verb_VERB_REIMAGE},
 			{t.GetRoll(), proto.Verb_VERB_ROLL},
-			{t.GetStage(), proto.Verb_VERB_STAGE},
+			{t.GetStage() || t.GetStageTogether(), proto.Verb_VERB_STAGE},
 		} {
 			if need.trait && !slices.Contains(verbs, need.verb) {
 				s.Errorf("group %s: its traits need %v, which Info does not list", id, need.verb)

@@ -1556,6 +1556,10 @@ type Traits struct {
 	// in desired and in surge, and are what SHRINK ends; an instance that the
 	// group counts is ended with KEEP only. They do not go back.
 	SurgeDetaches bool `protobuf:"varint,14,opt,name=surge_detaches,json=surgeDetaches,proto3" json:"surge_detaches,omitempty"`
+	// Stage of several such groups at the same time is one change of the provider,
+	// and takes about as long as that of one: the host sends the calls together.
+	// Without it the host sends them one after the other.
+	StageTogether bool `protobuf:"varint,15,opt,name=stage_together,json=stageTogether,proto3" json:"stage_together,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1684,6 +1688,13 @@ func (x *Traits) GetRollCancellable() bool {
 func (x *Traits) GetSurgeDetaches() bool {
 	if x != nil {
 		return x.SurgeDetaches
+	}
+	return false
+}
+
+func (x *Traits) GetStageTogether() bool {
+	if x != nil {
+		return x.StageTogether
 	}
 	return false
 }
@@ -3711,7 +3722,7 @@ const file_driver_proto_rawDesc = "" +
 	"\tmax_surge\x18\x01 \x01(\tR\bmaxSurge\x12'\n" +
 	"\x0fmax_unavailable\x18\x02 \x01(\tR\x0emaxUnavailable\x12\x1a\n" +
 	"\bdisabled\x18\x03 \x01(\bR\bdisabled\x12\x16\n" +
-	"\x06source\x18\x04 \x01(\tR\x06source\"\xf4\x03\n" +
+	"\x06source\x18\x04 \x01(\tR\x06source\"\x9b\x04\n" +
 	"\x06Traits\x12%\n" +
 	"\x0eterminate_keep\x18\x01 \x01(\bR\rterminateKeep\x12)\n" +
 	"\x10terminate_shrink\x18\x02 \x01(\bR\x0fterminateShrink\x12\x18\n" +
@@ -3727,7 +3738,8 @@ const file_driver_proto_rawDesc = "" +
 	"\x0fkeeps_node_name\x18\v \x01(\bR\rkeepsNodeName\x12#\n" +
 	"\rroll_pausable\x18\f \x01(\bR\frollPausable\x12)\n" +
 	"\x10roll_cancellable\x18\r \x01(\bR\x0frollCancellable\x12%\n" +
-	"\x0esurge_detaches\x18\x0e \x01(\bR\rsurgeDetaches\"\xdd\x02\n" +
+	"\x0esurge_detaches\x18\x0e \x01(\bR\rsurgeDetaches\x12%\n" +
+	"\x0estage_together\x18\x0f \x01(\bR\rstageTogether\"\xdd\x02\n" +
 	"\bInstance\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x19\n" +
 	"\bgroup_id\x18\x02 \x01(\tR\agroupId\x12\x1f\n" +
