@@ -227,12 +227,13 @@ func stagingSpec(spec plan.Spec, what string) string {
 	return "stage-" + hex.EncodeToString(sum[:8])
 }
 
-// selected observes and returns the selected groups, and their releases.
+// selected observes all groups, and returns the selected ones and their releases.
 func (r *Rotator) selected(ctx context.Context) ([]model.NodeGroup, *Releases, error) {
 	s, diagnostics, err := r.provider.Observe(ctx, 0)
 	if err != nil {
 		return nil, nil, fmt.Errorf("looking at cluster %s through driver %s: %w", r.opts.Spec.Cluster, r.opts.Spec.Driver.Name, err)
 	}
+	r.inventory.Groups = s.Groups
 	groups, err := plan.Selected(r.opts.Spec, s.Groups)
 	if err != nil {
 		return nil, nil, err

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/rotatord/rotator/core/engine"
@@ -58,10 +59,17 @@ type StageError struct {
 	Rotation string // whose journal it is in; empty: nothing was changed
 	Group    string
 	Err      error
+	// Others, by name, did not get theirs either: they were staged together with it.
+	// The journal says why.
+	Others []string
 }
 
 func (e *StageError) Error() string {
-	return fmt.Sprintf("group %s: the release could not be staged: %v", e.Group, e.Err)
+	text := fmt.Sprintf("group %s: the release could not be staged: %v", e.Group, e.Err)
+	if len(e.Others) > 0 {
+		text += fmt.Sprintf(" (nor could it for %d more: %s)", len(e.Others), strings.Join(e.Others, ", "))
+	}
+	return text
 }
 
 func (e *StageError) Unwrap() error { return e.Err }
@@ -84,13 +92,20 @@ type stager struct {
 
 // try has the provider check every stage. Nothing is changed.
 func (s *stager) try(ctx context.Context, list []stage) error {
-	for i, x := range list {
-		x.op = fmt.Sprintf("%s-dry-%d", s.prefix, i+1)
-		switch _, err := s.send(ctx, x, true); {
-		case errors.Is(err, errStopped):
-			return &EndError{Result: &engine.Result{Status: engine.StatusStopped, Message: "stopped by a signal while the release was checked: nothing was changed"}}
-		case err != nil:
-			return &StageError{Group: x.group, Err: err}
+	list = slices.Clone(list)
+	for i := range list {
+		list[i].op = fmt.Sprintf("%s-dry-%d", s.prefix, i+1)
+	}
+	for _, turn := range s.turns(list) {
+		errs := make([]error, len(turn))
+		for a := range s.sendAll(ctx, turn, true) {
+			if errors.Is(a.err, errStopped) {
+				return &EndError{Result: &engine.Result{Status: engine.StatusStopped, Message: "stopped by a signal while the release was checked: nothing was changed"}}
+			}
+			errs[a.i] = a.err
+		}
+		if err := stageError("", turn, errs); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -114,28 +129,65 @@ func (s *stager) run(ctx context.Context, list []stage) error {
 	if err := s.record(ctx, records...); err != nil {
 		return err
 	}
-	for _, x := range list {
-		staged, err := s.send(ctx, x, false)
-		if err != nil {
-			if ctx.Err() != nil || errors.Is(err, runtime.ErrLockLost) || errors.Is(err, errStopped) {
-				return err // the intent stays open: the same command goes on with it
-			}
-			e := x.event(event.OpFailed)
-			e.Message = err.Error()
-			return errors.Join(&StageError{Rotation: s.r.journalID, Group: x.group, Err: err}, s.record(ctx, e))
-		}
-		x.to = staged
-		e := x.event(event.OpSucceeded)
-		e.Message = fmt.Sprintf("release %s, was %s", x.to, x.from)
-		if err := s.record(ctx, e); err != nil {
+	for _, turn := range s.turns(list) {
+		if err := s.runTurn(ctx, turn); err != nil {
 			return err
 		}
-		if s.staged == nil {
-			s.staged = map[string]*model.Release{}
-		}
-		s.staged[x.group] = &staged
 	}
 	return nil
+}
+
+// runTurn stages groups at the same time, and records what becomes of each.
+func (s *stager) runTurn(ctx context.Context, turn []stage) error {
+	var ended error
+	errs := make([]error, len(turn))
+	for a := range s.sendAll(ctx, turn, false) {
+		x := turn[a.i]
+		var e event.Event
+		switch {
+		case a.err == nil:
+			x.to = a.release
+			e = x.event(event.OpSucceeded)
+			e.Message = fmt.Sprintf("release %s, was %s", x.to, x.from)
+		case ctx.Err() != nil || errors.Is(a.err, runtime.ErrLockLost):
+			return a.err // the intents stay open: the same command goes on with them
+		case errors.Is(a.err, errStopped):
+			ended = a.err // as above, but others of the turn have begun
+			continue
+		default:
+			errs[a.i] = a.err
+			e = x.event(event.OpFailed)
+			e.Message = a.err.Error()
+		}
+		if err := s.record(ctx, e); err != nil {
+			return errors.Join(stageError(s.r.journalID, turn, errs), err)
+		}
+		if a.err == nil {
+			if s.staged == nil {
+				s.staged = map[string]*model.Release{}
+			}
+			s.staged[x.group] = &x.to
+		}
+	}
+	return cmp.Or(stageError(s.r.journalID, turn, errs), ended)
+}
+
+// stageError is the error of a turn, given those of its stages; nil: there is none.
+func stageError(rotation string, turn []stage, errs []error) error {
+	var out *StageError
+	for i, err := range errs {
+		switch {
+		case err == nil:
+		case out == nil:
+			out = &StageError{Rotation: rotation, Group: turn[i].group, Err: err}
+		default:
+			out.Others = append(out.Others, turn[i].group)
+		}
+	}
+	if out == nil {
+		return nil // and not an interface that holds it
+	}
+	return out
 }
 
 // send makes one group's call until it is done or fails for good. Options.Stop ends
