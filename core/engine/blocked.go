@@ -124,7 +124,7 @@ func (e *Engine) blockedBy(b *budget, p *model.Pod) string {
 func (e *Engine) tellBlocked(l *leaving, blocked []*model.Pod) {
 	d := &l.member.drain
 	d.blocked = blocked
-	for _, p := range blocked {
+	for _, p := range l.waits {
 		if s := e.podState(p); s.since.IsZero() {
 			s.since = e.now
 		}
@@ -162,8 +162,18 @@ func (e *Engine) blockedText(m *member) string {
 
 // overdue tells whether a terminating pod should have ended by now.
 func (e *Engine) overdue(p *model.Pod) bool {
+	at := overdueAt(p)
+	return !at.IsZero() && e.after(at, 0)
+}
+
+// overdueAt is when a terminating pod counts as overdue; zero: nobody has said when
+// it ends.
+func overdueAt(p *model.Pod) time.Time {
 	ends := p.Details().EndsBy
-	return !ends.IsZero() && e.after(ends, overdueAfter)
+	if ends.IsZero() {
+		return ends
+	}
+	return ends.Add(overdueAfter)
 }
 
 // withinGrace tells until when the pods that are left on the node are still

@@ -36,11 +36,10 @@ func TestBudgetAllows(t *testing.T) {
 		b := model.Budget{BudgetKey: model.BudgetKey{Namespace: "shop", Name: "web"}, Allowed: 3}
 		w.setBudget(b)
 		got := w.budgets["shop"]["web"]
-		got.asked["uid-1"] = asking{pod: "web-1"}
+		got.ask(&model.Pod{PodKey: model.PodKey{Namespace: "shop", Name: "web-1"}, UID: "uid-1"})
 		answer := func(until int) {
-			if a, ok := got.asked["uid-1"]; ok && c.answered > 0 && c.answered <= until && a.answered.IsZero() {
-				a.answered = at(c.answered)
-				got.asked["uid-1"] = a
+			if a := got.asked["uid-1"]; c.answered > 0 && c.answered <= until && a.answered.IsZero() {
+				got.answer("uid-1", at(c.answered))
 			}
 		}
 		for _, s := range c.statuses {

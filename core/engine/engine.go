@@ -96,6 +96,7 @@ type Engine struct {
 	movers      map[model.WorkloadKey]*mover // Deployments that are moved without downtime
 	trouble     []string                     // what could not be taken back of them
 	pods        map[string]*podState         // by pod UID
+	draining    []*leaving                   // in this Step; kept for its memory
 	contentions map[model.BudgetKey]*contention
 	evicting    int           // evictions asked for and not answered
 	policy      *drain.Policy // for pods

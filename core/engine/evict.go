@@ -43,6 +43,8 @@ type drainState struct {
 	first map[string]bool
 	// again counts the evictions of those, by their controller.
 	again map[model.WorkloadKey]int
+	// seen is the last look at its pods; nil: it does not hold any more.
+	seen *leaving
 }
 
 // podState is an eviction's, by the pod's UID.
@@ -63,6 +65,9 @@ type podState struct {
 	told      string    // what was overridden for it, and told
 	restarted bool      // its Deployment was restarted to move it
 }
+
+// pending tells whether an eviction is to be asked for still.
+func (s *podState) pending() bool { return !s.asked && !s.accepted }
 
 // startDrain cordons the member's node; one without a node has nothing to drain.
 func (e *Engine) startDrain(g *group, m *member) {
@@ -132,7 +137,7 @@ func (e *Engine) dropDrain(m *member) {
 
 // evict asks for the evictions that are due on all nodes being drained.
 func (e *Engine) evict() {
-	var nodes []*leaving
+	nodes := e.draining[:0]
 	for _, g := range e.groups {
 		for _, m := range g.census.busy {
 			if m.phase == memberDraining && !m.drain.quiesce.holds() {
@@ -140,6 +145,7 @@ func (e *Engine) evict() {
 			}
 		}
 	}
+	e.draining = nodes
 	e.nextOrdered(nodes)
 	// Those that a provider drains as well: its deadline is not ours to extend.
 	slices.SortStableFunc(nodes, func(a, b *leaving) int { return bit(b.member.taken) - bit(a.member.taken) })
@@ -148,77 +154,26 @@ func (e *Engine) evict() {
 	}
 }
 
-// leaving is what a drain has before it at one moment.
-type leaving struct {
-	group  *group
-	member *member
-	due    []drain.Candidate // to be evicted now, in order
-	waits  []*model.Pod      // that go by themselves, and that a person should hear of
-	left   []drain.Candidate // that should have gone and are not waited for
-}
-
-// look decides about the pods of a node that is drained.
-func (e *Engine) look(g *group, m *member) *leaving {
-	l := &leaving{group: g, member: m}
-	var place drain.Place
-	left := 0
-	for _, p := range m.at.list {
-		d := e.decidePod(m, p)
-		if !d.Until.IsZero() {
-			e.after(d.Until, 0)
-		}
-		if d.Action == drain.Leave {
-			if d.Why == drain.LeaveUnreachable || d.Why == drain.LeaveStuck || d.Why == drain.LeaveReturned {
-				l.left = append(l.left, drain.Candidate{Pod: p, Decision: d})
-			}
-			continue
-		}
-		if left == 0 || d.Place.Before(place) {
-			place = d.Place
-		}
-		left++
-		if s := e.pods[p.UID]; d.Action == drain.Evict && (s == nil || !s.asked && !s.accepted) {
-			l.due = append(l.due, drain.Candidate{Pod: p, Decision: d})
-		}
-		if d.Action == drain.Wait && (d.Why != drain.WaitEnding || e.overdue(p)) {
-			l.waits = append(l.waits, p)
-		}
-	}
-	l.due = slices.DeleteFunc(l.due, func(c drain.Candidate) bool { return place.Before(c.Place) })
-	drain.Sort(l.due)
-	drain.Sort(l.left)
-	sortPods(l.waits)
-	return l
-}
-
-// decidePod says what the drain of the member's node does with a pod now.
-func (e *Engine) decidePod(m *member, p *model.Pod) drain.Decision {
-	c := drain.Circumstances{Now: e.now, Forced: m.drain.forced, Homeless: len(e.homeless(m, p)) > 0}
-	if n := e.w.nodes[m.node]; n != nil {
-		c.Unreachable = n.Unreachable
-	}
-	if m.drain.first != nil && drain.Returns(p) && !m.drain.first[p.UID] {
-		// One that a budget protects must not go with the instance: the scheduler gets
-		// a few more chances to choose another node.
-		c.Returned = p.Owner.Kind == "DaemonSet" || len(e.w.budgetsOf(p)) == 0
-		c.Returns = !c.Returned && m.drain.again[p.Owner] >= maxAgain
-	}
-	return e.policy.Decide(p, c)
-}
-
 func (e *Engine) evictNode(l *leaving) {
 	m := l.member
 	d := &m.drain
 	for _, c := range l.left {
 		e.tellLeft(l, c.Pod, c.Why)
 	}
-	var blocked []*model.Pod
-	for _, c := range l.due {
+	blocked := d.blocked[:0]
+	for i := range l.due {
+		c := &l.due[i]
+		if !c.state.pending() {
+			continue
+		}
 		if pause := e.cfg.Spec.Strategy.Waits.BetweenEvictions; pause > 0 && !d.lastEviction.IsZero() && !e.after(d.lastEviction, pause) {
 			break
 		}
 		if !e.evictPod(l, c) {
 			blocked = append(blocked, c.Pod)
+			if c.state.since.IsZero() {
+				c.state.since = e.now
+			}
 		}
 	}
 	e.tellBlocked(l, append(blocked, l.waits...))
@@ -236,16 +191,14 @@ func (e *Engine) podState(p *model.Pod) *podState {
 
 // evictPod asks for one eviction if its budget allows it. False: it is blocked
 // by something that a person should hear of.
-func (e *Engine) evictPod(l *leaving, c drain.Candidate) bool {
-	m, p := l.member, c.Pod
-	s := e.podState(p)
+func (e *Engine) evictPod(l *leaving, c *candidate) bool {
+	m, p, s, budgets := l.member, c.Pod, c.state, c.budgets
 	if e.held(m, p, s) {
 		return false
 	}
 	if most := e.cfg.Spec.Drain.MaxEvictions; most > 0 && e.evicting >= most {
 		return true
 	}
-	budgets := e.w.budgetsOf(p)
 	if s.notUntil.After(e.now) && (len(budgets) != 1 || budgets[0].version == s.refusedAt) {
 		e.wake(s.notUntil)
 		return false
@@ -281,7 +234,8 @@ func (e *Engine) evictPod(l *leaving, c drain.Candidate) bool {
 			return true
 		}
 		if spends {
-			b.asked[p.UID], s.spent = asking{pod: p.Name}, b.Name
+			b.ask(p)
+			s.spent = b.Name
 		}
 	case m.drain.forced && s.failures > 0 && (!s.byBudget || despite):
 		// No budget protects it, by what we see and by what the API server said last,
@@ -309,6 +263,7 @@ func (e *Engine) evictPod(l *leaving, c drain.Candidate) bool {
 			m.drain.again = make(map[model.WorkloadKey]int)
 		}
 		m.drain.again[p.Owner]++
+		m.drain.seen = nil
 	}
 	e.left(p)
 	e.out.Effects = append(e.out.Effects, Effect{Verb: verb, Node: m.node, Pod: PodRef{PodKey: p.PodKey, UID: p.UID}, GracePeriodSeconds: e.grace()})
@@ -347,13 +302,10 @@ func (e *Engine) evicted(o Outcome) {
 		s.accepted, s.since = true, time.Time{}
 		// The pod may be gone already: its budget is found by what was asked.
 		if b := e.w.budgets[o.Pod.Namespace][s.spent]; b != nil {
-			if a, ok := b.asked[o.Pod.UID]; ok { // else a status counts it already
-				a.answered = e.now
-				b.asked[o.Pod.UID] = a
-			}
 			if o.Err != nil {
-				delete(b.asked, o.Pod.UID)
+				b.unask(o.Pod.UID)
 			} else {
+				b.answer(o.Pod.UID, e.now)
 				b.rhythm.took(e.now)
 			}
 		}
@@ -366,7 +318,7 @@ func (e *Engine) evicted(o Outcome) {
 		return
 	}
 	if b := e.w.budgets[o.Pod.Namespace][s.spent]; b != nil {
-		delete(b.asked, o.Pod.UID)
+		b.unask(o.Pod.UID)
 	}
 	if p != nil && e.former[p.Owner].UID == o.Pod.UID {
 		delete(e.former, p.Owner) // it has not left after all

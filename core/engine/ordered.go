@@ -24,8 +24,9 @@ func (e *Engine) ordered(p *model.Pod) bool {
 func (e *Engine) nextOrdered(nodes []*leaving) {
 	e.turn = nil
 	for _, l := range nodes {
-		for _, c := range l.due {
-			if !e.ordered(c.Pod) || e.podState(c.Pod).failures > 0 {
+		for i := range l.due {
+			c := &l.due[i]
+			if !c.state.pending() || !e.ordered(c.Pod) || c.state.failures > 0 {
 				continue
 			}
 			if e.turn == nil {

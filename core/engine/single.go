@@ -101,11 +101,15 @@ func (w *world) single(d *model.Deployment, p *model.Pod) drain.Single {
 // moved without downtime, and takes the next step of that. It is asked once the
 // pod's node is cordoned, so that the new pod lands on another.
 func (e *Engine) held(m *member, p *model.Pod, s *podState) bool {
-	d := e.w.deploymentOf(p)
-	if d == nil || m.drain.forced {
+	want := e.wantedWay()
+	if m.drain.forced || want == drain.ByEviction && len(e.movers) == 0 {
 		return false
 	}
-	want, mv := e.wantedWay(), e.movers[d.WorkloadKey]
+	d := e.w.deploymentOf(p)
+	if d == nil {
+		return false
+	}
+	mv := e.movers[d.WorkloadKey]
 	switch {
 	case mv == nil && (want == drain.ByEviction || s.restarted):
 		return false // a pod that was restarted for is only shown still

@@ -39,73 +39,6 @@ type world struct {
 	workloadsVersion uint64
 }
 
-// budget is a PodDisruptionBudget with the evictions that were asked for and
-// that its status may not show yet.
-type budget struct {
-	model.Budget
-	asked map[string]asking // by pod UID
-	// rhythm lives as long as the budget does, whatever its status.
-	rhythm *rhythm
-	// version counts the budget's changes.
-	version uint64
-	// opened is when it last allowed a disruption again; zero: it never was closed.
-	opened time.Time
-}
-
-// asking is an eviction that no status is known to count.
-type asking struct {
-	pod string
-	// answered is when the API server allowed it; zero: not yet.
-	answered time.Time
-	// told: a status has come since that does not name it, as old as it may be.
-	told bool
-}
-
-// How long after the answer to an eviction the budget's status counts as behind
-// it. The API server names the pod in the status before it answers, and a watch
-// that is not interrupted shows it; else these hold: a status that comes later
-// than settles counts it, and after shows the status does that was there before.
-const (
-	settles = time.Second
-	shows   = 5 * time.Second
-)
-
-// until is when the budget's status counts the eviction in any case.
-func (a asking) until() time.Time {
-	if a.told {
-		return a.answered.Add(settles)
-	}
-	return a.answered.Add(shows)
-}
-
-// allowed is how many evictions may still be asked for, and when there may be
-// more without a new status; zero: not before an answer.
-func (b *budget) allowed(now time.Time) (n int, more time.Time) {
-	n = b.Allowed
-	for _, a := range b.asked {
-		until := a.until()
-		if !a.answered.IsZero() && !until.After(now) {
-			continue
-		}
-		n--
-		if !a.answered.IsZero() && (more.IsZero() || until.Before(more)) {
-			more = until
-		}
-	}
-	return n, more
-}
-
-// follow drops the evictions that a new status counts.
-func (b *budget) follow(now time.Time, counted []string) {
-	maps.DeleteFunc(b.asked, func(_ string, a asking) bool {
-		return slices.Contains(counted, a.pod) || !a.answered.IsZero() && !a.answered.Add(settles).After(now)
-	})
-	for uid, a := range b.asked {
-		a.told = !a.answered.IsZero()
-		b.asked[uid] = a
-	}
-}
-
 func newWorld() *world {
 	return &world{
 		groups:     make(map[string]model.NodeGroup),
@@ -235,35 +168,6 @@ func (w *world) dropPod(p *model.Pod) {
 	if p.Node != "" {
 		w.podsAt(p.Node).drop(p.PodKey)
 	}
-}
-
-// setBudget takes a budget's new status.
-func (w *world) setBudget(b model.Budget) {
-	in := w.budgets[b.Namespace]
-	if in == nil {
-		in = make(map[string]*budget)
-		w.budgets[b.Namespace] = in
-	}
-	old := in[b.Name]
-	if old == nil {
-		w.budgetsVersion++
-		old = &budget{asked: make(map[string]asking), rhythm: &rhythm{}}
-		in[b.Name] = old
-	} else {
-		if b.Selector == "" || b.Selector != old.Selector {
-			w.budgetsVersion++
-		}
-		old.version++
-		if old.Allowed <= 0 && b.Allowed > 0 {
-			old.opened = w.now
-		}
-		if took := old.rhythm.opened(w.now, b.Allowed-old.Allowed); took > 0 {
-			w.rhythm.learn(took)
-		}
-		old.follow(w.now, b.Counted)
-	}
-	old.Budget = b
-	old.rhythm.closed = b.Allowed <= 0 && len(old.asked)+len(old.rhythm.out) == 0
 }
 
 // coverage is what the budgets of a namespace make of the pods of one owner,
