@@ -238,24 +238,22 @@ func (e *Engine) pick(g *group, from []*member) *member {
 	if g.census.old[memberWaiting] == 0 {
 		return nil
 	}
-	usable, spare := make(map[string]int), make(map[string]int)
+	view, zones, surplus, slots := e.outlook(g), e.zones(), e.surplus(g), g.Surge+g.Unavailable
 	for _, z := range g.census.zones {
-		usable[z.zone] = z.usable
+		z.now = zoneChoice{allowed: zones.allows(z.zone), busy: zones.busy[z.zone], spare: -surplus[z.zone]}
 	}
-	for _, m := range from {
-		if m.old && m.phase == memberWaiting {
-			spare[m.inst.Zone]++
-		}
-	}
-	for zone, n := range e.surplus(g) {
-		spare[zone] -= n
-	}
-	view, zones, choice, slots := e.outlook(g), e.zones(), make(map[string]int), g.Surge+g.Unavailable
 	e.weighAll(g)
+	e.picks++
+	waits := func(m *member) bool { return m.old && m.phase == memberWaiting }
 	for _, m := range from {
-		if m.old && m.phase == memberWaiting && zones.allows(m.inst.Zone) {
+		if !waits(m) {
+			continue
+		}
+		z := &m.zone.now
+		z.spare++
+		if z.allowed {
 			m.bid = e.bid(m, view)
-			choice[m.inst.Zone] += bit(m.bid.waits == 0)
+			z.free += bit(m.bid.waits == 0)
 		}
 	}
 	better := func(a, b *member) bool {
@@ -269,22 +267,23 @@ func (e *Engine) pick(g *group, from []*member) *member {
 		if a.rank != b.rank {
 			return a.rank < b.rank
 		}
-		if za, zb := zones.busy[a.inst.Zone], zones.busy[b.inst.Zone]; zones.rule == plan.ZonesSpread && za != zb {
-			return za < zb
+		za, zb := a.zone, b.zone
+		if zones.rule == plan.ZonesSpread && za.now.busy != zb.now.busy {
+			return za.now.busy < zb.now.busy
 		}
-		if a.inst.Zone != b.inst.Zone {
-			sa, sb := spare[a.inst.Zone] > 0, spare[b.inst.Zone] > 0
+		if za != zb {
+			sa, sb := za.now.spare > 0, zb.now.spare > 0
 			if sa != sb {
 				return sa
 			}
 			if wa, wb := a.bid.waits > 0, b.bid.waits > 0; wa != wb {
 				return wb
 			}
-			if za, zb := usable[a.inst.Zone], usable[b.inst.Zone]; za != zb {
-				return za > zb
+			if za.usable != zb.usable {
+				return za.usable > zb.usable
 			}
-			ca, cb := choice[a.inst.Zone], choice[b.inst.Zone]
-			if la, lb := ca*spare[b.inst.Zone], cb*spare[a.inst.Zone]; sa && min(ca, cb) <= slots && la != lb {
+			fa, fb := za.now.free, zb.now.free
+			if la, lb := fa*zb.now.spare, fb*za.now.spare; sa && min(fa, fb) <= slots && la != lb {
 				return la < lb
 			}
 		}
@@ -292,10 +291,8 @@ func (e *Engine) pick(g *group, from []*member) *member {
 	}
 	var best *member
 	for _, m := range from {
-		if m.old && m.phase == memberWaiting && zones.allows(m.inst.Zone) {
-			if best == nil || better(m, best) {
-				best = m
-			}
+		if waits(m) && m.zone.now.allowed && (best == nil || better(m, best)) {
+			best = m
 		}
 	}
 	return best
@@ -515,25 +512,22 @@ func (e *Engine) taint(g *group, m *member) bool {
 // unmark takes our marks off the nodes that still carry them (only those that
 // keep returns false for, when given), and tells whether any is left to do.
 func (e *Engine) unmark(keep func(node string) bool) bool {
+	var due []string
 	left := false
-	names := make([]string, 0, len(e.marked))
 	for name := range e.marked {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
-		n := e.w.nodes[name]
-		if n == nil {
+		switch {
+		case e.w.nodes[name] == nil:
 			delete(e.marked, name)
-			continue
+		case keep != nil && keep(name):
+		case e.patching[name] > 0:
+			left = true
+		default:
+			due = append(due, name)
 		}
-		if keep != nil && keep(name) {
-			continue
-		}
-		left = true
-		if e.patching[name] > 0 {
-			continue
-		}
+	}
+	slices.Sort(due)
+	for _, name := range due {
+		n := e.w.nodes[name]
 		p := &NodePatch{UID: n.UID, RemoveTaint: model.TaintOutdated, DropAnnotations: []string{model.AnnotationRotation}}
 		e.takeBack(p, n)
 		// A cordon that a person set stays: only ours carries the annotation. The two
@@ -546,5 +540,5 @@ func (e *Engine) unmark(keep func(node string) bool) bool {
 		}
 		e.addOp(&op{purpose: forUnmark, Effect: Effect{Verb: VerbPatchNode, Node: name, Patch: p}})
 	}
-	return left
+	return left || len(due) > 0
 }

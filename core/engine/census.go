@@ -27,8 +27,22 @@ type census struct {
 // zoneCensus is the part of one zone.
 type zoneCensus struct {
 	zone string
+	zoneSums
+	now zoneChoice
+}
+
+// zoneSums of a zone's members.
+type zoneSums struct {
 	// live instances count for the evenness of zones: bad and ending ones do not.
 	live, old, usable, waiting int
+}
+
+// zoneChoice is what a pick has to choose from in a zone.
+type zoneChoice struct {
+	allowed bool // one of its nodes may go now
+	busy    int  // nodes of it that are being replaced, over all groups
+	spare   int  // old ones that wait, but for those that must end with the surge
+	free    int  // old ones that need not wait for others under a budget
 }
 
 // standing is what the census holds of one member.
@@ -61,6 +75,9 @@ func (m *member) recount() {
 		m.g.census.add(m, now, 1)
 		if now.busy != m.counted.busy {
 			m.g.census.setBusy(m, now.busy)
+		}
+		if m.zone == nil || m.zone.zone != now.zone {
+			m.zone = m.g.census.zone(now.zone)
 		}
 		m.counted = now
 	}
@@ -146,7 +163,11 @@ func (g *group) rearrange(order func(a, b *member) int) {
 // sweep drops the members that are gone and have nothing left to be verified,
 // and keeps what is asked of them later.
 func (g *group) sweep(e *Engine) {
-	if g.census.in[memberGone] == 0 {
+	verified := g.census.in[memberGone]
+	for _, m := range g.census.busy {
+		verified -= bit(m.phase == memberGone)
+	}
+	if verified == 0 {
 		return
 	}
 	g.members = slices.DeleteFunc(g.members, func(m *member) bool {

@@ -18,6 +18,19 @@ type contention struct {
 	budget          *budget
 	// atOnce is the budget's allowance while all its pods are healthy.
 	atOnce int
+	// now is what its bids of one pick have in common.
+	now market
+}
+
+// market is what all nodes that bid have in common under one budget, at one pick.
+type market struct {
+	pick  uint64 // Engine.picks; any other: it is of another pick
+	round time.Duration
+	// chain is the time for all pods that have to move yet.
+	chain   time.Duration
+	allowed int
+	// out are the evictions that the budget has not made up for, oldest first.
+	out []time.Time
 }
 
 // ahead is how many rounds of evictions the pods that are queued take.
@@ -136,17 +149,25 @@ func (e *Engine) contentionOf(b *budget) *contention {
 	return c
 }
 
+// market of a budget at this pick.
+func (e *Engine) market(c *contention) *market {
+	if m := &c.now; m.pick != e.picks {
+		*m = market{pick: e.picks, round: cmp.Or(c.budget.rhythm.round(), e.w.rhythm.round(), roundGuess), out: c.budget.rhythm.out}
+		m.chain = times(c.chain(), m.round)
+		m.allowed, _ = c.budget.allowed(e.now)
+		m.out = m.out[len(m.out)-min(len(m.out), max(c.atOnce-m.allowed, 0)):] // the budget has made up for the rest
+	}
+	return &c.now
+}
+
 // opens is how long it takes until the budget allows so many evictions at once;
 // zero: it does, or not for want of pods that we have moved.
-func (c *contention) opens(now time.Time, wanted int, round time.Duration) time.Duration {
-	allowed, _ := c.budget.allowed(now)
-	out := c.budget.rhythm.out
-	out = out[len(out)-min(len(out), max(c.atOnce-allowed, 0)):] // the budget has made up for the rest
-	missing := min(wanted, c.atOnce) - allowed
-	if missing <= 0 || len(out) == 0 {
+func (m *market) opens(now time.Time, wanted, atOnce int) time.Duration {
+	missing := min(wanted, atOnce) - m.allowed
+	if missing <= 0 || len(m.out) == 0 {
 		return 0
 	}
-	return max(round-now.Sub(out[min(missing, len(out))-1]), 0)
+	return max(m.round-now.Sub(m.out[min(missing, len(m.out))-1]), 0)
 }
 
 // bid is how well it would be to drain a node next, as far as budgets go.
@@ -189,16 +210,16 @@ func (e *Engine) outlook(g *group) outlook {
 func (e *Engine) bid(m *member, view outlook) bid {
 	var b bid
 	for _, l := range m.loads {
-		round := cmp.Or(l.budget.rhythm.round(), e.w.rhythm.round(), roundGuess)
-		chain, ahead := times(l.chain(), round), l.opens(e.now, l.queued+l.pods, round)
-		b.chain = max(b.chain, chain)
+		now := e.market(l.contention)
+		ahead := now.opens(e.now, l.queued+l.pods, l.atOnce)
+		b.chain = max(b.chain, now.chain)
 		if l.queued > 0 && l.queued+l.pods > l.atOnce {
-			ahead += times(l.ahead(), round)
+			ahead += times(l.ahead(), now.round)
 		}
 		switch {
 		case l.budget.rhythm.closed: // whoever closed it may open it again: later
-			b.waits = max(b.waits, round)
-		case ahead > 0 && ahead >= view.mayWait(chain):
+			b.waits = max(b.waits, now.round)
+		case ahead > 0 && ahead >= view.mayWait(now.chain):
 			b.waits = max(b.waits, ahead)
 		}
 	}

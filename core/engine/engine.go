@@ -98,6 +98,7 @@ type Engine struct {
 	pods        map[string]*podState         // by pod UID
 	draining    []*leaving                   // in this Step; kept for its memory
 	contentions map[model.BudgetKey]*contention
+	picks       uint64        // calls of pick
 	evicting    int           // evictions asked for and not answered
 	policy      *drain.Policy // for pods
 	// former is the pod of an ordered StatefulSet that left last; turn is the one

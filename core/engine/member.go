@@ -34,6 +34,7 @@ type member struct {
 	g       *group
 	place   int      // in the order of the group's members
 	counted standing // what the group's census holds of it
+	zone    *zoneCensus
 	// loads are its pods under budgets as of the versions, and as what they count.
 	loads                       []load
 	weighedAs                   turn
@@ -43,11 +44,15 @@ type member struct {
 	node                        string    // its node's name; empty: not joined
 	at                          *nodePods // that node's pods
 	// n is the node as it is, nil where there is none; join keeps it current.
-	n     *model.Node
-	old   bool // the plan replaces it
-	ours  bool // it came up during the rotation
-	rank  int  // in the plan: lower ones go first
-	phase memberPhase
+	n *model.Node
+	// seenStep is the Step of the last snapshot that had it, joinedAs the version of
+	// its node's pods when it was last joined, plus one.
+	seenStep int
+	joinedAs uint64
+	old      bool // the plan replaces it
+	ours     bool // it came up during the rotation
+	rank     int  // in the plan: lower ones go first
+	phase    memberPhase
 
 	// shielded: new, and the cluster autoscaler was asked to leave it alone.
 	shielded bool
@@ -99,8 +104,9 @@ func (e *Engine) takeSnapshot(s *Snapshot) {
 	for _, g := range s.Groups {
 		e.w.groups[g.ID] = g
 	}
-	byGroup := make(map[string][]model.Instance)
-	for _, in := range s.Instances {
+	byGroup := make(map[string][]*model.Instance)
+	for i := range s.Instances {
+		in := &s.Instances[i]
 		byGroup[in.GroupID] = append(byGroup[in.GroupID], in)
 	}
 	for _, g := range e.groups {
@@ -157,17 +163,18 @@ func (e *Engine) takeSize(g *group, pg model.NodeGroup, first bool) {
 	}
 }
 
-func (e *Engine) takeInstances(g *group, now []model.Instance, first bool) {
-	seen := make(map[string]bool, len(now))
+func (e *Engine) takeInstances(g *group, now []*model.Instance, first bool) {
 	for _, in := range now {
-		seen[in.ID] = true
 		m := e.byInst[in.ID]
 		if m == nil {
-			e.adopt(g, in, first)
+			e.adopt(g, *in, first).seenStep = e.step
 			continue
 		}
+		if m.g == g {
+			m.seenStep = e.step
+		}
 		wasOutdated := m.inst.Outdated()
-		m.inst = in
+		m.inst = *in
 		m.recount()
 		e.byProvider[in.ProviderID] = m
 		switch {
@@ -187,7 +194,7 @@ func (e *Engine) takeInstances(g *group, now []model.Instance, first bool) {
 		})
 	}
 	for _, m := range g.members {
-		if !seen[m.inst.ID] && m.phase != memberGone {
+		if m.seenStep != e.step && m.phase != memberGone {
 			e.gone(g, m)
 		}
 	}
@@ -279,8 +286,8 @@ func (e *Engine) gone(g *group, m *member) {
 func seconds(d time.Duration) string { return fmt.Sprintf("%.1f", d.Seconds()) }
 
 // join binds nodes to members, and sees which are Ready. It looks at those whose
-// node has changed, and at those that boot: they wait for pods of their node as
-// well. After a look at the provider it goes through all of them.
+// node has changed, and of those that boot at those on whose node a pod has: they
+// wait for pods as well. After a look at the provider it goes through all of them.
 func (e *Engine) join(in *Input) {
 	e.strangers(in.Nodes)
 	var look []*member
@@ -309,8 +316,8 @@ func (e *Engine) join(in *Input) {
 	}
 }
 
-// joinSome goes through the members that boot, and those of look that are the
-// group's, in the order of the group's members.
+// joinSome goes through the members that boot and whose pods have changed, and
+// those of look that are the group's, in the order of the group's members.
 func (e *Engine) joinSome(g *group, look []*member) {
 	var due []*member
 	for _, m := range look {
@@ -321,7 +328,7 @@ func (e *Engine) joinSome(g *group, look []*member) {
 	changed := len(due)
 	if g.census.in[memberBooting]+g.census.in[memberBad] > 0 {
 		for _, m := range g.census.busy {
-			if m.phase == memberBooting || m.phase == memberBad {
+			if (m.phase == memberBooting || m.phase == memberBad) && m.joinedAs != m.at.version+1 {
 				due = append(due, m)
 			}
 		}
@@ -362,6 +369,9 @@ func (e *Engine) joinMember(g *group, m *member) {
 	}
 	m.n = e.w.nodes[m.node]
 	m.recount()
+	if e.started { // before, not all that it leads to is done
+		m.joinedAs = m.at.version + 1
+	}
 	if joined {
 		e.shieldNew(g, m)
 	}

@@ -78,6 +78,9 @@ func (e *Engine) sendOps() {
 	}
 	clear(e.patched)
 	for _, o := range e.ops {
+		if o.Verb == VerbPatchNode && o.attempts == 0 && patches >= maxPatches {
+			continue // thousands may wait; what comes behind it of its node cannot go either
+		}
 		// Patches of one node go one after the other: an uncordon that overtook the
 		// cordon after it would fill the node again.
 		first := o.Verb != VerbPatchNode || !e.patched[o.Node]
