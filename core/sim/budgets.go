@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -67,16 +68,13 @@ func (w *World) account(b *budget) {
 		scale += wl.Desired
 		failed = failed || !wl.scales()
 		pods += len(wl.pods)
-		for _, p := range wl.pods {
-			if p.Terminating {
-				continue
-			}
-			if at, ok := b.disrupted[p.Name]; ok && at+disruptedFor >= w.now {
-				charged[p.Name] = at
-				continue
-			}
-			if p.Ready {
-				healthy++
+		healthy += wl.healthy
+	}
+	for name, at := range b.disrupted {
+		p := w.pods[model.PodKey{Namespace: b.Namespace, Name: name}]
+		if p != nil && !p.Terminating && at+disruptedFor >= w.now && slices.Contains(p.workload.budgets, b) {
+			if charged[name] = at; p.Ready {
+				healthy--
 			}
 		}
 	}
@@ -124,9 +122,9 @@ func (w *World) account(b *budget) {
 
 // resolve turns a count or a percentage, which rounds up, into a number.
 func resolve(s string, of int) int {
-	n := 0
-	_, _ = fmt.Sscanf(s, "%d", &n) // shapes and tests give numbers only
-	if strings.HasSuffix(s, "%") {
+	amount, percent := strings.CutSuffix(s, "%")
+	n, _ := strconv.Atoi(amount) // shapes and tests give numbers only, or nothing
+	if percent {
 		return (n*of + 99) / 100
 	}
 	return n

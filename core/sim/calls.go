@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/rotatord/rotator/core/engine"
@@ -54,7 +55,7 @@ func (w *World) nameCall(e engine.Effect) string {
 	case engine.VerbObserve, engine.VerbCheckAPI:
 	}
 	w.tries[what]++
-	return fmt.Sprintf("%s #%d", what, w.tries[what])
+	return what + " #" + strconv.Itoa(w.tries[what])
 }
 
 // perform carries a call out: after a while each of its acts, after another

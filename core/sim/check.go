@@ -2,7 +2,6 @@ package sim
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -105,13 +104,10 @@ type checker struct {
 	promised bool // the plan says that all pods will find room
 	seq      uint64
 	intended map[string]bool
-	sent     map[string]bool          // ids of effects that began
-	nodes    map[string]*model.Node   // the view
-	instance map[string]viewed        // the view, by provider id
-	base     map[string]int           // the view: the size that each group was last seen with
+	sent     map[string]bool // ids of effects that began
+	view     view
+	base     map[string]int           // the size that each group was last seen with
 	room     map[string]plan.Group    // by group id
-	leaving  map[string]bool          // nodes that we take away
-	bad      map[string]bool          // nodes that were given up because they did not become Ready
 	quiesced map[string]time.Duration // instances that this run takes out of their load balancers, since when
 	// rebalanced instances were put back by a call of an earlier run.
 	rebalanced map[string]bool
@@ -122,11 +118,6 @@ type checker struct {
 	doubtful   map[string]int    // by group id: so many answers may show such a change by half
 	last       time.Duration     // of the last Step
 	steps      int               // at that moment
-}
-
-type viewed struct {
-	group string
-	going bool
 }
 
 func newChecker(w *World, spec plan.Spec) *checker {
@@ -149,12 +140,12 @@ func (c *checker) hold(i Invariant, ok bool, format string, args ...any) {
 // begins takes note of a run's plan; seq is the number of the last record.
 func (c *checker) begins(p *plan.Plan, seq uint64, in engine.Input) {
 	c.plan, c.seq, c.began, c.promised = p, seq, c.w.now, promises(p, c.spec) && !c.w.vague()
-	c.intended, c.sent, c.leaving = make(map[string]bool), make(map[string]bool), make(map[string]bool)
-	c.nodes, c.instance, c.base = make(map[string]*model.Node), make(map[string]viewed), make(map[string]int)
+	c.intended, c.sent = make(map[string]bool), make(map[string]bool)
+	c.view, c.base = newView(), make(map[string]int)
 	c.room, c.ends = make(map[string]plan.Group), make(map[string]string)
 	c.rolls = make(map[string]string)
 	c.quiesced, c.rebalanced = make(map[string]time.Duration), make(map[string]bool)
-	c.resizes, c.bad = make(map[string]string), make(map[string]bool)
+	c.resizes = make(map[string]string)
 	c.changing, c.doubtful = make(map[string]int), make(map[string]int)
 	for _, wl := range c.w.workloads {
 		wl.left = nil // a run knows what it has begun itself
@@ -187,39 +178,6 @@ func (c *checker) stepped(in engine.Input, r engine.Ready) {
 	c.checkRoom()
 }
 
-func (c *checker) see(in engine.Input) {
-	for _, name := range in.NodesGone {
-		delete(c.nodes, name)
-		delete(c.leaving, name)
-	}
-	for _, n := range in.Nodes {
-		c.nodes[n.Name] = &n
-	}
-	for _, o := range in.Outcomes {
-		c.stayed(o)
-		if g := c.resizes[o.ID]; g != "" {
-			c.changing[g]--
-			c.doubtful[g] = 2
-		}
-	}
-	if s := in.Snapshot; s != nil {
-		clear(c.instance)
-		for _, g := range s.Groups {
-			base, known := c.base[g.ID]
-			if c.changing[g.ID] == 0 && c.doubtful[g.ID] > 0 {
-				c.doubtful[g.ID]--
-			}
-			// That somebody made it larger may be taken for a change of our own.
-			if now := g.Desired - g.Surge; !known || now < base || c.changing[g.ID] == 0 && c.doubtful[g.ID] == 0 {
-				c.base[g.ID] = now
-			}
-		}
-		for _, i := range s.Instances {
-			c.instance[i.ProviderID] = viewed{i.GroupID, i.State == model.InstanceTerminating}
-		}
-	}
-}
-
 func (c *checker) record(ev event.Event) {
 	c.seq++
 	c.hold(Orderly, ev.Seq == c.seq, "record %d has the number %d", c.seq, ev.Seq)
@@ -227,14 +185,14 @@ func (c *checker) record(ev event.Event) {
 	switch ev.Kind { //nolint:exhaustive // only these change what is judged
 	case event.ReplacementBad:
 		if ev.Code != "outdated" {
-			c.bad[ev.Node] = true
+			c.view.giveUp(ev.Node, true)
 		}
 	case event.ReplacementReady:
-		delete(c.bad, ev.Node)
+		c.view.giveUp(ev.Node, false)
 	case event.NodeQuarantined:
-		delete(c.leaving, ev.Node)
+		c.view.leave(ev.Node, false)
 	case event.RotationStopping:
-		clear(c.leaving)
+		c.view.stay()
 	case event.OpIntended:
 		c.hold(Orderly, !c.intended[ev.Op], "op %s is intended twice", ev.Op)
 		c.intended[ev.Op] = true
@@ -267,7 +225,7 @@ func (c *checker) effect(e engine.Effect) {
 	case engine.VerbPatchNode:
 		p := e.Patch
 		if p.Unschedulable != nil && !*p.Unschedulable {
-			delete(c.leaving, e.Node)
+			c.view.leave(e.Node, false)
 		}
 		if p.SetAnnotations[model.AnnotationCordoned] == model.CordonedAhead {
 			return // it keeps its pods
@@ -345,68 +303,6 @@ func (c *checker) stayed(o engine.Outcome) {
 	}
 }
 
-// takes judges by the view: the node is about to be taken from its group.
-func (c *checker) takes(name string) {
-	n, ok := c.nodes[name]
-	if !ok || c.leaving[name] {
-		return
-	}
-	c.leaving[name] = true
-	if !usable(n) || c.bad[name] {
-		return // costs nothing
-	}
-	group := c.instance[n.ProviderID].group
-	count := 0
-	g := c.w.group(group)
-	if g == nil {
-		return
-	}
-	for other, o := range c.nodes {
-		v := c.instance[o.ProviderID]
-		if v.group == group && !v.going && !c.leaving[other] && !c.bad[other] && usable(o) && !g.takes(other) {
-			count++
-		}
-	}
-	least := min(c.base[group], g.own) - c.room[group].Unavailable
-	if g.Traits.Rolled() { // nobody can tell what others add from what its provider does
-		least = min(least, c.room[group].Size-c.room[group].Unavailable)
-		c.hold(Rolled, g.Traits.Drains == model.DrainsBoth, "node %s is drained, and the provider of group %s does that", name, group)
-	}
-	c.hold(Unavailable, count >= least || g.unsure, "the drain of %s leaves group %s with %d usable nodes of %d", name, group, count, least)
-}
-
-// sparesControlPlane judges by the view: when a node of the control plane is
-// ended, all others are there.
-func (c *checker) sparesControlPlane(name string) {
-	role := func(node string) model.Role {
-		n := c.nodes[node]
-		if n == nil {
-			return ""
-		}
-		if g := c.w.group(c.instance[n.ProviderID].group); g != nil {
-			return g.Role
-		}
-		return ""
-	}
-	if role(name) != model.RoleControlPlane {
-		return
-	}
-	for other, n := range c.nodes {
-		if other != name && role(other) == model.RoleControlPlane {
-			c.hold(ControlPlane, n.Ready && !c.leaving[other], "%s of the control plane is ended while %s goes, or is not Ready", name, other)
-		}
-	}
-}
-
-// usable tells whether a node carries pods, by the view: Ready, without a
-// startup taint, and not cordoned by us.
-func usable(n *model.Node) bool {
-	return n.Ready && (!n.Unschedulable || n.Annotations[model.AnnotationCordoned] != model.CordonedToDrain) &&
-		!slices.ContainsFunc(n.Taints, func(t model.Taint) bool {
-			return strings.HasPrefix(t.Key, "node.kubernetes.io/") && t.Effect == "NoSchedule"
-		})
-}
-
 // begun judges an effect that begins: its intent must be durable.
 func (c *checker) begun(e engine.Effect) {
 	switch e.Verb {
@@ -471,11 +367,7 @@ func (c *checker) eviction(k *call) {
 	for _, wl := range b.workloads {
 		asked += wl.Desired
 		lost = max(lost, wl.lost)
-		for _, o := range wl.pods {
-			if o.Ready && !o.Terminating {
-				healthy++
-			}
-		}
+		healthy += wl.healthy
 	}
 	wanted := resolve(b.minAvailable, asked)
 	if b.maxUnavailable != "" {

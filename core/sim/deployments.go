@@ -70,7 +70,7 @@ func (w *World) reconcileDeployment(d *deployment) {
 	d.dueAt = w.now + takes
 	w.after(takes, func() {
 		wl := d.wl
-		ready := wl.ready()
+		ready := wl.healthy
 		var live, old []*pod
 		for _, p := range wl.pods {
 			if p.counted {
@@ -184,7 +184,7 @@ func (c *checker) alone(p *pod, decided time.Duration) {
 	if d == nil || d.own != 1 || !c.moves() || c.spec.Drain.OnDeadline == plan.DeadlineForce || len(p.Claims) > 0 {
 		return
 	}
-	others := p.workload.ready() - 1
+	others := p.workload.healthy - 1
 	since := decided - 3*time.Second
 	recently := p.workload.lost > since || d.changed > since
 	c.hold(Single, others > 0 || recently, "pod %s is evicted, and %s has no other that is Ready", p.PodKey, d.WorkloadKey)

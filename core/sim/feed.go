@@ -24,6 +24,7 @@ type feed struct {
 // stream is the watch of one kind.
 type stream[K comparable, V any] struct {
 	queue []change[K, V]
+	taken int           // changes at the head of queue that were taken
 	last  time.Duration // when the latest change becomes visible
 }
 
@@ -43,31 +44,39 @@ func (s *stream[K, V]) push(at time.Duration, key K, val V, gone bool) time.Dura
 	return s.last
 }
 
+// waiting are the changes that were not taken yet.
+func (s *stream[K, V]) waiting() []change[K, V] { return s.queue[s.taken:] }
+
+// next is when the next change becomes visible; below zero: there is none.
+func (s *stream[K, V]) next() time.Duration {
+	if queue := s.waiting(); len(queue) > 0 {
+		return queue[0].at
+	}
+	return -1
+}
+
 // take answers what is visible by now, the last state of each object only.
 func (s *stream[K, V]) take(now time.Duration) (vals []V, gone []K) {
-	n := 0
-	for n < len(s.queue) && s.queue[n].at <= now {
+	queue, n := s.waiting(), 0
+	for n < len(queue) && queue[n].at <= now {
 		n++
 	}
 	if n == 0 {
 		return nil, nil
 	}
-	defer func() { // in place: the queue is short, and pushed to all the time
-		left := copy(s.queue, s.queue[n:])
-		clear(s.queue[left:])
-		s.queue = s.queue[:left]
-	}()
-	if c := &s.queue[0]; n == 1 && c.gone {
+	defer s.drop(n)
+	if c := &queue[0]; n == 1 && c.gone {
 		return nil, []K{c.key}
 	} else if n == 1 {
 		return []V{c.val}, nil
 	}
 	last := make(map[K]int, n)
 	for i := range n {
-		last[s.queue[i].key] = i
+		last[queue[i].key] = i
 	}
+	vals = make([]V, 0, n)
 	for i := range n {
-		c := &s.queue[i]
+		c := &queue[i]
 		if last[c.key] != i {
 			continue
 		}
@@ -78,6 +87,19 @@ func (s *stream[K, V]) take(now time.Duration) (vals []V, gone []K) {
 		}
 	}
 	return vals, gone
+}
+
+// drop takes n changes off the head. Those that are left move there now and then
+// only, for the queue is pushed to all the time.
+func (s *stream[K, V]) drop(n int) {
+	clear(s.waiting()[:n])
+	s.taken += n
+	if s.taken*2 < len(s.queue) {
+		return
+	}
+	left := copy(s.queue, s.waiting()) // over what is clear already
+	clear(s.waiting())
+	s.queue, s.taken = s.queue[:left], 0
 }
 
 // take moves what is visible into in.
@@ -95,9 +117,10 @@ func (f *feed) take(now time.Duration, in *engine.Input) {
 // count has the last visible status of each budget name what earlier ones that are
 // visible with it have charged.
 func (f *feed) count(now time.Duration) {
+	queue := f.budgets.waiting()
 	counted := make(map[model.BudgetKey][]string)
-	for i := range f.budgets.queue {
-		c := &f.budgets.queue[i]
+	for i := range queue {
+		c := &queue[i]
 		if c.at > now {
 			return
 		}
@@ -160,32 +183,11 @@ func (w *World) visible(at time.Duration) {
 
 // again arranges the delivery of what was not visible yet.
 func (w *World) again() {
-	next := time.Duration(-1)
-	see := func(at time.Duration) {
-		if next < 0 || at < next {
+	f, next := &w.feed, time.Duration(-1)
+	for _, at := range []time.Duration{f.nodes.next(), f.pods.next(), f.workloads.next(), f.budgets.next(), f.deployments.next(), f.attachments.next(), f.claims.next()} {
+		if next < 0 || at >= 0 && at < next {
 			next = at
 		}
-	}
-	if q := w.feed.nodes.queue; len(q) > 0 {
-		see(q[0].at)
-	}
-	if q := w.feed.pods.queue; len(q) > 0 {
-		see(q[0].at)
-	}
-	if q := w.feed.workloads.queue; len(q) > 0 {
-		see(q[0].at)
-	}
-	if q := w.feed.budgets.queue; len(q) > 0 {
-		see(q[0].at)
-	}
-	if q := w.feed.deployments.queue; len(q) > 0 {
-		see(q[0].at)
-	}
-	if q := w.feed.attachments.queue; len(q) > 0 {
-		see(q[0].at)
-	}
-	if q := w.feed.claims.queue; len(q) > 0 {
-		see(q[0].at)
 	}
 	if next >= 0 {
 		w.visible(next)

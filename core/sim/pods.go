@@ -26,6 +26,7 @@ type workload struct {
 	budgets    []*budget // that select its pods
 	pods       []*pod    // all that exist
 	active     int       // those that are not terminating
+	healthy    int       // those that are Ready; setReady and removePod keep it
 
 	hold                     time.Duration // its pods ask not to be disrupted for so long
 	toleratesCordon, skipped bool
@@ -183,8 +184,21 @@ func (w *World) podReady(p *pod) {
 			return
 		}
 	}
-	p.Phase, p.Ready = "Running", true
+	p.Phase = "Running"
+	p.setReady(true)
 	w.podChanged(p)
+}
+
+// setReady is the only place that changes whether a pod is Ready.
+func (p *pod) setReady(ready bool) {
+	if p.Ready == ready {
+		return
+	}
+	if p.Ready = ready; ready {
+		p.workload.healthy++
+	} else {
+		p.workload.healthy--
+	}
 }
 
 // podChanged tells everybody about a pod.
@@ -210,7 +224,8 @@ func (w *World) terminatePod(p *pod, grace *int64) {
 		w.removePod(p)
 		return
 	}
-	p.Terminating, p.Ready = true, false
+	p.Terminating = true
+	p.setReady(false)
 	w.uncount(p)
 	seconds := p.GracePeriodSeconds
 	if grace != nil {
@@ -241,8 +256,9 @@ func (w *World) removePod(p *pod) {
 		return
 	}
 	delete(w.pods, p.PodKey)
-	if p.Ready {
+	if p.Ready { // its last state stays as it was
 		p.workload.lost = w.now
+		p.workload.healthy--
 	}
 	w.uncount(p)
 	if p.on != nil {
@@ -280,19 +296,9 @@ func (w *World) recount(wl *workload) {
 	d := w.dice("recount", wl.app, w.now.String())
 	w.after(w.span(&d, w.pace.Control, 50*time.Millisecond, 600*time.Millisecond), func() {
 		wl.countDue = false
-		if now := wl.ready(); now != wl.Ready || wl.Kind == "DaemonSet" {
-			wl.Ready = now
+		if wl.healthy != wl.Ready || wl.Kind == "DaemonSet" {
+			wl.Ready = wl.healthy
 			w.tellWorkload(wl)
 		}
 	})
-}
-
-func (wl *workload) ready() int {
-	n := 0
-	for _, p := range wl.pods {
-		if p.Ready {
-			n++
-		}
-	}
-	return n
 }

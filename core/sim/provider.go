@@ -89,6 +89,28 @@ func (g *group) live() []*instance {
 	return slices.DeleteFunc(slices.Clone(g.all), func(in *instance) bool { return in.State == model.InstanceTerminating })
 }
 
+// size is how many there are of live.
+func (g *group) size() int {
+	n := 0
+	for _, in := range g.all {
+		if in.State != model.InstanceTerminating {
+			n++
+		}
+	}
+	return n
+}
+
+// perZone is how many members there are in each of the group's zones.
+func (g *group) perZone() []int {
+	count := make([]int, len(g.zones))
+	for _, in := range g.all {
+		if in.State != model.InstanceTerminating && in.State != model.InstanceDetached {
+			count[slices.Index(g.zones, in.Zone)]++
+		}
+	}
+	return count
+}
+
 // outdated tells whether the instance was made from another revision than the
 // group wants now.
 func (in *instance) outdated() bool { return in.Revision != in.g.Revision }
@@ -123,7 +145,7 @@ func (w *World) reconcile(g *group) {
 				break
 			}
 		}
-		for range len(g.live()) - g.Desired {
+		for range g.size() - g.Desired {
 			w.scaleIn(g)
 		}
 	})
@@ -131,24 +153,20 @@ func (w *World) reconcile(g *group) {
 
 // launch starts an instance in the emptiest zone that has capacity; false: none has.
 func (w *World) launch(g *group) bool {
-	count := make(map[string]int)
-	for _, in := range g.members() {
-		count[in.Zone]++
-	}
-	zone := ""
-	for _, z := range g.zones {
-		if w.noCapacity[z] <= w.now && (zone == "" || count[z] < count[zone]) {
-			zone = z
+	count, least := g.perZone(), -1
+	for i, z := range g.zones {
+		if w.noCapacity[z] <= w.now && (least < 0 || count[i] < count[least]) {
+			least = i
 		}
 	}
-	if zone == "" {
+	if least < 0 {
 		return false
 	}
 	var in *instance
 	if len(g.lost) > 0 {
 		in, g.lost = w.reborn(g.lost[0]), g.lost[1:]
 	} else {
-		in = w.newInstance(g, zone, g.Revision)
+		in = w.newInstance(g, g.zones[least], g.Revision)
 	}
 	in.fresh = true
 	w.boot(in)
@@ -214,9 +232,8 @@ func (w *World) end(in *instance, by string) {
 	})
 	w.after(gone, func() {
 		delete(w.instances, in.ID)
-		is := func(o *instance) bool { return o == in }
-		w.order = slices.DeleteFunc(w.order, is)
-		in.g.all = slices.DeleteFunc(in.g.all, is)
+		remove(&w.order, in)
+		remove(&in.g.all, in)
 		if in.g.Traits.KeepsNodeName {
 			in.g.lost = append(in.g.lost, in)
 			w.afterEnd(in.g)
@@ -233,20 +250,17 @@ func (w *World) end(in *instance, by string) {
 // scaleIn ends one instance because the group is too large: the group picks,
 // the protected ones last, from the fullest zone, and drains nothing.
 func (w *World) scaleIn(g *group) {
-	live := g.members()
-	count := make(map[string]int)
-	for _, in := range live {
-		count[in.Zone]++
-	}
+	count := g.perZone()
+	zone := func(in *instance) int { return count[slices.Index(g.zones, in.Zone)] }
 	var victim *instance
 	better := func(a, b *instance) bool {
 		pa, pb := a.fresh && g.suspended, b.fresh && g.suspended
 		if pa != pb {
 			return !pa
 		}
-		return count[a.Zone] > count[b.Zone]
+		return zone(a) > zone(b)
 	}
-	for _, in := range live {
+	for _, in := range g.members() {
 		if victim == nil || better(in, victim) {
 			victim = in
 		}

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -127,13 +128,12 @@ func (w *World) rollOn(g *group, r *roll) {
 	}
 }
 
-// takes tells whether the provider is at a node in its roll.
-func (g *group) takes(node string) bool {
+// taken are the nodes that the provider is at in its roll, in no order.
+func (g *group) taken() []string {
 	if g.rolling == nil || g.rolling.State != model.RollRunning {
-		return false
+		return nil
 	}
-	_, ok := g.rolling.taking[node]
-	return ok
+	return slices.Collect(maps.Keys(g.rolling.taking))
 }
 
 func nodeOf(in *instance) string {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -336,7 +337,7 @@ func (r *runner) step(in engine.Input) {
 	ready := r.eng.Step(w.time(), in)
 	r.report.Steps++
 	r.check.stepped(in, ready)
-	where := fmt.Sprintf("@%d", r.report.Steps)
+	where := "@" + strconv.Itoa(r.report.Steps)
 	if r.killed(KillUnrecorded, where) {
 		return
 	}

@@ -34,7 +34,7 @@ func (g *group) counted() int {
 	if g.Traits.KeepsNodeName {
 		return len(g.all)
 	}
-	return len(g.live())
+	return g.size()
 }
 
 // afterEnd refills a group one of whose instances ends.
@@ -44,7 +44,7 @@ func (w *World) afterEnd(g *group) {
 	case model.RefillScheduler:
 		d := w.dice("provisioner", g.ID, w.now.String())
 		w.after(w.span(&d, w.pace.React, time.Second, 8*time.Second), func() {
-			short := g.Desired - len(g.live())
+			short := g.Desired - g.size()
 			if short > 0 && len(w.pending) == 0 { // nothing asks for another
 				g.Desired, g.own = g.Desired-short, g.own-short
 				return

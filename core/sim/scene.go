@@ -64,7 +64,8 @@ func (s Scene) build(l *Live) *World {
 		w.workloads = append(w.workloads, wl)
 		for j, state := range a.Pods {
 			p := w.newPod(wl, fmt.Sprintf("%s-%d", a.Name, j), n)
-			p.Phase, p.Ready, p.GracePeriodSeconds = state.Phase, state.Ready, sceneGrace
+			p.Phase, p.GracePeriodSeconds = state.Phase, sceneGrace
+			p.setReady(state.Ready)
 			if a.Kind == "" {
 				p.Owner = model.WorkloadKey{}
 			}
@@ -83,7 +84,8 @@ func (l *Live) Report(key model.PodKey, s PodState) {
 	defer l.mu.Unlock()
 	l.catchUp()
 	if p := l.w.pods[key]; p != nil {
-		p.Phase, p.Ready = s.Phase, s.Ready && !p.Terminating
+		p.Phase = s.Phase
+		p.setReady(s.Ready && !p.Terminating)
 		l.w.podChanged(p)
 	}
 	signal(l.kick)
@@ -99,7 +101,8 @@ func (l *Live) Remake(key model.PodKey) {
 		was, n := *p, p.on
 		l.w.removePod(p)
 		next := l.w.newPod(was.workload, was.Name, n)
-		next.Phase, next.Ready, next.Owner, next.GracePeriodSeconds = was.Phase, was.Ready, was.Owner, was.GracePeriodSeconds
+		next.Phase, next.Owner, next.GracePeriodSeconds = was.Phase, was.Owner, was.GracePeriodSeconds
+		next.setReady(was.Ready)
 		l.w.podChanged(next)
 	}
 	signal(l.kick)

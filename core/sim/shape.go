@@ -365,7 +365,7 @@ func (s *Shape) build(seed uint64, in *injector, now time.Time) *World {
 		b.dueAt = 0
 	}
 	for _, d := range w.deployments {
-		d.dueAt, d.Ready = 0, d.wl.ready()
+		d.dueAt, d.Ready = 0, d.wl.healthy
 		d.RolledOut = d.Ready == d.Replicas
 		w.reconcileDeployment(d)
 	}

@@ -204,7 +204,7 @@ func (w *World) unready(n *node) {
 	}
 	for _, p := range slices.Clone(n.pods) {
 		if p.Ready {
-			p.Ready = false
+			p.setReady(false)
 			p.workload.lost = w.now
 			w.podChanged(p)
 		}
