@@ -112,15 +112,15 @@ var rolesOfKops = map[string]string{
 	"apiserver": "api-server", "api-server": "api-server", "node": "node",
 }
 
-// command is what the flags come to: a command of rotatord, and notes for a
-// person about what has no counterpart.
-func (f *kopsFlags) command(args []string) (command, notes []string, err error) {
+// cluster is the name that is meant. What has no counterpart, and must not be left
+// out in silence, is refused.
+func (f *kopsFlags) cluster(args []string) (string, error) {
 	name := f.name
 	switch {
 	case len(args) > 1:
-		return nil, nil, usage("one cluster at a time", "unexpected argument %q", args[1])
+		return "", usage("one cluster at a time", "unexpected argument %q", args[1])
 	case len(args) == 1 && name != "" && name != args[0]:
-		return nil, nil, usage("name the cluster once", "the cluster is %s and --name %s", args[0], name)
+		return "", usage("name the cluster once", "the cluster is %s and --name %s", args[0], name)
 	case len(args) == 1:
 		name = args[0]
 	case name == "":
@@ -128,13 +128,23 @@ func (f *kopsFlags) command(args []string) (command, notes []string, err error) 
 	}
 	switch {
 	case name == "":
-		return nil, nil, usage("name it as `kops get clusters` does, or set KOPS_CLUSTER_NAME", "the cluster is missing")
+		return "", usage("name it as `kops get clusters` does, or set KOPS_CLUSTER_NAME", "the cluster is missing")
 	case f.config != "":
-		return nil, nil, usage("set KOPS_STATE_STORE, or --state; ~/.kops.yaml is read", "--config is kops' own")
+		return "", usage("set KOPS_STATE_STORE, or --state; ~/.kops.yaml is read", "--config is kops' own")
 	case f.interactive:
-		return nil, nil, usage("leave --interactive out; -- --mode batch --batch-size 1 --wait-between-batches 5m pauses for a look, and Ctrl-C stops", "nobody is asked between nodes")
+		return "", usage("leave --interactive out; -- --mode batch --batch-size 1 --wait-between-batches 5m pauses for a look, and Ctrl-C stops", "nobody is asked between nodes")
 	case f.apiServer != "":
-		return nil, nil, usage("write one with `kops export kubeconfig --api-server`, and give it with -- --kubeconfig FILE", "the API server comes from a kubeconfig")
+		return "", usage("write one with `kops export kubeconfig --api-server`, and give it with -- --kubeconfig FILE", "the API server comes from a kubeconfig")
+	}
+	return name, nil
+}
+
+// command is what the flags come to: a command of rotatord, and notes for a
+// person about what has no counterpart.
+func (f *kopsFlags) command(args []string) (command, notes []string, err error) {
+	name, err := f.cluster(args)
+	if err != nil {
+		return nil, nil, err
 	}
 	command = []string{"plan"}
 	if f.yes {

@@ -51,37 +51,7 @@ func (e *Engine) live(g *group) int {
 // It tells whether the group starves: nothing keeps the next node back but
 // nodes that are missing or not Ready.
 func (e *Engine) admit(g *group) (starved bool) {
-	if slices.ContainsFunc(g.census.busy, func(m *member) bool { return m.flapped && m.phase == memberBooting }) {
-		return false // new nodes may be no good: nothing more goes until that is known
-	}
-	g.heldBack = ""
-	if g.early || e.shut {
-		return false
-	}
-	limit := max(g.Surge, min(g.surge, len(g.Nodes))) + g.Unavailable
-	waits := e.cfg.Spec.Strategy.Waits
-	if waits.BetweenDrains > 0 {
-		limit = 1
-		if !g.lastDrainEnd.IsZero() && !e.after(g.lastDrainEnd, waits.BetweenDrains) {
-			return false
-		}
-	}
-	canary := e.canary(g)
-	if canary {
-		limit = 1
-	}
-	pool := e.pool(g, canary)
-	busy := 0
-	for _, m := range g.census.busy {
-		busy += bit(m.phase == memberCordoning || m.phase == memberDraining || m.verify.open ||
-			canary && m.old && m.phase == memberTerminating)
-	}
-	if canary && !g.canaryAt.IsZero() || canary && busy == 0 && g.canaryStarted() {
-		return false // it bakes, or its end is being verified
-	}
-	if busy >= limit {
-		return false
-	}
+	pool, busy, limit := e.slots(g)
 	usable := g.census.usable
 	for busy < limit && e.globalRoom() {
 		if usable <= g.base-g.Unavailable && e.allCount(g, pool) {
@@ -118,6 +88,38 @@ func (e *Engine) admit(g *group) (starved bool) {
 		e.startDrain(g, m)
 	}
 	return false
+}
+
+// slots says how many nodes of a group may be on their way at once, how many are,
+// and which come into question; a limit of zero: none may begin now.
+func (e *Engine) slots(g *group) (pool []*member, busy, limit int) {
+	if slices.ContainsFunc(g.census.busy, func(m *member) bool { return m.flapped && m.phase == memberBooting }) {
+		return nil, 0, 0 // new nodes may be no good: nothing more goes until that is known
+	}
+	g.heldBack = ""
+	if g.early || e.shut {
+		return nil, 0, 0
+	}
+	limit = max(g.Surge, min(g.surge, len(g.Nodes))) + g.Unavailable
+	if pause := e.cfg.Spec.Strategy.Waits.BetweenDrains; pause > 0 {
+		limit = 1
+		if !g.lastDrainEnd.IsZero() && !e.after(g.lastDrainEnd, pause) {
+			return nil, 0, 0
+		}
+	}
+	canary := e.canary(g)
+	if canary {
+		limit = 1
+	}
+	pool = e.pool(g, canary)
+	for _, m := range g.census.busy {
+		busy += bit(m.phase == memberCordoning || m.phase == memberDraining || m.verify.open ||
+			canary && m.old && m.phase == memberTerminating)
+	}
+	if canary && (!g.canaryAt.IsZero() || busy == 0 && g.canaryStarted()) {
+		return nil, 0, 0 // it bakes, or its end is being verified
+	}
+	return pool, busy, limit
 }
 
 // allCount tells whether there are old nodes that wait, and all of them usable.
