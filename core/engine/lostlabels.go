@@ -31,7 +31,7 @@ func (e *Engine) homeless(m *member, p *model.Pod) []model.LostLabel {
 		p.Mirror || p.Owner.Kind == "DaemonSet" || drain.Unmanaged(p) {
 		return nil
 	}
-	if h := &e.homes; h.at.IsZero() || e.now.Sub(h.at) >= homesHold {
+	if h := &e.homes; h.at.IsZero() || e.now.Sub(h.at) >= homesHold || !h.Knows(m.node) {
 		*h = homes{e.newHomes(), e.now}
 	}
 	found := e.homes.Homeless(p)

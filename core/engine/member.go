@@ -100,6 +100,7 @@ func (e *Engine) memberOn(node string) *member {
 func (e *Engine) takeSnapshot(s *Snapshot) {
 	first := !e.started
 	e.obs.last, e.obs.answeredStep = e.now, e.obs.askedStep
+	e.homes = homes{} // the labels that are lost may be others
 	e.w.groups = make(map[string]model.NodeGroup, len(s.Groups))
 	for _, g := range s.Groups {
 		e.w.groups[g.ID] = g

@@ -71,6 +71,9 @@ func NewHomes(nodes []*model.Node, lost func(*model.Node) []model.LostLabel) *Ho
 	return h
 }
 
+// Knows tells whether the node was among those that were looked at.
+func (h *Homes) Knows(node string) bool { return h.bins[node] != nil }
+
 // relabelled is the bin without the labels.
 func (b *bin) relabelled(lost []model.LostLabel) *bin {
 	n := *b

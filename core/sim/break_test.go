@@ -302,6 +302,13 @@ func TestChecksNotice(t *testing.T) {
 				}
 			}}
 		}},
+		{"pods are evicted that no new node may take", Homed, Rates{Selects: 1}, func() *broken {
+			return &broken{sees: func(in *engine.Input) {
+				for i := range in.Pods {
+					in.Pods[i].Traits = nil
+				}
+			}}
+		}},
 		{"what the provider rolls is ended by us", Rolled, nil, func() *broken {
 			return &broken{change: one(func(e *engine.Effect) {
 				if e.Verb == engine.VerbRoll {

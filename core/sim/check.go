@@ -61,6 +61,8 @@ const (
 	Room Invariant = "room"
 	// Ordered: pods of an ordered StatefulSet leave one at a time.
 	Ordered Invariant = "ordered"
+	// Homed: no pod is evicted that only nodes which go may take, but by force.
+	Homed Invariant = "homed"
 	// Rolled: of a group that its provider rolls no instance is ended by us, none is
 	// drained where the provider drains alone, and a run asks for one roll at most.
 	Rolled Invariant = "rolled"
@@ -70,7 +72,7 @@ const (
 )
 
 // Invariants are all of them.
-var Invariants = []Invariant{RecordFirst, Unavailable, Capacity, Empty, Once, OnlyOld, Disruption, Marks, Excluded, Persons, Settings, Ends, Complete, Volumes, Single, ControlPlane, Room, Ordered, Rolled, Orderly}
+var Invariants = []Invariant{RecordFirst, Unavailable, Capacity, Empty, Once, OnlyOld, Disruption, Marks, Excluded, Persons, Settings, Ends, Complete, Volumes, Single, ControlPlane, Room, Ordered, Homed, Rolled, Orderly}
 
 // Violation is an invariant that did not hold.
 type Violation struct {
@@ -235,9 +237,11 @@ func (c *checker) effect(e engine.Effect) {
 		}
 	case engine.VerbDeletePod:
 		c.leaves(e)
+		c.keepsHome(e)
 		c.hold(Disruption, c.spec.Drain.OnDeadline == plan.DeadlineForce, "pod %s is deleted, and nobody asked for that", e.Pod)
 	case engine.VerbEvict:
 		c.leaves(e)
+		c.keepsHome(e)
 		c.excluded(e)
 		c.quiesces(e)
 	case engine.VerbQuiesce:

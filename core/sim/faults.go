@@ -37,6 +37,7 @@ const (
 	Relabel       Kind = "relabel"        // somebody sets marks for the autoscaler and load balancers
 	RollFails     Kind = "roll-fails"     // a provider fails to roll a group
 	Rolls         Kind = "rolls"          // somebody else has a provider roll a group
+	Selects       Kind = "selects"        // a pod selects for a while a label that new nodes lack
 	Signal        Kind = "signal"         // SIGTERM
 	WindowShuts   Kind = "window-shuts"   // the rotation's window closes
 
@@ -58,7 +59,7 @@ const (
 // Kinds are all of them.
 var Kinds = []Kind{FailBefore, Lost, Late, DriverDies, Storm, NoCapacity, NeverJoins, JoinsLate, NodeDies, SlowPods, SlowDetach,
 	Closes, Uncordon, Cordon, EndInstance, DeletePod, ScaleUp, ScaleDown, Autoscaler, Retemplate, Signal,
-	KillUnrecorded, KillTorn, KillRecorded, KillActing, LoseLease, LoseJournal, Relabel, StaysBalanced, Rescale, RollFails, Rolls, WindowShuts}
+	KillUnrecorded, KillTorn, KillRecorded, KillActing, LoseLease, LoseJournal, Relabel, StaysBalanced, Rescale, RollFails, Rolls, WindowShuts, Selects}
 
 // Rates are how often each kind strikes, as the chance at each occasion; a
 // kind without one never does.

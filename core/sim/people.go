@@ -152,6 +152,7 @@ func (w *World) interfere() {
 		}
 		return true
 	})
+	plan(Selects, w.pin)
 	plan(Retemplate, func(d *dice) bool {
 		g := w.groups[d.n(len(w.groups))]
 		g.Revision += "+"
@@ -253,6 +254,11 @@ func (w *World) heal() {
 	for _, b := range w.budgets {
 		if b.closed {
 			w.open(b)
+		}
+	}
+	for _, wl := range w.workloads {
+		for _, p := range wl.pods {
+			w.unpin(p)
 		}
 	}
 	for _, g := range w.groups {

@@ -32,6 +32,7 @@ type group struct {
 	rolling  *roll
 	added    int
 	nameless bool
+	relabels bool // its nodes have a label with their revision
 	cordons  bool
 	// changing is the call that changes the group: a driver does one at a time.
 	changing *call
@@ -67,6 +68,7 @@ func (g *group) shown() model.NodeGroup {
 	n.Surge, _ = g.standing()
 	n.HeldBy = g.heldBy
 	n.Roll = g.shownRoll()
+	n.LostLabels = g.lostLabels()
 	return n
 }
 

@@ -88,6 +88,7 @@ func (w *World) forgetNode(name, uid string) {
 // its, with all that others put on it.
 func (w *World) takeOver(n *node, in *instance) {
 	n.inst, in.node, n.dead, n.Unreachable = in, n, false, false
+	n.label()
 	d := w.dice("take-over", in.ID)
 	w.after(w.span(&d, min(w.pace.Boot/10, toReady), time.Second, 10*time.Second), func() {
 		if w.nodes[n.Name] == n && n.inst == in && in.State != model.InstanceTerminating {

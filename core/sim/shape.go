@@ -39,6 +39,7 @@ type GroupShape struct {
 	Traits    model.Traits
 	Suspended bool // somebody has suspended its evening out of zones
 	Nameless  bool // of a roll by its provider nobody can tell which call began it
+	Relabels  bool // its new nodes have another value of a label
 	Cordons   bool // its provider cordons all old nodes first, as EKS does; else it taints them
 }
 
@@ -229,6 +230,7 @@ func RandomShape(seed uint64) *Shape {
 	}
 	s.drains(seed)
 	s.otherRolls(seed)
+	s.relabels(seed)
 	if d.chance(0.05) { // one budget never opens: one pod too few is ever Ready
 		s.Stuck = "pdb-stuck"
 		s.Workloads = append(s.Workloads, WorkloadShape{Kind: "ReplicaSet", Name: "stuck", Pods: 3, Start: time.Second, Stop: time.Second, Broken: 1})
@@ -307,7 +309,7 @@ func (s *Shape) build(seed uint64, in *injector, now time.Time) *World {
 	w.tight = s.Tight
 	w.healed, w.kinds = true, len(s.Workloads) // nothing goes wrong while it is made
 	for _, gs := range s.Groups {
-		g := &group{w: w, zones: gs.Zones, room: gs.Room, own: gs.Size, most: gs.Size, nameless: gs.Nameless, cordons: gs.Cordons, suspended: gs.Suspended, NodeGroup: model.NodeGroup{
+		g := &group{w: w, zones: gs.Zones, room: gs.Room, own: gs.Size, most: gs.Size, nameless: gs.Nameless, relabels: gs.Relabels, cordons: gs.Cordons, suspended: gs.Suspended, NodeGroup: model.NodeGroup{
 			ID: gs.Name, Name: gs.Name, Role: gs.Role, Desired: gs.Size, Max: 10*gs.Size + 100, Revision: "new", Traits: gs.Traits}}
 		w.groups = append(w.groups, g)
 		for i := range gs.Size {

@@ -87,6 +87,7 @@ type pod struct {
 	on       *node
 	request  int
 	made     time.Duration // when
+	pinnedAt time.Duration // when it last began to select a label
 	counted  bool          // not terminating: its workload counts it
 }
 
@@ -167,6 +168,7 @@ func (w *World) join(in *instance) {
 		n.Labels["node-role.kubernetes.io/control-plane"] = ""
 	}
 	in.node = n
+	n.label()
 	w.nodes[n.Name] = n
 	w.nodeList = append(w.nodeList, n)
 	w.tellNode(n, false)
