@@ -3,6 +3,8 @@
 package e2e
 
 import (
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -52,7 +54,9 @@ func TestManagedLostLabel(t *testing.T) {
 		c.awaitSelecting(name, kept)
 	}
 	r := s.rotatord(t)
-	file := r.blueGreenFile(t)
+	file := filepath.Join(r.Dir, "rotation.yaml")
+	const text = "apiVersion: rotatord.github.io/v1alpha1\nkind: Rotation\ndriver: {config: {managedNodeGroups: {way: blue-green}}}\n"
+	c.must(os.WriteFile(file, []byte(text), 0o600))
 
 	start("early")
 	says := []string{"Deployment labels/early", "eks.amazonaws.com/nodegroup=" + group, "new nodes do not have"}
