@@ -134,7 +134,7 @@ func driverExit(c host.Code) int {
 	switch c {
 	case host.CodeMissing, host.CodeRejected, host.CodeProtocol, host.CodeStart, host.CodeConfig:
 		return exitUsage
-	case host.CodeDenied, host.CodeLost:
+	case host.CodeDenied, host.CodeUnavailable, host.CodeLost:
 		return exitFailed
 	}
 	return exitFailed

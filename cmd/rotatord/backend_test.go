@@ -97,6 +97,7 @@ func TestExplain(t *testing.T) {
 	}{
 		{&host.Error{Code: host.CodeMissing, Message: "m"}, exitUsage},
 		{&host.Error{Code: host.CodeConfig, Message: "m"}, exitUsage},
+		{&host.Error{Code: host.CodeUnavailable, Message: "m"}, exitFailed},
 		{&host.Error{Code: host.CodeDenied, Message: "m"}, exitFailed},
 		{&host.Error{Code: host.CodeLost, Message: "m"}, exitFailed},
 		{&kube.Error{Code: kube.CodeContextUnknown, Message: "m"}, exitUsage},

@@ -22,6 +22,9 @@ const (
 	CodeConfig Code = "driver-config"
 	// CodeDenied: the provider refused the driver's credentials.
 	CodeDenied Code = "driver-denied"
+	// CodeUnavailable: the provider could not be asked just now. The configuration
+	// may be right: the same may work later.
+	CodeUnavailable Code = "driver-unavailable"
 	// CodeLost: the driver keeps crashing and is not started again.
 	CodeLost Code = "driver-lost"
 )

@@ -192,6 +192,9 @@ func (s *supervisor) askInfo(ctx context.Context) (Info, error) {
 	return info, nil
 }
 
+// tryLater is what to do about CodeUnavailable.
+const tryLater = "run the same command again once the provider answers"
+
 // configure sends the configuration to one life of the driver. The diagnostics
 // are those of an accepted configuration. Errors are *Error.
 func (s *supervisor) configure(ctx context.Context, p *process, validateOnly bool) ([]model.Diagnostic, error) {
@@ -204,6 +207,8 @@ func (s *supervisor) configure(ctx context.Context, p *process, validateOnly boo
 			return nil, &Error{Code: CodeDenied, Message: fmt.Sprintf("driver %s: %s", s.c.Name, s.text(err)), Fix: "check the provider's credentials", Err: err}
 		case codes.InvalidArgument, codes.FailedPrecondition:
 			return nil, &Error{Code: CodeConfig, Message: fmt.Sprintf("driver %s: %s", s.c.Name, s.text(err)), Err: err}
+		case codes.ResourceExhausted, codes.DeadlineExceeded:
+			return nil, &Error{Code: CodeUnavailable, Message: fmt.Sprintf("driver %s: %s", s.c.Name, s.text(err)), Fix: tryLater, Err: err}
 		}
 		if p.died() {
 			return nil, startError(s.c, p.exe, err)
@@ -214,7 +219,7 @@ func (s *supervisor) configure(ctx context.Context, p *process, validateOnly boo
 	if err != nil {
 		return nil, &Error{Code: CodeProtocol, Message: fmt.Sprintf("driver %s: configure: %v", s.c.Name, err), Err: err}
 	}
-	code := CodeConfig
+	code, later := CodeConfig, true
 	var texts []string
 	for _, d := range diagnostics {
 		if d.Severity != model.SeverityError {
@@ -223,6 +228,7 @@ func (s *supervisor) configure(ctx context.Context, p *process, validateOnly boo
 		if sdk.AboutCredentials(d.Code) {
 			code = CodeDenied
 		}
+		later = later && d.Retry == model.RetryLater
 		text := s.mask.mask(d.Summary)
 		if d.Detail != "" {
 			text += ": " + s.mask.mask(d.Detail)
@@ -230,7 +236,11 @@ func (s *supervisor) configure(ctx context.Context, p *process, validateOnly boo
 		texts = append(texts, text)
 	}
 	if len(texts) > 0 {
-		return nil, &Error{Code: code, Message: fmt.Sprintf("driver %s: %s", s.c.Name, strings.Join(texts, "; "))}
+		e := &Error{Code: code, Message: fmt.Sprintf("driver %s: %s", s.c.Name, strings.Join(texts, "; "))}
+		if later {
+			e.Code, e.Fix = CodeUnavailable, tryLater
+		}
+		return nil, e
 	}
 	return diagnostics, nil
 }

@@ -412,6 +412,7 @@ func TestLaunchFails(t *testing.T) {
 		{"another name", nil, text("TEST_MODE=other-name"), host.CodeProtocol, text(`calls itself driver "kops", not "test"`)},
 		{"configuration refused", map[string]any{"refuse": "config-region"}, nil, host.CodeConfig, text("driver test: field region is wrong: it is one of a, b")},
 		{"credentials denied", map[string]any{"refuse": "cloud-denied"}, nil, host.CodeDenied, text("field region is wrong")},
+		{"provider out of reach", map[string]any{"refuse": "unreachable"}, nil, host.CodeUnavailable, text("driver test: the cloud does not answer", "run the same command again once")},
 		{"credentials denied by status", map[string]any{"refuse": "status"}, nil, host.CodeDenied, text("the session has expired")},
 		{"configuration without a form", map[string]any{"x": func() {}}, nil, host.CodeConfig, text("configuration of driver test")},
 	} {

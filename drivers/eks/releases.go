@@ -140,7 +140,7 @@ func (d *Driver) compare(ctx context.Context, c *clients, cfg Config, cluster st
 		return nil, err
 	}
 	for i := range wants {
-		wants[i].resolve(values)
+		wants[i].resolve(list[i].GroupName, values)
 	}
 	var ids []string
 	for _, w := range wants {
@@ -310,8 +310,8 @@ func refuse(code, object, detail, summary string, args ...any) *sdk.Diagnostic {
 	return &diag
 }
 
-// resolve fills in what the parameters say.
-func (w *want) resolve(values map[string]string) {
+// resolve fills in what the parameters say; group is named in refusals.
+func (w *want) resolve(group string, values map[string]string) {
 	if w.refusal != nil {
 		return
 	}
@@ -324,13 +324,13 @@ func (w *want) resolve(values map[string]string) {
 	}
 	switch {
 	case asked != "" && w.parameter != "" && asked != w.image:
-		w.refusal = refuse("release-is-image", asked, "Give a release version, or latest.", "image %s is not the one that EKS recommends, and EKS takes releases of managed node groups by version", asked)
+		w.refusal = refuse("release-is-image", asked, "Give a release version, or latest.", "image %s is not the one that EKS recommends for node group %s, and EKS takes releases of managed node groups by version", asked, group)
 	case w.releaseParameter != "" && w.release == "":
-		w.refusal = refuse("image-parameter-missing", w.releaseParameter, "Check its name and the region.", "parameter %s does not exist", w.releaseParameter)
+		w.refusal = refuse("image-parameter-missing", w.releaseParameter, "Check its name and the region.", "parameter %s, with the release for group %s, does not exist", w.releaseParameter, group)
 	case w.release == "" && w.image == "":
-		w.refusal = refuse("image-parameter-missing", w.parameter, "Check its name and the region; AWS may not publish that release any more.", "parameter %s does not exist", w.parameter)
+		w.refusal = refuse("image-parameter-missing", w.parameter, "Check its name and the region; AWS may not publish that release any more.", "parameter %s, with the image for group %s, does not exist", w.parameter, group)
 	case w.release == "" && !isImage(w.image):
-		w.refusal = refuse("image-parameter-invalid", w.parameter, "Its value is to be an image id, ami-….", "parameter %s has the value %q", w.parameter, w.image)
+		w.refusal = refuse("image-parameter-invalid", w.parameter, "Its value is to be an image id, ami-….", "parameter %s, with the image for group %s, has the value %q", w.parameter, group, w.image)
 	}
 }
 

@@ -87,6 +87,8 @@ func (d *driver) Configure(_ context.Context, raw []byte, _ bool) ([]sdk.Diagnos
 		d.log.Debug("too detailed for the host")
 	}
 	switch d.config.Refuse {
+	case "unreachable":
+		return []sdk.Diagnostic{{Severity: sdk.SeverityError, Code: d.config.Refuse, Summary: "the cloud does not answer", Retry: sdk.RetryLater}}, nil
 	case "":
 		return []sdk.Diagnostic{{Severity: sdk.SeverityWarning, Code: "old", Summary: "field zone is deprecated"}}, nil
 	case "status":
