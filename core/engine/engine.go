@@ -177,6 +177,7 @@ func (e *Engine) start() {
 	e.started = true
 	unhealthy := e.baseline()
 	e.findMarks()
+	e.endedUnwatched() // before the start, which says how many nodes are left
 	e.record(event.Event{Kind: event.RotationStarted, Message: fmt.Sprintf("rotation of %d node(s) in %d group(s) of cluster %s",
 		e.cfg.Plan.Nodes(), len(e.groups), e.cfg.Plan.Cluster),
 		Data: map[string]string{"nodes": fmt.Sprint(e.cfg.Plan.Nodes()), "groups": fmt.Sprint(len(e.groups)), "mode": string(e.cfg.Plan.Mode),

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -31,12 +32,15 @@ type Memory struct {
 	// whose roll has not been seen to end.
 	rolls map[string]string
 	open  []event.Event // intents without an outcome, oldest first
+	// replaced are instances whose end is recorded.
+	replaced map[string]bool
 }
 
 // Restore folds the events of a rotation's earlier runs. It is pure, and any
 // prefix of a journal gives a Memory that is safe to go on with.
 func Restore(past []event.Event) Memory {
-	m := Memory{canary: make(map[string]time.Time), unhealthy: make(map[model.WorkloadKey]bool), quiesced: make(map[string]bool), rolls: make(map[string]string)}
+	m := Memory{canary: make(map[string]time.Time), unhealthy: make(map[model.WorkloadKey]bool), quiesced: make(map[string]bool), rolls: make(map[string]string),
+		replaced: make(map[string]bool)}
 	m.Planned, m.Quarantined, m.Staged = make(map[string]map[string]bool), make(map[string]bool), make(map[string]bool)
 	for _, ev := range past {
 		m.LastSeq = ev.Seq
@@ -66,6 +70,8 @@ func Restore(past []event.Event) Memory {
 			m.canary[ev.Group] = ev.Time
 		case event.NodeQuarantined:
 			m.Quarantined[ev.Instance] = true
+		case event.NodeReplaced:
+			m.replaced[ev.Instance] = true
 		case event.OpIntended:
 			m.close(ev.Op)
 			m.open = append(m.open, ev)
@@ -124,6 +130,21 @@ func (e *Engine) recordPlanned(g *group) {
 	}
 	for ids := range slices.Chunk(fresh, plannedChunk) {
 		e.record(event.Event{Kind: event.GroupPlanned, Group: g.Name, Data: map[string]string{"instances": strings.Join(ids, " ")}})
+	}
+}
+
+// endedUnwatched takes note of the instances that earlier runs set out to replace
+// and that ended when none was there to see it: a provider's roll goes on by
+// itself, and what a run that was killed had asked for still happens. Without that
+// a report would say of a rotation that is done that it did not come to them.
+func (e *Engine) endedUnwatched() {
+	for _, g := range e.groups {
+		for _, id := range slices.Sorted(maps.Keys(e.mem.Planned[g.Name])) {
+			if e.byInst[id] == nil && !e.mem.replaced[id] {
+				e.record(event.Event{Kind: event.NodeReplaced, Group: g.Name, Instance: id, Code: "unwatched",
+					Message: "instance " + id + " ended while no run watched"})
+			}
+		}
 	}
 }
 

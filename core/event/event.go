@@ -78,7 +78,9 @@ const (
 	// a while. Code: for what. Data: since
 	DrainWaits      Kind = "drain-waits"
 	NodeQuarantined Kind = "node-quarantined"
-	NodeReplaced    Kind = "node-replaced" // the old instance is gone. Data: seconds
+	// NodeReplaced: the old instance is gone. Code: empty, rolled (by the provider),
+	// by-others, or unwatched (between two runs). Data: seconds.
+	NodeReplaced Kind = "node-replaced"
 
 	// A Deployment is moved without downtime. Code: restart, surge. Data: workload.
 	WorkloadMoving Kind = "workload-moving"

@@ -191,7 +191,7 @@ func (f *Fold) apply(e event.Event) {
 		switch e.Code {
 		case "by-others":
 			f.s.ByOthers++
-		case "rolled": // by the provider, which tells nothing of a node's drain
+		case "rolled", "unwatched": // nobody saw the node's drain
 		default:
 			f.s.Replace.add(seconds(e, "seconds", f.draining[e.Instance]))
 		}

@@ -166,8 +166,11 @@ func (p *Progress) text(e event.Event) string {
 		return with("quarantined")
 	case event.NodeReplaced:
 		s := "gone" + after(e, "seconds")
-		if e.Code == "by-others" {
+		switch e.Code {
+		case "by-others":
 			s = "gone, ended by somebody else"
+		case "unwatched":
+			s = "gone since the run before"
 		}
 		if p.planned > 0 {
 			s += fmt.Sprintf(" [%d/%d]", p.replaced, p.planned)
