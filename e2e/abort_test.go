@@ -26,10 +26,10 @@ func TestAbort(t *testing.T) {
 	p.Wait().MustExit(t, exitStopped, "aborted")
 	s.State(t).MustBeTidy(t, before)
 
-	// Slowly, so that the kill does not fall into an eviction: Kubernetes leaves the
-	// budget charged for two minutes then.
-	p = r.Start(t, "run", "--group", group, "--wait-between-evictions", "300ms")
-	p.Await("node-draining")
+	// Between two evictions, which are far apart: Kubernetes leaves the budget of one
+	// that was cut off charged for two minutes.
+	p = r.Start(t, "run", "--group", group, "--wait-between-evictions", "2s")
+	p.Await("pod-evicted")
 	p.Signal(syscall.SIGKILL)
 	p.Wait()
 	r.Run(t, "abort").MustExit(t, exitDone, "put back")

@@ -199,10 +199,43 @@ func (d *Driver) detach(ctx context.Context, c *clients, g *group, r sdk.SetSurg
 			AutoScalingGroupName: &g.name, InstanceIds: ids, ShouldDecrementDesiredCapacity: aws.Bool(false),
 		}, carefully)
 		if err != nil {
-			return failed(diagnose("autoscaling:DetachInstances", g.name, err)), nil
+			diag := diagnose("autoscaling:DetachInstances", g.name, err)
+			if errCode(err) == "ValidationError" {
+				diag.Retry = sdk.RetryLater // one of them left service since it was read
+			}
+			return failed(diag), nil
 		}
 	}
 	return &sdk.Operation{State: sdk.OperationRunning, Phase: fmt.Sprintf("%d instance(s) detached, the group launches others", len(chosen))}, nil
+}
+
+// unmark takes the mark from members of the group: they were to be detached, and
+// the call that would have done it was refused or never made. Whoever detaches one
+// of them later, for another reason, would see it ended by a rotation.
+func unmark(ctx context.Context, c *clients, cfg Config, g *group) *sdk.Diagnostic {
+	if cfg.Surge != SurgeDetach || g.nodegroup() != "" {
+		return nil
+	}
+	found, err := readOutsiders(ctx, c.ec2, []string{g.name})
+	if err != nil {
+		diag := diagnose("ec2:DescribeInstances", g.name, err)
+		return &diag
+	}
+	var ids []string
+	for _, o := range found[g.name] {
+		if m := g.member(o.id); m != nil && stateOf(m.LifecycleState) != sdk.InstanceDetached && !o.ending {
+			ids = append(ids, o.id)
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	_, err = c.ec2.DeleteTags(ctx, &ec2.DeleteTagsInput{Resources: ids, Tags: []ec2types.Tag{{Key: aws.String(tagDetached)}}})
+	if err != nil {
+		diag := diagnose("ec2:DeleteTags", g.name, err)
+		return &diag
+	}
+	return nil
 }
 
 // toDetach picks n instances in service: those that are about to go, in their

@@ -79,11 +79,11 @@ func (v *view) reset() {
 	v.looking.Lock()
 	defer v.looking.Unlock()
 	v.last, v.templates, v.known, v.factsAt, v.refreshes, v.hooks, v.seenInstances = nil, templateCache{}, nil, time.Time{}, nil, nil, nil
-	v.nodegroups, v.images, v.launching = nodegroups{}, imageCache{}, nil
+	v.nodegroups, v.images, v.launching, v.userTemplates = nodegroups{}, imageCache{}, nil, nil
 	v.balancers.reset()
 	v.updates.reset()
 	v.mu.Lock()
-	v.members, v.touched, v.outside = nil, nil, nil
+	v.members, v.touched, v.outside, v.successor = nil, nil, nil, nil
 	v.mu.Unlock()
 }
 

@@ -168,6 +168,9 @@ func (d *Driver) Restore(ctx context.Context, r sdk.GroupRequest) (*sdk.Operatio
 	if diag := restoreSettings(ctx, c, g); diag != nil {
 		return failed(*diag), nil
 	}
+	if diag := unmark(ctx, c, cfg, g); diag != nil {
+		return failed(*diag), nil
+	}
 	back, diag := d.rebalance(ctx, c, g, "")
 	if diag != nil {
 		return failed(*diag), nil

@@ -14,6 +14,7 @@ import (
 	"github.com/rotatord/rotator/drivers/sdk"
 	"github.com/rotatord/rotator/drivers/sdk/conformance"
 	"github.com/rotatord/rotator/sandbox/aws"
+	"github.com/rotatord/rotator/sandbox/control"
 )
 
 // detaching starts a new life of a driver that surges by detaching.
@@ -140,6 +141,32 @@ func TestDetachCrash(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestDetachRefused: instances that were marked, and that AWS did not detach, are ordinary members after Restore, whoever
+// detaches one of them then.
+func TestDetachRefused(t *testing.T) {
+	w := newWorld(t)
+	w.seed(3)
+	d := w.detaching()
+	accepted(t, prepare(t, d))
+	w.fault(control.Fault{Kind: control.Deny, Action: "DetachInstances"})
+	r := sdk.SetSurgeRequest{Op: op(), GroupID: groupA, Surge: 2}
+	if o := must(d.SetSurge(t.Context(), r))(t); o.State != sdk.OperationFailed || !slices.Equal(codesOf(o.Diagnostics), []string{"aws-denied"}) {
+		t.Fatalf("%+v", o)
+	}
+	w.check(w.ClearFaults(""))
+	sized(t, d, 3, 0)
+	w.calls()
+	accepted(t, restore(t, d))
+	if c := w.calls(); c["ec2:DeleteTags"] != 1 {
+		t.Errorf("the marks stay: %v", c)
+	}
+	for _, id := range members(w.state(groupA), "InService") {
+		w.detachByHand(id)
+	}
+	w.pass(3 * time.Second)
+	sized(t, w.detaching(), 3, 0)
 }
 
 // TestDetachNot: what cannot surge so surges by capacity.

@@ -85,6 +85,15 @@ func (w *world) templateVersions(name string) int {
 	return len(out.LaunchTemplateVersions)
 }
 
+// detachByHand takes an instance out of its group, which launches another.
+func (w *world) detachByHand(id string) {
+	w.t.Helper()
+	_, err := w.person().DetachInstances(w.t.Context(), &autoscaling.DetachInstancesInput{
+		AutoScalingGroupName: ptr(groupA), InstanceIds: []string{id}, ShouldDecrementDesiredCapacity: ptr(false),
+	})
+	w.check(err)
+}
+
 func (w *world) suspendOf(group string, processes ...string) {
 	w.t.Helper()
 	_, err := w.person().SuspendProcesses(w.t.Context(), &autoscaling.SuspendProcessesInput{AutoScalingGroupName: &group, ScalingProcesses: processes})
