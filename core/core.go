@@ -225,11 +225,12 @@ func (e *RefusedError) Error() string {
 }
 
 // Run ends with StatusStopped where the spec's window is shut, with nothing
-// changed. It refuses where permissions are missing, takes the lock, looks again, and carries out the plan that it then makes.
-// With nothing to do it returns StatusDone at once, without the lock. Errors:
-// *plan.SelectionError, *RefusedError, *kube.HeldError, *kube.Error, with nothing
-// changed; runtime.ErrJournal, runtime.ErrLockLost, ctx's own. It can be called
-// once.
+// changed. It refuses where permissions are missing, takes the lock, looks again,
+// makes the release that the spec asks for the groups' desired revision, and
+// carries out the plan that it then makes. With nothing to do it returns StatusDone
+// at once, without the lock. Errors: *plan.SelectionError, *RefusedError,
+// *kube.HeldError, *kube.Error, with nothing changed; runtime.ErrJournal,
+// runtime.ErrLockLost, ctx's own. It can be called once.
 func (r *Rotator) Run(ctx context.Context) (*engine.Result, error) {
 	if res, err := r.ready(); res != nil || err != nil {
 		return res, err

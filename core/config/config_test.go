@@ -316,6 +316,8 @@ func TestParseRefuses(t *testing.T) {
 			"f.yaml:6:18: lock.duration: 1s is out of range: 3s to 1h is allowed"}},
 		"a window that never opens": {minimal + "window: {start: 0 0 30 2 *}\n", []string{
 			`f.yaml:5:17: window.start: "0 0 30 2 *" never comes: there is no such day`}},
+		"a window that is too short": {minimal + "window: {start: '@daily', duration: 1s}\n", []string{
+			"f.yaml:5:37: window.duration: 1s is out of range: 1m to 168h is allowed"}},
 		"a window without a start": {minimal + "window: {timeZone: Europe/Berlin}\n", []string{
 			"f.yaml: window.start: is missing: give when the window opens, by the file, --window or ROTATOR_WINDOW"}},
 		"a window of no known place": {minimal + "window: {start: '@daily', timeZone: Europe/Atlantis}\n", []string{

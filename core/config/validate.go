@@ -17,7 +17,8 @@ func Validate(s plan.Spec) error {
 }
 
 // validate checks each key by itself, then what concerns several. Keys whose
-// value could not be read are left out: they have their problem already.
+// value could not be read, or is bad by itself, are left out of the rest: they have
+// their problem already.
 func validate(d *decoder, noProvider bool) {
 	for _, k := range table {
 		if d.bad[k.Path] {
@@ -25,6 +26,7 @@ func validate(d *decoder, noProvider bool) {
 		}
 		for _, m := range k.check(d.spec) {
 			d.refuse(k.Path, m)
+			d.bad[k.Path] = true
 		}
 	}
 	s := d.spec

@@ -94,8 +94,8 @@ func (e *Engine) confirmed(g *group) bool {
 
 // victims lists what may be given back: bad instances first, then those of zones
 // that have too many, and in each of these first what an earlier run was about to
-// give back, then those still booting, then the ones with the fewest pods. What was there before the
-// rotation is spared where possible.
+// give back, then those still booting, then the ones with the fewest pods. What was
+// there before the rotation is spared where possible.
 func (e *Engine) victims(g *group) []*member {
 	if g.Traits.SurgeDetaches {
 		return g.outsiders()

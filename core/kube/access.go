@@ -99,7 +99,7 @@ func (c *credentials) renew(ctx context.Context) error {
 	asked := c.now()
 	a, err := c.ask(ctx)
 	if err != nil {
-		c.asked = asked // a source that fails is not asked at each call either
+		c.asked = asked // while those that there are hold, a source that fails is not asked at each call either
 		return err
 	}
 	pair := &tls.Certificate{}

@@ -10,8 +10,8 @@ import (
 // Undo plans the end of a rotation that nobody goes on with: no node is
 // replaced; surge is taken back, provider settings are put back, and rotator's
 // marks come off the nodes. Groups that no rotation holds, and whose provider is
-// not rolling them for one, are left out. The
-// only refusals are of groups that different rotations hold.
+// not rolling them for one, are left out. The only refusals are of groups that
+// different rotations hold.
 func Undo(spec Spec, inv model.Inventory) *Plan {
 	b := &builder{spec: spec, inv: inv, plan: &Plan{Cluster: spec.Cluster, Mode: ModeRolling}}
 	b.index()

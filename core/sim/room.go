@@ -42,10 +42,10 @@ func promises(p *plan.Plan, s plan.Spec) bool {
 }
 
 // vague: what the plan says about room cannot be held to. Pods wait already, which
-// the plan does not place; a provisioner acts on pods that wait; a provider
-// rolls a group in its own way; or some pods must be
-// in a zone: the plan expects a replacement in the zone of the node before, and a
-// group cannot be told where to launch.
+// the plan does not place; a provisioner acts on pods that wait; a provider rolls a
+// group in its own way; or some pods must be in a zone: the plan expects a
+// replacement in the zone of the node before, and a group cannot be told where to
+// launch.
 func (w *World) vague() bool {
 	return len(w.pending) > 0 || slices.ContainsFunc(w.workloads, func(wl *workload) bool { return wl.zone != "" }) ||
 		slices.ContainsFunc(w.groups, func(g *group) bool { return g.Traits.Refill == model.RefillScheduler || g.Traits.Roll })

@@ -44,7 +44,8 @@ type Config struct {
 	// Group is the id of a group that the tests may change, terminate an instance
 	// of it included. Each verb that its traits offer is tested. It must have at
 	// least one instance in service, room for one more (and an outdated one where
-	// its provider rolls it), and nobody else who changes it. Empty: only what changes nothing is tested.
+	// its provider rolls it), and nobody else who changes it. Empty: only what
+	// changes nothing is tested.
 	Group string
 
 	// Timeout bounds how long the provider may take to launch or to end an
