@@ -156,6 +156,18 @@ func (l *lodging) homeless(p *model.Pod, zone string) Homeless {
 	return v
 }
 
+// Without returns, for each node that goes and that a DaemonSet with such a template
+// has a pod on, why its replacement will have none.
+func (h *Homes) Without(template *model.PodTraits) []Homeless {
+	var out []Homeless
+	for _, l := range h.going {
+		if v := l.homeless(&model.Pod{Traits: template}, ""); v.Yes() {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
 // Prefers returns the labels that a pod prefers its node for, and that the node's
 // replacement lacks.
 func (h *Homes) Prefers(p *model.Pod) []model.LostLabel {

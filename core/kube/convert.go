@@ -282,11 +282,14 @@ func (s *sharer) replicaSet(r *appsv1.ReplicaSet) *model.Workload {
 func (s *sharer) statefulSet(r *appsv1.StatefulSet) *model.Workload {
 	w := s.workload(kindStatefulSet, &r.ObjectMeta, replicas(r.Spec.Replicas), r.Status.ReadyReplicas, r.Status.ObservedGeneration)
 	w.Ordered = r.Spec.PodManagementPolicy != appsv1.ParallelPodManagement // OrderedReady is the default
+	w.Template = s.template(r.Namespace, &r.Spec.Template.Spec)
 	return w
 }
 
 func (s *sharer) daemonSet(r *appsv1.DaemonSet) *model.Workload {
-	return s.workload(kindDaemonSet, &r.ObjectMeta, r.Status.DesiredNumberScheduled, r.Status.NumberReady, r.Status.ObservedGeneration)
+	w := s.workload(kindDaemonSet, &r.ObjectMeta, r.Status.DesiredNumberScheduled, r.Status.NumberReady, r.Status.ObservedGeneration)
+	w.Template = s.template(r.Namespace, &r.Spec.Template.Spec)
+	return w
 }
 
 func replicas(n *int32) int32 {
@@ -313,7 +316,7 @@ func (s *sharer) workload(kind string, m *metav1.ObjectMeta, desired, ready int3
 }
 
 func sameWorkload(a, b *model.Workload) bool {
-	return a.Desired == b.Desired && a.Ready == b.Ready && a.Owner == b.Owner && a.Ordered == b.Ordered
+	return a.Desired == b.Desired && a.Ready == b.Ready && a.Owner == b.Owner && a.Ordered == b.Ordered && a.Template == b.Template
 }
 
 // budget is a model.Budget with its selector in a form that can be compared.

@@ -281,6 +281,10 @@ func TestSameSeesEveryField(t *testing.T) {
 			t.Errorf("pod: %s", name)
 		}
 	}
+	other := &model.PodTraits{}
+	if sameWorkload(&model.Workload{}, &model.Workload{Template: other}) || sameDeployment(&model.Deployment{}, &model.Deployment{Template: other}) {
+		t.Error("template of a workload")
+	}
 	b := budget{selector: "x"}
 	for name, edit := range map[string]func(*budget){
 		"selector":             func(b *budget) { b.selector = "y" },

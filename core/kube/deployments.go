@@ -28,6 +28,7 @@ func (s *sharer) deployment(d *appsv1.Deployment) *model.Deployment {
 			st.AvailableReplicas == want,
 		RestartedAt: strings.Clone(d.Spec.Template.Annotations[restartedAt]),
 	}
+	out.Template = s.template(d.Namespace, &d.Spec.Template.Spec)
 	out.MaxSurge, out.MaxUnavailable = fenceposts(&d.Spec.Strategy, int(want))
 	for k, v := range d.Labels {
 		if strings.HasPrefix(k, model.Prefix) {
@@ -70,7 +71,7 @@ func fenceposts(s *appsv1.DeploymentStrategy, want int) (surge, unavailable int)
 
 func sameDeployment(a, b *model.Deployment) bool {
 	return a.Replicas == b.Replicas && a.Ready == b.Ready && a.MaxSurge == b.MaxSurge && a.MaxUnavailable == b.MaxUnavailable &&
-		a.Paused == b.Paused && a.RolledOut == b.RolledOut && a.RestartedAt == b.RestartedAt && maps.Equal(a.Labels, b.Labels)
+		a.Paused == b.Paused && a.RolledOut == b.RolledOut && a.RestartedAt == b.RestartedAt && maps.Equal(a.Labels, b.Labels) && a.Template == b.Template
 }
 
 func (s *sharer) autoscaler(h *autoscalingv1.HorizontalPodAutoscaler) *model.Autoscaler {

@@ -53,6 +53,9 @@ var cuts = func() map[schema.GroupVersionKind]*cut {
 		meta = cutting(nil, 2, 4, 17)
 		// metadata alone.
 		template = cutting(inside{1: meta}, 2)
+		// metadata, node selector, affinity and tolerations.
+		placed = cutting(inside{1: meta, 2: cutting(nil, 1, 2, 3, 4, 5, 6, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 19, 20, 21, 23, 24, 25, 26, 27, 28, 29,
+			30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42)})
 		// All but the last probe or heartbeat, reason, message.
 		condition = cutting(nil, 3, 5, 6)
 		// requests alone.
@@ -77,17 +80,17 @@ var cuts = func() map[schema.GroupVersionKind]*cut {
 		other = cutting(inside{1: meta})
 	)
 	// workload has its pod template in a field of its spec.
-	workload := func(number protowire.Number) *cut {
+	workload := func(number protowire.Number, template *cut) *cut {
 		return cutting(inside{1: meta, 2: cutting(inside{number: template})})
 	}
 	all := map[schema.GroupVersionKind]*cut{
 		corev1.SchemeGroupVersion.WithKind("Pod"):                   pod,
 		corev1.SchemeGroupVersion.WithKind("Node"):                  node,
 		corev1.SchemeGroupVersion.WithKind("PersistentVolumeClaim"): other,
-		appsv1.SchemeGroupVersion.WithKind("ReplicaSet"):            workload(3),
-		appsv1.SchemeGroupVersion.WithKind("StatefulSet"):           workload(3),
-		appsv1.SchemeGroupVersion.WithKind("DaemonSet"):             workload(2),
-		appsv1.SchemeGroupVersion.WithKind("Deployment"):            workload(3),
+		appsv1.SchemeGroupVersion.WithKind("ReplicaSet"):            workload(3, template),
+		appsv1.SchemeGroupVersion.WithKind("StatefulSet"):           workload(3, placed),
+		appsv1.SchemeGroupVersion.WithKind("DaemonSet"):             workload(2, placed),
+		appsv1.SchemeGroupVersion.WithKind("Deployment"):            workload(3, placed),
 		policyv1.SchemeGroupVersion.WithKind("PodDisruptionBudget"): other,
 		storagev1.SchemeGroupVersion.WithKind("VolumeAttachment"):   other,
 	}

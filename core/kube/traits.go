@@ -41,6 +41,20 @@ func (s *sharer) traits(p *corev1.Pod) *model.PodTraits {
 	return t
 }
 
+// template are the traits of a pod template as far as its nodes matter; nil: any
+// will do, but for their taints. What else the template holds was not read.
+func (s *sharer) template(namespace string, t *corev1.PodSpec) *model.PodTraits {
+	if len(t.NodeSelector) == 0 && (t.Affinity == nil || t.Affinity.NodeAffinity == nil) {
+		return nil
+	}
+	p := corev1.Pod{Spec: corev1.PodSpec{NodeSelector: t.NodeSelector, Tolerations: t.Tolerations}}
+	if t.Affinity != nil {
+		p.Spec.Affinity = &corev1.Affinity{NodeAffinity: t.Affinity.NodeAffinity}
+	}
+	p.Namespace = namespace
+	return s.traits(&p)
+}
+
 // writeKey writes all that makeTraits reads. What is rare and deep is written as
 // the API's own text of it.
 func writeKey(b []byte, p *corev1.Pod, r model.Resources) []byte {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	quantity "k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -89,6 +90,14 @@ func TestTraitsAreSharedWhereTheyAreEqual(t *testing.T) {
 		"node affinity to another zone": func(p *corev1.Pod) {
 			p.Spec.Affinity = &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{RequiredDuringSchedulingIgnoredDuringExecution: in("b")}}
 		},
+		"preferred node affinity": func(p *corev1.Pod) {
+			p.Spec.Affinity = &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{PreferredDuringSchedulingIgnoredDuringExecution: []corev1.PreferredSchedulingTerm{
+				{Weight: 1, Preference: in("a").NodeSelectorTerms[0]}}}}
+		},
+		"preferred node affinity to another zone": func(p *corev1.Pod) {
+			p.Spec.Affinity = &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{PreferredDuringSchedulingIgnoredDuringExecution: []corev1.PreferredSchedulingTerm{
+				{Weight: 1, Preference: in("b").NodeSelectorTerms[0]}}}}
+		},
 		"affinity": func(p *corev1.Pod) {
 			p.Spec.Affinity = &corev1.Affinity{PodAffinity: &corev1.PodAffinity{RequiredDuringSchedulingIgnoredDuringExecution: anti("x")}}
 		},
@@ -120,6 +129,37 @@ func TestTraitsAreSharedWhereTheyAreEqual(t *testing.T) {
 			t.Errorf("%s: shared with %s", name, other)
 		}
 		owner[s.traits(a)] = name
+	}
+}
+
+// TestTemplates: of a workload's template only what says where its pods may be is kept, and nothing where it says
+// nothing.
+func TestTemplates(t *testing.T) {
+	pinned := corev1.PodTemplateSpec{Spec: corev1.PodSpec{NodeSelector: map[string]string{"pool": "a"}, Tolerations: []corev1.Toleration{{Key: "x"}},
+		Affinity: &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{RequiredDuringSchedulingIgnoredDuringExecution: &corev1.NodeSelector{
+			NodeSelectorTerms: []corev1.NodeSelectorTerm{{MatchExpressions: []corev1.NodeSelectorRequirement{{Key: "zone", Operator: "In", Values: []string{"a"}}}}}}}}}}
+	s := newSharer()
+	for kind, of := range map[string]func(corev1.PodTemplateSpec) *model.PodTraits{
+		"StatefulSet": func(p corev1.PodTemplateSpec) *model.PodTraits {
+			return s.statefulSet(&appsv1.StatefulSet{Spec: appsv1.StatefulSetSpec{Template: p}}).Template
+		},
+		"DaemonSet": func(p corev1.PodTemplateSpec) *model.PodTraits {
+			return s.daemonSet(&appsv1.DaemonSet{Spec: appsv1.DaemonSetSpec{Template: p}}).Template
+		},
+		"Deployment": func(p corev1.PodTemplateSpec) *model.PodTraits {
+			return s.deployment(&appsv1.Deployment{Spec: appsv1.DeploymentSpec{Template: p}}).Template
+		},
+	} {
+		if got := of(corev1.PodTemplateSpec{Spec: corev1.PodSpec{Tolerations: pinned.Spec.Tolerations}}); got != nil {
+			t.Errorf("%s that may be anywhere: %+v", kind, got)
+		}
+		got := of(pinned)
+		if got == nil || got.NodeSelector["pool"] != "a" || len(got.Tolerations) != 1 || len(got.NodeAffinity) != 1 || !got.NodeAffinity[0].Matches("n", map[string]string{"zone": "a"}) {
+			t.Errorf("%s: %+v", kind, got)
+		}
+		if again := of(*pinned.DeepCopy()); again != got {
+			t.Errorf("%s: equal templates do not share their traits", kind)
+		}
 	}
 }
 

@@ -123,6 +123,9 @@ type Workload struct {
 	// Ordered: a StatefulSet that starts and stops its pods one after the other
 	// (podManagementPolicy OrderedReady).
 	Ordered bool
+	// Template says on which nodes its next pods may be: node selector, affinity and
+	// tolerations, and nothing else. nil: anywhere; not known of ReplicaSets.
+	Template *PodTraits
 }
 
 // Healthy tells whether all wanted pods are Ready.

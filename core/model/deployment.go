@@ -18,6 +18,8 @@ type Deployment struct {
 	RestartedAt string
 	// Labels holds only those under rotator's own prefix.
 	Labels map[string]string
+	// Template is as a Workload's.
+	Template *PodTraits
 }
 
 // Surged tells whether the Deployment has an extra replica of a rotation's.

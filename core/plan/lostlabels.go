@@ -16,12 +16,15 @@ type stranded struct {
 	group          string
 	labels         map[string]bool
 	owners, prefer map[string]*ownedPods // by owner
+	templates      map[string]bool       // workloads that have no such pod now
 }
 
-// ownedPods are pods of one owner: the first by name, and how many.
+// ownedPods are pods of one owner: the first by name, and how many. Of a DaemonSet
+// they are the nodes that it is on.
 type ownedPods struct {
-	first string
-	count int
+	first  string
+	count  int
+	daemon bool
 }
 
 // checkLostLabels refuses to replace nodes by others that lack labels without
@@ -34,7 +37,7 @@ func (b *builder) checkLostLabels() {
 		if len(g.Nodes) == 0 || len(g.LostLabels) == 0 {
 			continue
 		}
-		s := &stranded{group: g.Name, labels: map[string]bool{}, owners: map[string]*ownedPods{}, prefer: map[string]*ownedPods{}}
+		s := &stranded{group: g.Name, labels: map[string]bool{}, owners: map[string]*ownedPods{}, prefer: map[string]*ownedPods{}, templates: map[string]bool{}}
 		groups = append(groups, s)
 		for _, n := range g.Nodes {
 			if n.Node != "" {
@@ -47,23 +50,81 @@ func (b *builder) checkLostLabels() {
 	}
 	homes := fit.NewHomes(pointers(b.inv.Nodes), func(n *model.Node) []model.LostLabel { return lost[n.Name] })
 	owners := b.topOwners()
+	daemons := b.checkDaemons(homes, groupOf)
 	for i := range b.inv.Pods {
 		p := &b.inv.Pods[i]
-		if !b.comesBack(p) {
+		if !b.comesBack(p) || daemons[p.Owner] {
 			continue
 		}
 		if h := homes.Homeless(p); h.Yes() {
 			s := groupOf[h.Node]
 			addPod(s.owners, owners, p)
-			for _, l := range h.Labels {
-				s.labels[l.String()] = true
-			}
+			s.name(h)
 		} else if len(homes.Prefers(p)) > 0 {
 			addPod(groupOf[p.Node].prefer, owners, p)
 		}
 	}
+	b.checkTemplates(homes, groupOf)
 	for _, s := range groups {
 		b.tellStranded(s)
+	}
+}
+
+// name remembers the labels that keep a pod away.
+func (s *stranded) name(h fit.Homeless) {
+	for _, l := range h.Labels {
+		s.labels[l.String()] = true
+	}
+}
+
+// checkDaemons looks which DaemonSets would not be on new nodes, and returns those
+// that it knows: their pods say less than their templates.
+func (b *builder) checkDaemons(homes *fit.Homes, groupOf map[string]*stranded) map[model.WorkloadKey]bool {
+	known := make(map[model.WorkloadKey]bool)
+	for i := range b.inv.Workloads {
+		w := &b.inv.Workloads[i]
+		if w.Kind != "DaemonSet" {
+			continue
+		}
+		known[w.WorkloadKey] = true
+		if w.Template == nil {
+			continue
+		}
+		for _, h := range homes.Without(w.Template) {
+			s := groupOf[h.Node]
+			of := s.owners[w.WorkloadKey.String()]
+			if of == nil {
+				of = &ownedPods{first: h.Node, daemon: true}
+				s.owners[w.WorkloadKey.String()] = of
+			}
+			of.count++
+			s.name(h)
+		}
+	}
+	return known
+}
+
+// checkTemplates looks for workloads whose next pods would find no node: they have
+// none now, or their template has changed since.
+func (b *builder) checkTemplates(homes *fit.Homes, groupOf map[string]*stranded) {
+	check := func(k model.WorkloadKey, t *model.PodTraits) {
+		if t == nil || k.Kind == "DaemonSet" {
+			return
+		}
+		h := homes.Homeless(&model.Pod{PodKey: model.PodKey{Namespace: k.Namespace, Name: k.Name}, Owner: k, Traits: t})
+		if !h.Yes() {
+			return
+		}
+		if s := groupOf[h.Node]; s.owners[k.String()] == nil {
+			s.templates[k.String()] = true
+			s.name(h)
+		}
+	}
+	for i := range b.inv.Workloads {
+		check(b.inv.Workloads[i].WorkloadKey, b.inv.Workloads[i].Template)
+	}
+	for i := range b.inv.Deployments {
+		check(b.inv.Deployments[i].WorkloadKey, b.inv.Deployments[i].Template)
 	}
 }
 
@@ -107,9 +168,14 @@ func addPod(to map[string]*ownedPods, owners map[model.WorkloadKey]model.Workloa
 func ownersText(of map[string]*ownedPods) (list []string, pods int) {
 	for _, owner := range slices.Sorted(maps.Keys(of)) {
 		o := of[owner]
-		text := fmt.Sprintf("%s (pod %s)", owner, o.first)
-		if o.count > 1 {
+		var text string
+		switch {
+		case o.daemon:
+			text = fmt.Sprintf("%s (on %d node(s), the first %s)", owner, o.count, o.first)
+		case o.count > 1:
 			text = fmt.Sprintf("%s (%d pods, the first %s)", owner, o.count, o.first)
+		default:
+			text = fmt.Sprintf("%s (pod %s)", owner, o.first)
 		}
 		list, pods = append(list, text), pods+o.count
 	}
@@ -117,18 +183,25 @@ func ownersText(of map[string]*ownedPods) (list []string, pods int) {
 }
 
 func (b *builder) tellStranded(s *stranded) {
+	labels := strings.Join(slices.Sorted(maps.Keys(s.labels)), ", ")
+	const fix = "have them select a label that new nodes carry too, as one of the group's own, or rotate the group in a way in which new nodes keep the label"
 	if len(s.owners) > 0 {
 		owners, pods := ownersText(s.owners)
 		f := Finding{Code: "pods-select-lost-label", Object: s.group,
 			Message: fmt.Sprintf("group %s: %d pod(s) can be on no other node than those with the label %s, which the new nodes do not have: %s",
-				s.group, pods, strings.Join(slices.Sorted(maps.Keys(s.labels)), ", "), list(owners)),
-			Fix: "have them select a label that new nodes carry too, as one of the group's own, or rotate the group in a way in which new nodes keep the label"}
+				s.group, pods, labels, list(owners)),
+			Fix: fix}
 		if b.goesOn() {
 			f.Message += "; they are not evicted, and hold up their nodes"
 			b.warn(f)
 		} else {
 			b.refuse(f)
 		}
+	}
+	if len(s.templates) > 0 {
+		b.warn(Finding{Code: "workloads-select-lost-label", Object: s.group,
+			Message: fmt.Sprintf("group %s: %d workload(s) select nodes with the label %s, which the new nodes do not have; pods that they make from now on would stay Pending: %s",
+				s.group, len(s.templates), labels, list(slices.Sorted(maps.Keys(s.templates)))), Fix: fix})
 	}
 	if len(s.prefer) > 0 {
 		owners, pods := ownersText(s.prefer)

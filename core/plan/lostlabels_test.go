@@ -113,6 +113,42 @@ func TestLostLabels(t *testing.T) {
 			name: "a DaemonSet's, bound to its node by name", traits: terms(model.NodeTerm{Matches: func(n string, _ map[string]string) bool { return n == "node-web-1" }}),
 			change: func(_ *stock, p *model.Pod) { p.Owner.Kind = "DaemonSet" },
 		},
+		{
+			name: "a DaemonSet's template would not be on new nodes", refusals: "pods-select-lost-label", says: "DaemonSet default/agent (on 2 node(s), the first node-web-1)",
+			traits: terms(model.NodeTerm{Matches: func(n string, _ map[string]string) bool { return n == "node-web-1" }}),
+			change: func(s *stock, p *model.Pod) {
+				p.Owner.Kind, p.Owner.Name = "DaemonSet", "agent"
+				s.Workloads = append(s.Workloads, model.Workload{WorkloadKey: p.Owner, Template: terms(in(pool, "web", "api"))})
+			},
+		},
+		{
+			name: "a DaemonSet's template has changed since", traits: selects(pool, "web"),
+			change: func(s *stock, p *model.Pod) {
+				p.Owner.Kind, p.Owner.Name = "DaemonSet", "agent"
+				s.Workloads = append(s.Workloads, model.Workload{WorkloadKey: p.Owner, Template: terms(exists(pool))})
+			},
+		},
+		{
+			name: "a Deployment without pods", traits: &model.PodTraits{}, warnings: "workloads-select-lost-label",
+			says: "group web: 1 workload(s) select nodes with the label example.com/pool=web, which the new nodes do not have; pods that they make from now on would stay Pending: Deployment default/nightly",
+			change: func(s *stock, _ *model.Pod) {
+				s.Deployments = append(s.Deployments, model.Deployment{WorkloadKey: model.WorkloadKey{Kind: "Deployment", Namespace: "default", Name: "nightly"}, Template: selects(pool, "web")})
+			},
+		},
+		{
+			name: "a Deployment whose pods are named already", traits: selects(pool, "web"), refusals: "pods-select-lost-label",
+			change: func(s *stock, p *model.Pod) {
+				d := model.WorkloadKey{Kind: "Deployment", Namespace: "default", Name: "shop"}
+				s.Workloads = append(s.Workloads, model.Workload{WorkloadKey: p.Owner, Owner: d})
+				s.Deployments = append(s.Deployments, model.Deployment{WorkloadKey: d, Template: p.Traits})
+			},
+		},
+		{
+			name: "a StatefulSet with another template than its pods", traits: &model.PodTraits{}, warnings: "workloads-select-lost-label", says: "StatefulSet default/db",
+			change: func(s *stock, _ *model.Pod) {
+				s.Workloads = append(s.Workloads, model.Workload{WorkloadKey: model.WorkloadKey{Kind: "StatefulSet", Namespace: "default", Name: "db"}, Template: selects(pool, "web")})
+			},
+		},
 		{name: "volumes in a zone where the other group has no node", traits: &model.PodTraits{NodeAffinity: []model.NodeTerm{in(pool, "web", "api")}, Volumes: true}, refusals: "pods-select-lost-label", change: func(s *stock, _ *model.Pod) {
 			s.Nodes[0].Zone, s.Nodes[1].Zone, s.Nodes[2].Zone, s.Nodes[3].Zone = "a", "a", "b", "b"
 		}},
