@@ -11,6 +11,7 @@ import (
 
 	"github.com/rotatord/rotator/core/engine"
 	"github.com/rotatord/rotator/core/model"
+	"github.com/rotatord/rotator/drivers/sdk"
 	"github.com/rotatord/rotator/drivers/sdk/proto"
 )
 
@@ -221,11 +222,10 @@ func lostLabelsFromProto(list []string) ([]model.LostLabel, error) {
 	}
 	var out []model.LostLabel
 	for _, s := range list {
-		l := model.ParseLostLabel(s)
-		if l.Key == "" {
-			return nil, fmt.Errorf("its lost label %q has no key", s)
+		if err := sdk.CheckLostLabel(s); err != nil {
+			return nil, err
 		}
-		out = append(out, l)
+		out = append(out, model.ParseLostLabel(s))
 	}
 	return out, nil
 }

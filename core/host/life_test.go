@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/rotatord/rotator/core/engine"
@@ -372,6 +373,9 @@ func TestBrokenSnapshots(t *testing.T) {
 		"twice":          "instance i is in it twice",
 		"no-payload":     "a message that this rotatord does not know",
 
+		"lost-label-without-key": `lost label "=web": "" is no key of a label`,
+		"too-many-lost-labels":   "101 lost labels",
+
 		"roll-without-id": "its roll has no id",
 		"roll-unknown":    "roll state 99 is not one",
 		"roll-timeless":   "since: ",
@@ -390,6 +394,17 @@ func TestBrokenSnapshots(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+func TestLostLabels(t *testing.T) {
+	s, _, err := launch(t, testOptions(t, nil, "TEST_MODE=lost-labels")).Observe(t.Context(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []model.LostLabel{{Key: "example.com/pool", Value: "web"}, {Key: "tier", AnyValue: true}}
+	if diff := cmp.Diff(want, s.Groups[0].LostLabels); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
 }
 
 func TestLaunchFails(t *testing.T) {

@@ -209,6 +209,12 @@ func (r raw) Observe(_ *proto.ObserveRequest, s grpc.ServerStreamingServer[proto
 		end.ObservedAt = nil
 	case "negative":
 		group.Desired = -1
+	case "lost-labels":
+		group.LostLabels = []string{"example.com/pool=web", "tier"}
+	case "lost-label-without-key":
+		group.LostLabels = []string{"=web"}
+	case "too-many-lost-labels":
+		group.LostLabels = make([]string, 101)
 	case "roll-without-id":
 		group.Roll = &proto.RollStatus{State: proto.RollState_ROLL_STATE_RUNNING}
 	case "roll-unknown":
