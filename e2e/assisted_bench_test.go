@@ -58,10 +58,10 @@ func BenchmarkAssisted(b *testing.B) {
 	}
 }
 
-// slowBudgets starts a cluster with a managed node group of six nodes.
+// slowBudgets starts a cluster with a managed node group of six nodes, and six others.
 func slowBudgets(b *testing.B, name string) *Sandbox {
 	b.Helper()
-	s, err := startSandbox(b.TempDir(), name, "eu-central-1", "--provider", "eks-managed", "--nodes", "7", "--groups", "1", "--zones", "2", "--workload", "none",
+	s, err := startSandbox(b.TempDir(), name, "eu-central-1", "--provider", "eks-managed", "--nodes", "12", "--groups", "1", "--zones", "2", "--workload", "none",
 		"--eks-speedup", fmt.Sprint(speedup), "--boot-delay", (time.Minute / speedup).String(), "--pod-start-delay", (90 * time.Second / speedup).String(),
 		"--pod-stop-delay", "200ms", "--node-monitor-grace-period", "10m", "--seed", "3")
 	if err != nil {
