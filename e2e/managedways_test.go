@@ -148,9 +148,19 @@ func (c *rotated) args(more ...string) []string {
 func (c *rotated) plain() {
 	c.r.Run(c, "plan", c.args()...).MustExit(c, exitDone, c.plan...)
 	c.r.Run(c, "run", c.args()...).MustExit(c, exitDone, "3 node(s) replaced")
-	if n := len(c.r.Events(c, "node-draining", "pod-evicted")); n > 0 && !c.evicts {
-		c.Errorf("%d nodes or pods were drained by rotatord", n)
+	drained, touched := c.r.Events(c, "node-drained"), c.r.Events(c, "node-draining", "pod-evicted")
+	switch {
+	case !c.evicts && len(touched) > 0:
+		c.Errorf("%d nodes or pods were drained by rotatord", len(touched))
+	case c.evicts && len(drained) == 0:
+		c.Error("rotatord drained no node")
 	}
+	for _, e := range drained {
+		if _, old := c.nodes[e.Node]; !old {
+			c.Errorf("node %s was drained, and is not an old one", e.Node)
+		}
+	}
+	c.Logf("rotatord drained %d of %d nodes", len(drained), len(c.nodes))
 }
 
 // A killed rotatord leaves a provider's roll at work; the same command again goes

@@ -430,6 +430,9 @@ func (e *Engine) waitsForRoll(g *group) string {
 	if len(empty) > 0 {
 		parts = append(parts, "emptied, and not yet ended by the provider: "+first(empty))
 	}
+	if !r.over && g.heldBack != "" {
+		parts = append(parts, "no other node is emptied ahead: "+g.heldBack)
+	}
 	if r.over {
 		if left := e.outdatedIn(g); len(left) > 0 {
 			parts = append(parts, "the end of "+first(left))

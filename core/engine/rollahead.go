@@ -60,6 +60,7 @@ func (e *Engine) drainAhead(g *group) {
 			fresh = fresh || m.usable() && !m.inst.Outdated()
 		}
 	}
+	g.heldBack = ""
 	r.unseen = max(0, g.Unavailable-seen)
 	hidden := min(r.unseen, waiting)
 	e.weighAll(g)
