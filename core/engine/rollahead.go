@@ -30,7 +30,7 @@ const providersTurn = 10 * time.Second
 // would have to move once more.
 func (e *Engine) drainAhead(g *group) {
 	r := &g.roll
-	busy, serving, up, seen, waiting := 0, 0, 0, 0, 0
+	busy, serving, up, seen := 0, 0, 0, 0
 	fresh := false
 	var from, theirs []*member
 	for _, m := range g.members {
@@ -40,29 +40,26 @@ func (e *Engine) drainAhead(g *group) {
 		e.seeProvider(m)
 		up += bit(m.n != nil && m.n.Ready)
 		seen += bit(m.taken)
-		left := m.old && (m.phase == memberWaiting || m.phase == memberQuarantined)
+		// Of the others there is nothing to move, or nobody who could.
+		waits := m.old && m.phase == memberWaiting && m.n != nil && m.n.Ready
 		switch {
-		case left && m.taken:
-			busy++
-			if m.phase == memberWaiting && m.n != nil {
-				theirs = append(theirs, m)
-			}
-		case left:
-			waiting++
-			serving += bit(m.usable())
-			if m.phase == memberWaiting && m.n != nil && m.n.Ready { // the others have nothing to move, or nobody who could
-				from = append(from, m)
-			}
 		case m.phase == memberCordoning, m.phase == memberDraining, m.verify.open:
 			busy++
+		case m.taken:
+			busy++
+			if waits {
+				theirs = append(theirs, m)
+			}
 		default:
 			serving += bit(m.usable())
 			fresh = fresh || m.usable() && !m.inst.Outdated()
+			if waits {
+				from = append(from, m)
+			}
 		}
 	}
 	g.heldBack = ""
 	r.unseen = max(0, g.Unavailable-seen)
-	hidden := min(r.unseen, waiting)
 	e.weighAll(g)
 	if !fresh || g.early || e.shut {
 		return
@@ -74,9 +71,9 @@ func (e *Engine) drainAhead(g *group) {
 		}
 		e.startDrain(g, m)
 	}
-	for busy+hidden < most && len(from) > 0 && e.globalRoom() {
+	for busy+r.unseen < most && len(from) > 0 && e.globalRoom() {
 		m := e.pick(g, from)
-		if m == nil || serving-bit(m.usable())-hidden < least || !e.validates(g) {
+		if m == nil || serving-bit(m.usable())-r.unseen < least || !e.validates(g) {
 			return
 		}
 		if why := e.noRoom(m); why != "" {
@@ -84,8 +81,7 @@ func (e *Engine) drainAhead(g *group) {
 			return
 		}
 		from = without(from, []*member{m})
-		busy, serving, waiting = busy+1, serving-bit(m.usable()), waiting-1
-		hidden = min(r.unseen, waiting)
+		busy, serving = busy+1, serving-bit(m.usable())
 		e.startDrain(g, m)
 	}
 }
@@ -93,7 +89,7 @@ func (e *Engine) drainAhead(g *group) {
 // seeProvider takes note of a node whose pods somebody evicts, and we do not: the
 // provider is at it.
 func (e *Engine) seeProvider(m *member) {
-	if m.taken || !m.old || m.phase == memberDrainedOnly {
+	if m.taken || !m.old && !m.inst.Outdated() || m.phase == memberDrainedOnly {
 		return
 	}
 	for _, p := range m.at.list {
