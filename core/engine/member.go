@@ -67,7 +67,7 @@ type member struct {
 	booted    bool      // new: it has been Ready
 	startedAt time.Time // of cordon, for durations
 	endedAt   time.Time // when we had it ended
-	taken     bool      // old: the provider is seen to drain it, where both do
+	taken     bool      // the provider seems to drain it, where both do
 	ahead     bool      // old: we cordoned it up front, whatever the node shows as yet
 	fenceSeen bool      // old, and waits: it has shown our cordon up front
 	ending    bool      // the provider has accepted to end it

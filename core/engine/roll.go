@@ -51,7 +51,7 @@ type rolling struct {
 
 	cancelling bool
 
-	unseen int // where both drain: nodes that the provider may be at, and is not seen to be
+	unseen int // where both drain: nodes that the provider may be draining, and we are not
 }
 
 // active tells whether the provider rolls the group for us, or may.

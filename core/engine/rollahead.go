@@ -11,15 +11,15 @@ import (
 // Nodes that the core empties ahead of the provider (plan.Roll.Assisted), which
 // drains the same group at the same time, in an order of its own. EKS makes all old
 // nodes unschedulable first, and does not tell at which of them it is; only the
-// pods tell, that end without our asking. So:
+// pods show it, that end without our asking, and so they do when somebody else
+// deletes them. So:
 //
-//   - as many nodes as the provider may be at count as missing, seen or not, beside
-//     those that we drain: no fewer serve than the group's size less what may be
-//     unavailable;
+//   - as many nodes as the provider may be at count as missing, beside those that we
+//     drain: no fewer serve than the group's size less what may be unavailable;
 //   - their pods need room as well: a node that we empty must not take it from them;
 //   - a budget's disruptions are theirs first: the provider's drain has a deadline,
-//     and ours can wait. The nodes that it is seen at go first; while it is not seen,
-//     what a budget allows anew is left to it for a while.
+//     and ours can wait. The nodes that it seems to be at go first. Where we do not
+//     drain all of those, what a budget allows anew is left to it for a while.
 
 // providersTurn is how long a budget that opens is left to the provider. kubectl's
 // drain asks again every 5 s; EKS does not say how often it does.
@@ -30,64 +30,57 @@ const providersTurn = 10 * time.Second
 // would have to move once more.
 func (e *Engine) drainAhead(g *group) {
 	r := &g.roll
-	busy, serving, up, seen := 0, 0, 0, 0
+	theirs := g.Unavailable // nodes that the provider may be at
+	busy, serving, up, seen := theirs, 0, 0, 0
 	fresh := false
-	var from, theirs []*member
+	var from, first []*member
 	for _, m := range g.members {
 		if m.phase == memberGone || m.phase == memberTerminating {
 			continue
 		}
 		e.seeProvider(m)
 		up += bit(m.n != nil && m.n.Ready)
-		seen += bit(m.taken)
+		if m.phase == memberCordoning || m.phase == memberDraining || m.verify.open {
+			busy++
+			seen += bit(m.taken && m.phase != memberDrainedOnly)
+			continue
+		}
+		serving += bit(m.usable())
+		fresh = fresh || m.usable() && !m.inst.Outdated()
 		// Of the others there is nothing to move, or nobody who could.
-		waits := m.old && m.phase == memberWaiting && m.n != nil && m.n.Ready
-		switch {
-		case m.phase == memberCordoning, m.phase == memberDraining, m.verify.open:
-			busy++
-		case m.taken:
-			busy++
-			if waits {
-				theirs = append(theirs, m)
-			}
-		default:
-			serving += bit(m.usable())
-			fresh = fresh || m.usable() && !m.inst.Outdated()
-			if waits {
-				from = append(from, m)
+		if m.old && m.phase == memberWaiting && m.n != nil && m.n.Ready {
+			if from = append(from, m); m.taken {
+				first = append(first, m)
 			}
 		}
 	}
 	g.heldBack = ""
-	r.unseen = max(0, g.Unavailable-seen)
+	r.unseen = max(0, theirs-seen)
 	e.weighAll(g)
 	if !fresh || g.early || e.shut {
 		return
 	}
 	least, most := r.size-g.Unavailable, g.Unavailable+max(0, up-r.size)
-	for _, m := range theirs { // they count as missing already
-		if serving < least || !e.globalRoom() || !e.validates(g) {
-			return
+	for busy < most && len(from) > 0 && e.globalRoom() {
+		m := e.pick(g, first)
+		if m == nil {
+			m = e.pick(g, from)
 		}
-		e.startDrain(g, m)
-	}
-	for busy+r.unseen < most && len(from) > 0 && e.globalRoom() {
-		m := e.pick(g, from)
-		if m == nil || serving-bit(m.usable())-r.unseen < least || !e.validates(g) {
+		if m == nil || serving-bit(m.usable())-theirs < least || !e.validates(g) {
 			return
 		}
 		if why := e.noRoom(m); why != "" {
 			g.heldBack = why
 			return
 		}
-		from = without(from, []*member{m})
+		from, first = without(from, []*member{m}), without(first, []*member{m})
 		busy, serving = busy+1, serving-bit(m.usable())
 		e.startDrain(g, m)
 	}
 }
 
-// seeProvider takes note of a node whose pods somebody evicts, and we do not: the
-// provider is at it.
+// seeProvider takes note of a node whose pods somebody ends, and we do not: likely
+// the provider is at it.
 func (e *Engine) seeProvider(m *member) {
 	if m.taken || !m.old && !m.inst.Outdated() || m.phase == memberDrainedOnly {
 		return
@@ -101,7 +94,7 @@ func (e *Engine) seeProvider(m *member) {
 }
 
 // providersNodes are the nodes that the provider may be at, beside m: those that it
-// is seen at, and for the others those with the most pods.
+// seems to be at, and for the others those with the most pods.
 func (e *Engine) providersNodes(g *group, m *member) []*member {
 	var out []*member
 	for _, o := range g.members {
