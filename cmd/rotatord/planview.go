@@ -212,15 +212,18 @@ func writeGroup(b *strings.Builder, g plan.Group, pace, nodeless string, all boo
 // means.
 func writeRoll(b *strings.Builder, g plan.Group) {
 	most := "as many missing at once as the group's own setting allows"
-	if g.Roll.MaxUnavailable > 0 {
+	switch {
+	case g.Roll.MaxUnavailable > 0:
 		most = fmt.Sprintf("at most %d missing at once", g.Roll.MaxUnavailable)
+	case g.UnavailableFrom != "":
+		most = fmt.Sprintf("at most %d missing at once, by %s", g.Unavailable, report.Clean(g.UnavailableFrom))
 	}
 	fmt.Fprintf(b, "  the provider rolls it: replace %s; size %d, %s\n", of(len(g.Nodes), len(g.Nodes)+g.Current, "node"), g.Size, most)
 	if g.Roll.Running != "" {
 		fmt.Fprintf(b, "  a roll is in flight already (%s): no other is begun\n", report.Clean(g.Roll.Running))
 	}
 	if g.Roll.Assisted {
-		fmt.Fprintf(b, "  rotatord empties nodes ahead of it, at most %d at once, and ends none\n", g.Unavailable)
+		fmt.Fprintf(b, "  rotatord empties nodes ahead of it, and ends none; with those that it takes, at most %d are missing\n", g.Unavailable)
 	}
 	fmt.Fprintf(b, "  mind: %s\n", strings.Join(g.Roll.Cannot, "; "))
 	if len(g.Roll.Ignored) > 0 {

@@ -116,6 +116,7 @@ func (d *Driver) showNodegroup(n *sdk.NodeGroup, list []sdk.Instance, g *group) 
 	}
 	if m.Way.rolls() {
 		n.HeldBy = holder
+		n.Defaults = updateConfigOf(m.Nodegroup).defaults(n.Desired - n.Surge)
 		n.Traits = sdk.Traits{Prepare: true, Roll: true, Stage: !m.custom() || m.LaunchTemplate != nil, Refill: sdk.RefillGroup, Drains: sdk.DrainsProvider}
 		if m.Way == WayAssisted {
 			n.Traits.Drains = sdk.DrainsBoth

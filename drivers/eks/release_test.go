@@ -241,3 +241,20 @@ func TestNodegroupRecords(t *testing.T) {
 		}
 	}
 }
+
+// TestUpdateConfigDefaults: EKS' own bound in instances, which the core counts on.
+func TestUpdateConfigDefaults(t *testing.T) {
+	for _, c := range []struct {
+		of   updateConfig
+		size int
+		want string
+	}{
+		{updateConfig{Nodes: 2}, 9, "2"},
+		{updateConfig{Percent: 33}, 10, "4"},
+		{updateConfig{Percent: 1}, 0, "1"},
+	} {
+		if got := c.of.defaults(c.size).MaxUnavailable; got != c.want {
+			t.Errorf("%+v of %d: %s, want %s", c.of, c.size, got, c.want)
+		}
+	}
+}

@@ -7,6 +7,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	ekstypes "github.com/aws/aws-sdk-go-v2/service/eks/types"
+
+	"github.com/rotatord/rotator/drivers/sdk"
 )
 
 // Tags on a managed node group, beside tagPrepared and tagRelease.
@@ -102,6 +104,13 @@ func (c updateConfig) request() *ekstypes.NodegroupUpdateConfig {
 		u.MaxUnavailable = aws.Int32(c.Nodes)
 	}
 	return u
+}
+
+// defaults is the configuration as what holds where the rotation file says
+// nothing, for a node group of a size. EKS rounds a percentage up, the core down.
+func (c updateConfig) defaults(size int) sdk.Defaults {
+	n := max(1, int(c.Nodes), (size*int(c.Percent)+99)/100)
+	return sdk.Defaults{MaxUnavailable: strconv.Itoa(n), Source: "the node group's updateConfig"}
 }
 
 func (r *updateRecord) String() string {
