@@ -42,6 +42,12 @@ func TestDockerfileCopiesWhatIsBuilt(t *testing.T) {
 	if !strings.Contains(text, "\nRUN make build BIN=/out ") {
 		t.Error("the Dockerfile does not build into /out")
 	}
+	// The modules' Go, whatever its patch: the image has no other and fetches none.
+	for _, module := range []string{"../go.mod", "../drivers/kops/go.mod"} {
+		if m := regexp.MustCompile(`(?m)^go (\d+\.\d+)`).FindStringSubmatch(read(t, module)); m == nil || !strings.Contains(text, "\nFROM golang:"+m[1]+" AS build\n") {
+			t.Errorf("the Dockerfile does not build with the Go of %s: %v", module, m)
+		}
+	}
 	stages := strings.Split(text, "\nFROM ")[2:] // without the comment and the stage that builds
 	if len(stages) != 2 {
 		t.Fatalf("%d images, want 2", len(stages))
@@ -75,6 +81,7 @@ func TestOneVersionOfTheImage(t *testing.T) {
 		"ci/github/rotate.yml":           true,
 		"kubernetes/job.yaml":            false,
 		"kubernetes/cronjob.yaml":        false,
+		"kubernetes/fleet.yaml":          false,
 	} {
 		name := image.FindString(read(t, path))
 		version, ci := strings.CutSuffix(name, "-ci")

@@ -41,7 +41,7 @@ func TestManifestsDryRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, file := range []string{"rbac.yaml", "job.yaml", "cronjob.yaml"} {
+	for _, file := range []string{"rbac.yaml", "job.yaml", "cronjob.yaml", "fleet.yaml"} {
 		for _, doc := range documents(t, deployed(file)) {
 			var obj unstructured.Unstructured
 			if err := yaml.Unmarshal(doc, &obj.Object); err != nil {
@@ -62,7 +62,7 @@ func TestManifestsDryRun(t *testing.T) {
 	if err != nil || namespace.Labels["pod-security.kubernetes.io/enforce"] != "restricted" {
 		t.Fatalf("the namespace %s enforces nothing: %v, labels %v", m.account.Namespace, err, namespace.Labels)
 	}
-	for _, file := range []string{"job.yaml", "cronjob.yaml"} {
+	for _, file := range []string{"job.yaml", "cronjob.yaml", "fleet.yaml"} {
 		template := readJob(t, deployed(file)).spec.Template
 		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "rotation", Labels: template.Labels}, Spec: template.Spec}
 		if _, err := c.CoreV1().Pods(namespace.Name).Create(t.Context(), pod, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}}); err != nil {
@@ -75,6 +75,12 @@ func TestManifestsDryRun(t *testing.T) {
 // when the window of its rotation opens.
 func TestManifestsConfig(t *testing.T) {
 	r := &Rotatord{Dir: t.TempDir(), Env: cleanEnviron()}
+	for name, text := range readJob(t, deployed("fleet.yaml")).config.Data {
+		if err := os.WriteFile(filepath.Join(r.Dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.Exec(t, "config", "validate", "--fleet", "fleet.yaml").MustExit(t, exitDone)
 	for _, file := range []string{"job.yaml", "cronjob.yaml"} {
 		j := readJob(t, deployed(file))
 		path := filepath.Join(r.Dir, file)
@@ -147,6 +153,60 @@ func TestJobRotates(t *testing.T) {
 	s.MustHaveKeptBudgets(t)
 }
 
+// The Jobs of a fleet have a pod for each of its clusters, and each pod's exact
+// command rotates its own: here all clusters are one, so that the first pod finds
+// something to do and the others find it done.
+func TestFleetJobsRotate(t *testing.T) {
+	s := plain(t)
+	group := groupName(s, 3)
+	parameter := publishRelease(t, s)
+	before := s.State(t)
+	j := readJob(t, deployed("fleet.yaml"))
+	var fleet struct {
+		Waves []struct {
+			Name     string
+			Clusters []struct{ Name string }
+		}
+	}
+	if err := yaml.Unmarshal([]byte(j.config.Data["fleet.yaml"]), &fleet); err != nil {
+		t.Fatal(err)
+	}
+	if len(fleet.Waves) != len(j.all) {
+		t.Fatalf("%d waves, %d Jobs", len(fleet.Waves), len(j.all))
+	}
+	j.fill(t, "name: eks", fmt.Sprintf("name: eks\n  config: {releases: {%s: \"ssm:%s\"}}\nselect: {groups: [%s]}\nlock: {duration: 3s}", group, parameter, group))
+	for _, c := range []string{"staging", "eu-1", "eu-2"} {
+		j.config.Data["fleet.yaml"] = strings.Replace(j.config.Data["fleet.yaml"], "cluster: "+c, "cluster: "+s.Name, 1)
+	}
+	replaced := 3
+	for i, wave := range fleet.Waves {
+		j.spec = j.all[i].Spec
+		if suspended := j.spec.Suspend != nil && *j.spec.Suspend; suspended != (i > 0) || int(*j.spec.Completions) != len(wave.Clusters) {
+			t.Errorf("the Job of wave %s has %d pods and is suspended: %t", wave.Name, *j.spec.Completions, suspended)
+		}
+		for index, c := range wave.Clusters {
+			pod := j.pod(t, s, s.Getenv("KUBECONFIG"))
+			for n, a := range pod.args {
+				pod.args[n] = strings.ReplaceAll(a, "$(JOB_COMPLETION_INDEX)", fmt.Sprint(index))
+			}
+			pod.r.Dir = filepath.Join(pod.root, j.spec.Template.Spec.Containers[0].WorkingDir)
+			pod.start(t).Wait().MustExit(t, exitDone, fmt.Sprintf("%s: ended with exit code 0, %d node(s) replaced", c.Name, replaced))
+			if _, err := os.Stat(filepath.Join(pod.root, "report", c.Name, "summary.json")); err != nil {
+				t.Error(err)
+			}
+			replaced = 0
+		}
+	}
+	for _, code := range []int32{exitUsage, exitRefused, exitGate} {
+		if a := j.onExit(code); a != batchv1.PodFailurePolicyActionFailIndex {
+			t.Errorf("the Job tries again after exit code %d, which a person must look at", code)
+		}
+	}
+	after := s.State(t)
+	after.MustBeTidy(t, before)
+	after.MustHaveReplaced(t, before, group)
+}
+
 // deployed is the path of a shipped manifest.
 func deployed(file string) string { return filepath.Join("..", "deploy", "kubernetes", file) }
 
@@ -156,6 +216,7 @@ type shippedJob struct {
 	config    *corev1.ConfigMap
 	spec      batchv1.JobSpec
 	cron      *batchv1.CronJobSpec // nil: a Job
+	all       []*batchv1.Job       // of the file; spec is the last's
 }
 
 func readJob(t *testing.T, path string) *shippedJob {
@@ -171,6 +232,7 @@ func readJob(t *testing.T, path string) *shippedJob {
 			j.config = o
 		case *batchv1.Job:
 			j.namespace, j.spec = o.Namespace, o.Spec
+			j.all = append(j.all, o)
 		case *batchv1.CronJob:
 			j.namespace, j.spec, j.cron = o.Namespace, o.Spec.JobTemplate.Spec, &o.Spec
 		default:

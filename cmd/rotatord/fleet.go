@@ -23,6 +23,13 @@ import (
 func fleetFlag(cmd *cobra.Command, does string) *string {
 	file := cmd.Flags().String("fleet", "", does+"; other flags hold for each of them")
 	_ = cmd.MarkFlagFilename("fleet", "yaml", "yml") // fails only without the flag
+	cmd.Flags().StringSlice("only", nil, "With --fleet: these clusters alone, by name, by WAVE, or by WAVE/INDEX, counted from 0 (repeatable)")
+	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error {
+		if cmd.Flags().Changed("only") && *file == "" {
+			return usage("give --fleet too; --group chooses among the groups of one cluster", "--only is of a fleet")
+		}
+		return nil
+	}
 	return file
 }
 
@@ -65,7 +72,42 @@ func (a *app) newFleet(cmd *cobra.Command, file string) (*fleetCall, error) {
 		return nil, err
 	}
 	outliveReaders()
+	if err := only(cmd, f); err != nil {
+		return nil, err
+	}
 	return &fleetCall{app: a, cmd: cmd, fleet: f, json: asJSON, ended: make(chan fleetEnd), children: map[string]child{}}, nil
+}
+
+// only leaves out of a fleet what --only does not name.
+func only(cmd *cobra.Command, f *config.Fleet) error {
+	names, err := cmd.Flags().GetStringSlice("only")
+	if err != nil || len(names) == 0 {
+		return err
+	}
+	named := map[string]bool{}
+	for i := range f.Waves {
+		w := &f.Waves[i]
+		var kept []fleet.Cluster
+		for n, c := range w.Clusters {
+			keep := false
+			for _, name := range []string{c.Name, w.Name, fmt.Sprintf("%s/%d", w.Name, n)} {
+				if slices.Contains(names, name) {
+					named[name], keep = true, true
+				}
+			}
+			if keep {
+				kept = append(kept, c)
+			}
+		}
+		w.Clusters = kept
+	}
+	for _, name := range names {
+		if !named[name] {
+			return usage("name a cluster, a wave, or WAVE/INDEX with an index from 0", "--only: the fleet has no %q", name)
+		}
+	}
+	f.Waves = slices.DeleteFunc(f.Waves, func(w fleet.Wave) bool { return len(w.Clusters) == 0 })
+	return nil
 }
 
 // begin starts a rotatord for one cluster; its end comes over the channel ended.
