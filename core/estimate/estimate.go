@@ -142,104 +142,25 @@ func (r *run) of(s Stat) time.Duration {
 func (r *run) stop(p *Pod) time.Duration {
 	grace := cmp.Or(r.in.Grace, time.Duration(p.GracePeriodSeconds)*time.Second)
 	if r.usual {
-		return min(grace, assumedStop)
+		return min(grace, r.of(r.h.startOf(p.Pod))/stopShare, longestStop)
 	}
 	return grace
 }
 
-// all walks through all groups and returns the end and each group's time.
-func (r *run) all() (time.Duration, []Part) {
-	lanes := &turns{free: make([]time.Duration, max(r.in.GroupsAtOnce, 1))}
-	var end time.Duration
-	var parts []Part
-	for i := range r.in.Groups {
-		g := &r.in.Groups[i]
-		if len(g.Nodes) == 0 || g.atOnce() <= 0 {
-			continue
-		}
-		start := lanes.take(0)
-		done := r.group(g, start)
-		lanes.give(done)
-		end = max(end, done)
-		p := Part{Name: g.Name, Seconds: (done - start).Seconds(), AtOnce: g.atOnce(), BootSeconds: r.of(r.h.bootOf(g.ID)).Seconds()}
-		if g.Wave > 0 {
-			rest := len(g.Nodes)
-			if r.in.Canary && rest > 1 {
-				p.Waves, rest = 1, rest-1
-			}
-			p.Waves += (rest + g.atOnce() - 1) / g.atOnce()
-		}
-		parts = append(parts, p)
+// away is from a pod's eviction until it is Ready elsewhere, and its budget allows the
+// next: a StatefulSet's comes back once it is gone, others while it ends.
+func (r *run) away(p *Pod) time.Duration {
+	start := r.of(r.h.startOf(p.Pod))
+	if p.Owner.Kind == "StatefulSet" {
+		return r.stop(p) + start
 	}
-	return end, parts
+	return start
 }
 
-// group walks through one group and returns when it ends. A slot is held from a
-// drain's start until the next node may go: its replacement is Ready, and its
-// pods are.
-func (r *run) group(g *Group, start time.Duration) time.Duration {
+// boot of a group's next instance, from the end of the one before it.
+func (r *run) boot(g *Group) time.Duration {
 	boot := r.of(r.h.bootOf(g.ID))
-	slots := &turns{}
-	for i := range g.atOnce() {
-		at := start
-		if i < g.Surge {
-			at += boot // extra nodes come first
-		}
-		slots.give(at)
-	}
-	var end, waveEnd, lastDrain time.Duration
-	inWave := 0
-	for i := range g.Nodes {
-		canary := i == 0 && r.in.Canary && len(g.Nodes) > 1
-		at := slots.take(0)
-		if r.in.Gap > 0 && i > 0 {
-			at = max(at, lastDrain+r.in.Gap)
-		}
-		empty, healthy := r.drain(&g.Nodes[i], at)
-		lastDrain = empty
-		next := max(empty+boot, healthy)
-		end = max(end, healthy)
-		// The last nodes need no replacement where those came first.
-		if i < len(g.Nodes)-g.Surge {
-			end = max(end, next)
-		}
-		slots.give(next)
-		switch {
-		case canary:
-			slots.wait(max(empty, healthy) + r.in.Bake)
-		case g.Wave > 0:
-			waveEnd = max(waveEnd, next)
-			if inWave++; inWave == g.atOnce() {
-				slots.wait(waveEnd + r.in.Pause)
-				inWave = 0
-			}
-		}
-	}
-	return end
-}
-
-// drain returns when the node is empty, and when its pods are Ready elsewhere.
-func (r *run) drain(n *Node, at time.Duration) (empty, healthy time.Duration) {
-	empty, healthy = at, at
-	for _, last := range []bool{false, true} {
-		from := empty
-		for i := range n.Pods {
-			p := &n.Pods[i]
-			if p.Last != last {
-				continue
-			}
-			stop, start := r.stop(p), r.of(r.h.startOf(p.Pod))
-			evicted := from
-			if p.Budget != nil {
-				t := r.turnsOf(p.Budget)
-				evicted = t.take(from)
-				t.give(evicted + stop + start)
-			}
-			empty = max(empty, evicted+stop)
-			healthy = max(healthy, evicted+stop+start)
-		}
-	}
-	return empty, healthy
+	return boot + boot/noticeShare
 }
 
 func (r *run) turnsOf(b *model.Budget) *turns {
@@ -286,7 +207,7 @@ func (r *run) shape() bound.Shape {
 					order = append(order, p.Budget)
 				}
 				c.pods++
-				c.each += stop + r.of(r.h.startOf(p.Pod))
+				c.each += r.away(p)
 			}
 			drains += longest
 		}

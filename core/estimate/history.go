@@ -15,9 +15,20 @@ const (
 	assumedBoot = 90 * time.Second
 	// assumedStart is what a pod takes whose image is not on the node.
 	assumedStart = 15 * time.Second
-	// assumedStop is what most programs take to end once they are asked to; in the
-	// long case a pod uses all of its grace period.
-	assumedStop = 2 * time.Second
+
+	// Nothing keeps how long pods take to end, instances to go, and a group to notice
+	// that one is missing. They are taken as parts of what is known, which is as well as
+	// can be told of a fast cluster and of a slow one: a pod takes half as long to end as
+	// to start, and no longer than longestStop unless it is slow, when it uses all of
+	// its grace period; an instance takes half as long to go as to come; a group
+	// takes a twentieth of a boot to notice.
+	stopShare   = 2
+	longestStop = 10 * time.Second
+	endShare    = 2
+	noticeShare = 20
+	// shortestDrain is what the engine gives pods to show that were bound just before
+	// the cordon.
+	shortestDrain = time.Second
 )
 
 // Bounds beyond which a history is not one of a start.

@@ -26,3 +26,17 @@ func (w *World) span(d *dice, fixed, a, b time.Duration) time.Duration {
 	}
 	return d.between(a, b)
 }
+
+// past gives the nodes and pods of a paced world the history that a cluster keeps of
+// such, for the plan's estimate.
+func (w *World) past() {
+	for _, n := range w.nodeList {
+		n.ReadySince = n.inst.LaunchedAt.Add(w.pace.Boot)
+		n.CreatedAt = n.ReadySince.Add(-toReady)
+	}
+	for _, p := range w.pods {
+		if p.Ready {
+			p.StartTook = p.workload.start
+		}
+	}
+}

@@ -55,6 +55,8 @@ type Report struct {
 	// Evicted counts evictions, Refused those that a budget did not allow; Ended the
 	// instances that we ended.
 	Evicted, Refused, Ended int
+	// Estimated is what the plan of the first run said that the rotation takes.
+	Estimated time.Duration
 	// NoRoom: the plan was refused because pods would find no room.
 	NoRoom bool
 }
@@ -259,6 +261,9 @@ func (r *runner) start() {
 	}
 	r.check.begins(p, mem.LastSeq, in)
 	if run == 1 {
+		if p.Estimate != nil {
+			r.report.Estimated = time.Duration(p.Estimate.Seconds * float64(time.Second))
+		}
 		r.began = w.now
 	}
 	if w.faults.strikes(w, Signal, where) {

@@ -362,6 +362,9 @@ func (s *Shape) build(seed uint64, in *injector, now time.Time) *World {
 		n.Unschedulable, n.person, w.nodesChanged = true, true, true
 	}
 	w.epoch = now
+	if s.Pace.paced() {
+		w.past()
+	}
 	w.queue, w.feed, w.healed = queue{}, feed{}, false // what is left in it does nothing in a world at rest
 	for _, b := range w.budgets {
 		b.dueAt = 0

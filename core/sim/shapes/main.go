@@ -33,8 +33,8 @@ func main() {
 		os.Exit(2)
 	}
 	failed := 0
-	fmt.Println("| cluster | nodes | pods | time | lower bound | ratio | limited by | moves per pod | refused | decisions | per second | engine memory |")
-	fmt.Println("|---|--:|--:|--:|--:|--:|---|--:|--:|--:|--:|--:|")
+	fmt.Println("| cluster | nodes | pods | time | estimate | off by | lower bound | ratio | limited by | moves per pod | refused | decisions | per second | engine memory |")
+	fmt.Println("|---|--:|--:|--:|--:|--:|--:|--:|---|--:|--:|--:|--:|--:|")
 	for _, c := range sim.Family() {
 		if only.MatchString(c.Name) {
 			c.Shape.Spec.Strategy.Attract = plan.Attract(*attract)
@@ -63,8 +63,8 @@ func row(c sim.Case, seed uint64) int {
 		return 1
 	}
 	least, limit := bound.Lower(c.Shape.Limits())
-	fmt.Printf("| %s | %d | %d | %s | %s | %.2f | %s | %.3f | %d | %d | %.0f | %.0f MiB |\n", c.Name, nodes, pods,
-		r.Took.Round(time.Second), least.Round(time.Second), r.Took.Seconds()/least.Seconds(), limit,
+	fmt.Printf("| %s | %d | %d | %s | %s | %+.0f %% | %s | %.2f | %s | %.3f | %d | %d | %.0f | %.0f MiB |\n", c.Name, nodes, pods,
+		r.Took.Round(time.Second), r.Estimated.Round(time.Second), 100*(r.Estimated.Seconds()/r.Took.Seconds()-1), least.Round(time.Second), r.Took.Seconds()/least.Seconds(), limit,
 		float64(r.Evicted)/float64(pods), r.Refused, r.Steps, float64(r.Steps)/meter.inside.Seconds(), meter.memory())
 	return 0
 }
