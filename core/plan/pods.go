@@ -23,15 +23,22 @@ func (b *builder) decide(p *model.Pod) drain.Decision {
 	return b.policy.Decide(p, drain.Circumstances{Now: b.now})
 }
 
+// knownOwners are the kinds of controllers whose pods are followed, or known to be
+// made again.
+var knownOwners = []string{"ReplicaSet", "StatefulSet", "DaemonSet", "Job", "ReplicationController"}
+
 // checkAsks finds pods that ask for something else than to be evicted, on the
 // nodes that go.
 func (b *builder) checkAsks() {
-	var held, waited, tolerant, stuck []string
+	var held, waited, tolerant, stuck, strange []string
 	for _, g := range b.plan.Groups {
 		for _, n := range g.Nodes {
 			for _, p := range b.podsOn[n.Node] {
 				d := b.decide(p)
 				detail := p.Details()
+				if d.Action == drain.Evict && !drain.Unmanaged(p) && !slices.Contains(knownOwners, p.Owner.Kind) {
+					strange = append(strange, fmt.Sprintf("%s (%s %s)", p.PodKey, p.Owner.Kind, p.Owner.Name))
+				}
 				switch {
 				case d.Action == drain.Wait && d.Why == drain.WaitDoNotDisrupt:
 					text := fmt.Sprintf("%s (%s)", p.PodKey, detail.DoNotDisrupt)
@@ -50,7 +57,7 @@ func (b *builder) checkAsks() {
 			}
 		}
 	}
-	for _, names := range [][]string{held, waited, tolerant, stuck} {
+	for _, names := range [][]string{held, waited, tolerant, stuck, strange} {
 		slices.Sort(names)
 	}
 	if len(held) > 0 {
@@ -67,6 +74,11 @@ func (b *builder) checkAsks() {
 		b.warn(Finding{Code: "tolerates-cordon", Object: tolerant[0],
 			Message: fmt.Sprintf("%d pod(s) tolerate the taint of a cordoned node, and may come back to the node that they are evicted from: %s", len(tolerant), list(tolerant)),
 			Fix:     "nothing: those that come back are left there, unless a budget protects them; to keep them away, narrow their tolerations"})
+	}
+	if len(strange) > 0 {
+		b.warn(Finding{Code: "unknown-owners", Object: strange[0],
+			Message: fmt.Sprintf("%d pod(s) belong to controllers that are not Kubernetes' own: %s; they are evicted as others, and nothing here tells whether they are made again and get healthy", len(strange), list(strange)),
+			Fix:     "see that their controllers make them again, or give them a rule in drain.rules (owners: [KIND], action: skip or wait)"})
 	}
 	if len(stuck) > 0 {
 		b.warn(Finding{Code: "finalizers", Object: stuck[0],

@@ -50,6 +50,12 @@ func TestWhatPodsAskFor(t *testing.T) {
 			p := s.pod("agent-1", "agent", "node-i-1")
 			p.Owner.Kind, p.ToleratesCordon = "DaemonSet", true
 		}, spec: func(s *plan.Spec) { s.Drain.DaemonSets = drain.DaemonSetsLast }},
+		{name: "of a controller that is not known", change: func(s *stock) { s.pod("db-1", "db", "node-i-1").Owner.Kind = "Cluster" },
+			warned: "unknown-owners", says: "default/db-1 (Cluster db)"},
+		{name: "of one that a rule skips", change: func(s *stock) { s.pod("db-1", "db", "node-i-1").Owner.Kind = "Cluster" },
+			spec: func(s *plan.Spec) {
+				s.Drain.Rules = []drain.Rule{{Owners: []string{"Cluster"}, Action: drain.ActionSkip}}
+			}},
 		{name: "held by finalizers", change: func(s *stock) {
 			p := s.pod("web-1", "web", "node-i-1")
 			p.Terminating, p.Detail = true, &model.PodDetail{Finalizers: "example.com/backup"}
