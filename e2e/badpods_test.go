@@ -102,6 +102,10 @@ func testWebhook(t *testing.T, c *podCase) {
 	if left := c.readyOn("web", c.node); slices.Contains(left, pod) {
 		t.Errorf("pod %s is still there", pod)
 	}
+	if v := c.s.Verify(t); len(v.DirectDeletes) != 1 || !strings.Contains(string(v.DirectDeletes[0]), pod) {
+		t.Errorf("deleted are %s, want %s", v.DirectDeletes, pod)
+	}
+	_, _ = c.s.cli(context.Background(), "verify", "--reset") // so that the next case begins with none; it ends with 1, for what it has seen
 }
 
 func testOverlap(t *testing.T, c *podCase) {
@@ -127,6 +131,8 @@ func testOverlap(t *testing.T, c *podCase) {
 	if took := time.Since(began); took > time.Minute {
 		t.Errorf("it took %s to end", took)
 	}
+	// Else they are violated when the case's pods are deleted.
+	c.must(c.kube.PolicyV1().PodDisruptionBudgets(c.namespace).DeleteCollection(context.Background(), metav1.DeleteOptions{}, metav1.ListOptions{}))
 }
 
 func testOwners(t *testing.T, c *podCase) {
@@ -179,7 +185,7 @@ func TestDeadNode(t *testing.T) {
 	}
 	stuck, web := c.readyOn("stuck", c.node)[0], c.readyOn("web", c.node)[0]
 	s.Fault(t, "node-dead", "--node", c.node)
-	c.must(c.kube.CoreV1().Pods(c.namespace).Delete(context.Background(), stuck, metav1.DeleteOptions{}))
+	c.must(c.kube.CoreV1().Pods(c.namespace).EvictV1(context.Background(), &policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Name: stuck, Namespace: c.namespace}}))
 	c.await("the node to be called dead", func() bool {
 		n, err := c.kube.CoreV1().Nodes().Get(context.Background(), c.node, metav1.GetOptions{})
 		c.must(err)

@@ -231,6 +231,21 @@ func (e *Engine) tellLeft(l *leaving, p *model.Pod, why string) {
 	}
 }
 
+// tellAllLeft records which pods a node is left with that should have gone: the last of
+// them are not told of before, since the node is empty without them.
+func (e *Engine) tellAllLeft(g *group, m *member) {
+	var left []drain.Candidate
+	for _, p := range e.w.podsOn(m.node) {
+		if d := e.decidePod(m, p); d.Action == drain.Leave {
+			left = append(left, drain.Candidate{Pod: p, Decision: d})
+		}
+	}
+	drain.Sort(left)
+	for _, c := range left {
+		e.tellLeft(&leaving{group: g, member: m}, c.Pod, c.Why)
+	}
+}
+
 // forceText says what the policy force does from now on.
 func (e *Engine) forceText() string {
 	if e.cfg.Spec.Drain.DeletePodsDespiteBudgets {

@@ -182,6 +182,9 @@ func (e *Engine) start() {
 		e.cfg.Plan.Nodes(), len(e.groups), e.cfg.Plan.Cluster),
 		Data: map[string]string{"nodes": fmt.Sprint(e.cfg.Plan.Nodes()), "groups": fmt.Sprint(len(e.groups)), "mode": string(e.cfg.Plan.Mode),
 			"cluster": e.cfg.Plan.Cluster, "spec": e.cfg.SpecID, "unhealthy": unhealthy}})
+	for _, w := range e.cfg.Plan.Warnings { // nobody may have looked at the plan by itself
+		e.record(event.Event{Kind: event.PlanWarned, Code: w.Code, Message: w.Message, Data: map[string]string{"object": w.Object, "fix": w.Fix}})
+	}
 	e.takeUp()
 	e.quiescedBefore()
 	e.releaseNew()

@@ -397,6 +397,7 @@ func (e *Engine) empty(m *member) bool {
 func (e *Engine) drained(g *group, m *member) {
 	if m.drain.emptied.IsZero() {
 		m.drain.emptied = e.now
+		e.tellAllLeft(g, m)
 		g.lastDrainEnd, g.lastProgress = e.now, e.now
 		e.record(event.Event{Kind: event.NodeDrained, Group: g.Name, Node: m.node, Instance: m.inst.ID,
 			Data: map[string]string{"seconds": seconds(e.now.Sub(m.drain.began)), "evicted": fmt.Sprint(m.drain.evicted)}})

@@ -541,6 +541,9 @@ func (s *script) step(in engine.Input) {
 func (s *script) print(r engine.Ready) {
 	at := s.toy.now.Sub(epoch).Round(time.Millisecond)
 	for _, ev := range r.Records {
+		if ev.Kind == event.PlanWarned {
+			continue // package plan's: of nodes that offer nothing known, in nearly every script
+		}
 		if s.terse && (ev.Kind == event.OpSucceeded || ev.Kind == event.PodEvicted) {
 			continue
 		}

@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -87,4 +88,31 @@ func TestStagingIsNoBaseline(t *testing.T) {
 		}
 	}
 	t.Error("the rotation did not start")
+}
+
+// Each run tells what its plan warns of: whoever runs a rotation may not have looked at
+// the plan by itself.
+func TestWarningsAreTold(t *testing.T) {
+	toy := newToy()
+	toy.now = epoch
+	g := toy.addGroup("workers", 1, "a")
+	toy.join(toy.launch(g, true).ID)
+	spec, inv := defaults(), toy.inventory()
+	p, err := plan.Build(spec, inv, toy.now)
+	if err != nil || len(p.Refusals) > 0 {
+		t.Fatal(err, p.Refusals)
+	}
+	p.Warnings = []plan.Finding{{Code: "finalizers", Object: "shop/web-1", Message: "1 pod(s) are held", Fix: "find out why"}}
+	e := engine.New(engine.Config{Rotation: "r1", OpPrefix: "r1", Plan: p, Spec: spec})
+	in := engine.Cluster(&inv)
+	in.Snapshot = toy.snapshot()
+	var told []string
+	for _, r := range e.Step(toy.now, in).Records {
+		if r.Kind == event.PlanWarned {
+			told = append(told, r.Code+" "+r.Data["object"]+" "+r.Message+" "+r.Data["fix"])
+		}
+	}
+	if want := []string{"finalizers shop/web-1 1 pod(s) are held find out why"}; !slices.Equal(told, want) {
+		t.Errorf("told %q, want %q", told, want)
+	}
 }

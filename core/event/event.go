@@ -86,6 +86,10 @@ const (
 	WorkloadMoving Kind = "workload-moving"
 	WorkloadMoved  Kind = "workload-moved"
 
+	// PlanWarned: what the plan warns of, at the start of each run. Code: the finding's.
+	// Data: object, fix
+	PlanWarned Kind = "plan-warned"
+
 	PodEvicted      Kind = "pod-evicted"
 	EvictionRefused Kind = "eviction-refused"
 	// PodOverridden: a pod is about to be treated otherwise than it or its budget

@@ -56,6 +56,10 @@ func TestWhatPodsAskFor(t *testing.T) {
 			spec: func(s *plan.Spec) {
 				s.Drain.Rules = []drain.Rule{{Owners: []string{"Cluster"}, Action: drain.ActionSkip}}
 			}},
+		{name: "budgets may be violated", change: func(*stock) {},
+			spec:   func(s *plan.Spec) { s.Drain.OnDeadline, s.Drain.DeletePodsDespiteBudgets = plan.DeadlineForce, true },
+			warned: "despite-budgets", says: "PodDisruptionBudgets may be VIOLATED"},
+		{name: "force by itself violates none", change: func(*stock) {}, spec: func(s *plan.Spec) { s.Drain.OnDeadline = plan.DeadlineForce }},
 		{name: "held by finalizers", change: func(s *stock) {
 			p := s.pod("web-1", "web", "node-i-1")
 			p.Terminating, p.Detail = true, &model.PodDetail{Finalizers: "example.com/backup"}

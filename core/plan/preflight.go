@@ -236,6 +236,11 @@ func (b *builder) checkPods() {
 				Fix: "add a replica or relax the budget for the time of the rotation, or have its Deployment moved with drain.singleReplica: restart or surge"})
 		}
 	}
+	if d := b.spec.Drain; d.OnDeadline == DeadlineForce && d.DeletePodsDespiteBudgets {
+		b.warn(Finding{Code: "despite-budgets", Object: "drain.deletePodsDespiteBudgets",
+			Message: fmt.Sprintf("PodDisruptionBudgets may be VIOLATED: on a node that is not drained within drain.deadline (%s), pods are deleted although a budget forbids it", d.Deadline),
+			Fix:     "leave drain.deletePodsDespiteBudgets out unless that is what you want"})
+	}
 	b.checkSingles(singles)
 	slices.SortStableFunc(b.plan.Refusals, func(x, y Finding) int { return strings.Compare(x.Code+x.Object, y.Code+y.Object) })
 }

@@ -105,6 +105,8 @@ func (p *Progress) text(e event.Event) string {
 	switch e.Kind {
 	case event.RotationStarted:
 		return cmp.Or(message, "rotation started")
+	case event.PlanWarned:
+		return with("warning") + " (" + Clean(e.Code) + ")"
 	case event.RotationStopping:
 		return with("stopping")
 	case event.WindowClosed:
