@@ -213,7 +213,7 @@ func (f *Fold) apply(e event.Event) {
 		f.trouble(&f.s.Failures, e)
 	case event.ReleaseStaging:
 		f.s.Cluster = e.Data["cluster"]
-	case event.WindowClosed, event.GroupRolling, event.GroupRolled, event.GroupPlanned, event.CanaryPassed, event.NodeQuiesced, event.Waiting, event.DrainWaits, event.PodOverridden,
+	case event.PlanWarned, event.WindowClosed, event.GroupRolling, event.GroupRolled, event.GroupPlanned, event.CanaryPassed, event.NodeQuiesced, event.Waiting, event.DrainWaits, event.PodOverridden,
 		event.WorkloadMoving, event.WorkloadMoved:
 		// Nothing to count: progress lines tell them.
 	}
