@@ -57,10 +57,18 @@ func TestManifestsDryRun(t *testing.T) {
 		}
 	}
 
-	// As the API server has it: another test may have made the namespace.
-	namespace, err := c.CoreV1().Namespaces().Get(t.Context(), m.account.Namespace, metav1.GetOptions{})
-	if err != nil || namespace.Labels["pod-security.kubernetes.io/enforce"] != "restricted" {
-		t.Fatalf("the namespace %s enforces nothing: %v, labels %v", m.account.Namespace, err, namespace.Labels)
+	// Under another name, because rotatord makes the namespace itself where it is missing.
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "e2e-restricted", Labels: m.namespace.Labels}}
+	if namespace.Labels["pod-security.kubernetes.io/enforce"] != "restricted" {
+		t.Fatalf("the namespace enforces nothing: labels %v", namespace.Labels)
+	}
+	if _, err := c.CoreV1().Namespaces().Create(t.Context(), namespace, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	account := m.account.DeepCopy()
+	account.Namespace = namespace.Name
+	if _, err := c.CoreV1().ServiceAccounts(namespace.Name).Create(t.Context(), account, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
 	}
 	for _, file := range []string{"job.yaml", "cronjob.yaml", "fleet.yaml"} {
 		template := readJob(t, deployed(file)).spec.Template
