@@ -7,7 +7,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 )
 
 // kopsApplied is a cluster that kops itself applies: without a bastion, whose
@@ -40,8 +42,12 @@ func (s *Sandbox) mustBeApplied(tb testing.TB) {
 // releaseApply stages the latest image of the account.
 func (s *Sandbox) releaseApply(tb testing.TB, r *Rotatord, args ...string) Result {
 	tb.Helper()
-	return r.Exec(tb, append([]string{"release", "apply", "--cluster", s.Name, "--driver", "kops",
-		"--driver-path", executable("rotatord-driver-kops"), "--driver-config", "latest=" + recommended}, args...)...)
+	return r.Exec(tb, s.releaseArgs(args...)...)
+}
+
+func (s *Sandbox) releaseArgs(args ...string) []string {
+	return append([]string{"release", "apply", "--cluster", s.Name, "--driver", "kops",
+		"--driver-path", executable("rotatord-driver-kops"), "--driver-config", "latest=" + recommended}, args...)
 }
 
 // stored is the specification of an instance group in the state store.
@@ -87,6 +93,35 @@ func TestKopsStage(t *testing.T) {
 	if st := s.Stats(t, false); st.Terminated != 7 || st.Launched != 7 {
 		t.Errorf("%d machines launched and %d terminated, want 7 of each", st.Launched, st.Terminated)
 	}
+}
+
+// A staging that was killed with images in the state store that are not applied
+// is finished by the same command, for all groups, and by kops itself no more.
+func TestKopsStageKilled(t *testing.T) {
+	s := kopsApplied(t)
+	s.MustSettle(t)
+	s.kopsUpdate(t, "--yes")
+	s.CLI(t, "publish-image", "--group", otherGroup)
+	r := s.kopsRotatord(t)
+	all := []string{"--role", "control-plane", "--role", "node", "--journal-dir", filepath.Join(r.Dir, "journal")}
+	was := s.stored(t, "nodes-2")
+	p := r.start(t, s.releaseArgs(all...))
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for s.stored(t, "nodes-2") == was { // the last of the five that are written
+		select {
+		case <-p.done:
+			t.Fatalf("it ended and has specified nothing:\n%s%s", p.out, p.err)
+		case <-tick.C:
+		}
+	}
+	p.Signal(syscall.SIGKILL)
+	p.Wait()
+	if out := s.kopsUpdate(t); strings.Contains(out, "No changes need to be applied") {
+		t.Error("it was killed, and everything is applied: the test has come too late")
+	}
+	s.releaseApply(t, r, all...).MustExit(t, exitDone, "5 group(s) have another release", "an earlier run began it")
+	s.mustBeApplied(t)
 }
 
 // What was specified otherwise and not applied is not applied with an image.

@@ -23,7 +23,7 @@ const (
 
 // difference is what `kops update cluster` would change, as its dry run says.
 type difference struct {
-	// report is kops' own, for a person to read.
+	// report is kops' own, for a person to read, without texts (see withoutTexts).
 	report string
 	// changes are what it lists, sorted, without what is deleted with --prune only.
 	changes []change
@@ -95,7 +95,7 @@ func (s *store) update(ctx context.Context, sp *spec, cloud fi.Cloud, images map
 	if err := dry.PrintReport(cmd.TaskMap, &b); err != nil {
 		return nil, err
 	}
-	return &difference{report: strings.TrimRight(b.String(), "\n"), changes: changesOf(b.String())}, nil
+	return &difference{report: withoutTexts(b.String()), changes: changesOf(b.String())}, nil
 }
 
 // groupsWith copies instance groups, some with another image.
@@ -151,4 +151,31 @@ func changesOf(report string) []change {
 	}
 	slices.SortStableFunc(changes, func(a, b change) int { return strings.Compare(a.what, b.what) })
 	return changes
+}
+
+// withoutTexts leaves out of a report the differences of texts, as of user data:
+// the users' own scripts and files may hold secrets, and what goes into a
+// diagnostic is kept in journals and reports. What is not understood is left out
+// too.
+func withoutTexts(report string) string {
+	var out []string
+	for line := range strings.Lines(report) {
+		line = strings.TrimRight(line, " \n")
+		name, task := strings.CutPrefix(line, "  ")
+		field, isField := strings.CutPrefix(name, "\t")
+		_, section := reportSections[line]
+		switch {
+		case line == "" || section:
+			out = append(out, line)
+		case !task || strings.HasPrefix(name, " "):
+		case !isField:
+			out = append(out, line)
+		case field != "" && field[0] != ' ' && field[0] != '\t':
+			if len(strings.Fields(field)) == 1 { // what differs is in the lines below
+				line += "\t(a text: kops update cluster shows it)"
+			}
+			out = append(out, line)
+		}
+	}
+	return strings.TrimSpace(strings.Join(out, "\n"))
 }

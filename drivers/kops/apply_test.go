@@ -292,6 +292,25 @@ Something else:
 	if d := cmp.Diff(want, changesOf(report), cmp.AllowUnexported(change{})); d != "" {
 		t.Errorf("changes (-want +got):\n%s", d)
 	}
+	const shown = `Will create resources:
+  SecurityGroupRule/from-1.2.3.4/32-ingress-tcp-22to22-nodes
+  	CIDR                	1.2.3.4/32
+
+Will modify resources:
+  LaunchTemplate/nodes.example.com
+  	ImageID             	 ami-1 -> ami-2
+  	UserData	(a text: kops update cluster shows it)
+
+  AutoscalingGroup/nodes.example.com
+
+Items will be deleted only when the --prune flag is specified:
+  TargetGroup          tcp-old
+
+Items will be deleted during update:
+  SecurityGroupRule    from-0.0.0.0/0`
+	if d := cmp.Diff(shown, withoutTexts(report)); d != "" {
+		t.Errorf("what is shown (-want +got):\n%s", d)
+	}
 	if got := changesOf(""); len(got) > 0 {
 		t.Errorf("an empty report has the changes %v", got)
 	}

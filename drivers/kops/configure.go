@@ -11,6 +11,7 @@ import (
 // is there. The cloud is not known before the cluster is: its credentials are
 // first used by Observe.
 func (d *Driver) Configure(ctx context.Context, raw []byte, validateOnly bool) ([]sdk.Diagnostic, error) {
+	quietStdout()
 	cfg, diags := parseConfig(raw)
 	if len(diags) > 0 || validateOnly {
 		return diags, nil

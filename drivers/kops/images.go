@@ -3,6 +3,7 @@ package kops
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/smithy-go"
 	kopsapi "k8s.io/kops/pkg/apis/kops"
 	kopsutil "k8s.io/kops/pkg/apis/kops/util"
 	"k8s.io/kops/pkg/cloudinstances"
@@ -102,11 +104,14 @@ type images struct {
 	byID    map[string]*image
 	spelled map[string]*image
 	archs   map[string]architectures.Architecture // by machine type
-	channel *kopsapi.Channel                      // nil: not loaded yet
+	missing map[string]error                      // by spelling: why it was not found
+	// channel of the cluster, and why it cannot be read; both nil: not tried yet.
+	channel    *kopsapi.Channel
+	unreadable error
 }
 
 func (d *Driver) images(cloud awsup.AWSCloud) *images {
-	return &images{d: d, cloud: cloud, byID: map[string]*image{}, spelled: map[string]*image{}, archs: map[string]architectures.Architecture{}}
+	return &images{d: d, cloud: cloud, byID: map[string]*image{}, spelled: map[string]*image{}, archs: map[string]architectures.Architecture{}, missing: map[string]error{}}
 }
 
 // readIDs reads images by id, in as few calls as there are hundreds of them.
@@ -134,8 +139,12 @@ func (m *images) find(ctx context.Context, spelled string) (*image, error) {
 	if known := m.spelled[spelled]; known != nil {
 		return known, nil
 	}
+	if err := m.missing[spelled]; err != nil {
+		return nil, err
+	}
 	found, err := call(ctx, &m.d.calls, "looking for image "+spelled, func() (*ec2types.Image, error) { return m.cloud.ResolveImage(spelled) })
 	if err != nil {
+		m.missing[spelled] = err
 		return nil, err
 	}
 	i := imageOf(found)
@@ -156,9 +165,7 @@ func (m *images) target(ctx context.Context, sp *spec, ig *kopsapi.InstanceGroup
 	}
 	found, err := m.find(ctx, wanted)
 	if err != nil {
-		diag := finding(sdk.SeverityError, "image-not-found", ig.Name,
-			"Give an image id, a name of this account's images, OWNER/NAME (with * it means the newest that matches), or ssm:PARAMETER.",
-			"image %s for instance group %s: %s", wanted, ig.Name, cause(err))
+		diag := notFound(wanted, ig.Name, err)
 		return nil, &diag
 	}
 	t := *found
@@ -173,6 +180,24 @@ func (m *images) target(ctx context.Context, sp *spec, ig *kopsapi.InstanceGroup
 		}
 	}
 	return &t, nil
+}
+
+// notFound says why an image was not found: that there is none like this, or that
+// the cloud could not be asked, which may pass.
+func notFound(spelled, group string, err error) sdk.Diagnostic {
+	const listing = "error listing images:" // kops keeps no more of the cloud's error than its text
+	asked := true
+	if api := smithy.APIError(nil); errors.As(err, &api) {
+		asked = strings.Contains(api.ErrorCode(), "NotFound")
+	} else if isStatus(err) || strings.HasPrefix(err.Error(), listing) {
+		asked = strings.Contains(err.Error(), "InvalidAMIID")
+	}
+	if !asked {
+		return diagnose("looking for image "+spelled, group, err)
+	}
+	return finding(sdk.SeverityError, "image-not-found", group,
+		"Give an image id, a name of this account's images, OWNER/NAME (with * it means the newest that matches), or ssm:PARAMETER.",
+		"image %s for instance group %s: %s", spelled, group, cause(err))
 }
 
 // latest says how kops spells the newest image for an instance group: what the
@@ -194,11 +219,11 @@ func (m *images) latest(ctx context.Context, sp *spec, ig *kopsapi.InstanceGroup
 			"nothing says which image is the latest for instance group %s: %s", ig.Name, fmt.Sprintf(format, args...))
 		return "", &diag
 	}
-	if m.channel == nil {
-		m.channel, err = call(ctx, &m.d.calls, "reading channel "+location, func() (*kopsapi.Channel, error) { return kopsapi.LoadChannel(vfs.Context, location) })
-		if err != nil {
-			return none("channel %s cannot be read: %s", location, cause(err))
-		}
+	if m.channel == nil && m.unreadable == nil {
+		m.channel, m.unreadable = call(ctx, &m.d.calls, "reading channel "+location, func() (*kopsapi.Channel, error) { return kopsapi.LoadChannel(vfs.Context, location) })
+	}
+	if err := m.unreadable; err != nil {
+		return none("channel %s cannot be read: %s", location, cause(err))
 	}
 	version, err := kopsutil.ParseKubernetesVersion(sp.cluster.Spec.KubernetesVersion)
 	if err != nil {

@@ -3,7 +3,9 @@ package kops
 import (
 	"context"
 	"io"
+	"os"
 	"sync"
+	"sync/atomic"
 
 	"google.golang.org/grpc/codes"
 	"k8s.io/klog/v2"
@@ -83,8 +85,23 @@ func guard[T any](f func() (T, error)) (v T, err error) {
 
 // QuietLibrary keeps the library's log off stderr, where the host expects JSON
 // lines: what matters in it comes back as an error too. For the executable; it
-// changes the process' global logger.
+// changes the process' global logger, and with the first Configure its stdout.
 func QuietLibrary() {
 	klog.LogToStderr(false)
 	klog.SetOutput(io.Discard)
+	quiet.Store(true)
 }
+
+var quiet atomic.Bool
+
+// quietStdout drops what the library prints from now on: its dry runs print all
+// that they find, the users' own scripts included, and the host would log it.
+// Before the first call stdout is the plugin's, for its handshake.
+var quietStdout = sync.OnceFunc(func() {
+	if !quiet.Load() {
+		return
+	}
+	if null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0); err == nil {
+		os.Stdout = null
+	}
+})
