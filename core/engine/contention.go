@@ -172,7 +172,8 @@ func (m *market) opens(now time.Time, wanted, atOnce int) time.Duration {
 
 // bid is how well it would be to drain a node next, as far as budgets go.
 type bid struct {
-	// waits: its pods would stand behind others under the same budget, for so long.
+	// waits: its pods would stand behind others under the same budget, for so long; 0
+	// where that is below shortWait.
 	waits time.Duration
 	// chain is the longest chain of evictions that its pods are part of.
 	chain time.Duration
@@ -206,6 +207,10 @@ func (e *Engine) outlook(g *group) outlook {
 	return o
 }
 
+// shortWait is a wait under a budget that is none: a drain takes about as long in
+// any case, until the pods that may go at once have ended.
+const shortWait = time.Second
+
 // bid for a node.
 func (e *Engine) bid(m *member, view outlook) bid {
 	var b bid
@@ -219,7 +224,7 @@ func (e *Engine) bid(m *member, view outlook) bid {
 		switch {
 		case l.budget.rhythm.closed: // whoever closed it may open it again: later
 			b.waits = max(b.waits, now.round)
-		case ahead > 0 && ahead >= view.mayWait(now.chain):
+		case ahead >= shortWait && ahead >= view.mayWait(now.chain):
 			b.waits = max(b.waits, ahead)
 		}
 	}

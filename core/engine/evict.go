@@ -358,11 +358,10 @@ func (e *Engine) endDrains(g *group) {
 		case m.phase != memberDraining:
 		case m.drain.quiesce.holds() && !e.checkQuiesce(g, m):
 		default:
-			// A pod that was bound just before the cordon may not show yet.
 			// One that a person opened meanwhile, before our cordon was ever seen, is
 			// not empty for long.
 			closed := m.n == nil || m.n.Unschedulable && !cordonedAhead(m.n)
-			if e.empty(m) && e.after(m.drain.began, cordonSettles) && closed && e.mayEnd(g, m) {
+			if e.empty(m) && e.after(m.settles(), 0) && closed && e.mayEnd(g, m) {
 				e.drained(g, m)
 			} else if e.after(m.drain.deadline, 0) {
 				e.deadline(g, m)
@@ -370,6 +369,16 @@ func (e *Engine) endDrains(g *group) {
 		}
 		e.checkVerification(g, m)
 	}
+}
+
+// settles is when each pod has shown that was bound just before the node's cordon:
+// one that was cordoned up front need not be waited for when its drain begins.
+func (m *member) settles() time.Time {
+	since := m.drain.began
+	if !m.closedAt.IsZero() && m.closedAt.Before(since) {
+		since = m.closedAt
+	}
+	return since.Add(cordonSettles)
 }
 
 // mayEnd tells whether the instance of an empty node may be ended: of the control

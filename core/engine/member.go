@@ -67,6 +67,7 @@ type member struct {
 	booted    bool      // new: it has been Ready
 	startedAt time.Time // of cordon, for durations
 	endedAt   time.Time // when we had it ended
+	closedAt  time.Time // since when its node is seen to be cordoned; zero: it is not
 	taken     bool      // the provider seems to drain it, where both do
 	ahead     bool      // old: we cordoned it up front, whatever the node shows as yet
 	fenceSeen bool      // old, and waits: it has shown our cordon up front
@@ -369,6 +370,11 @@ func (e *Engine) joinMember(g *group, m *member) {
 		e.bind(m, name)
 	}
 	m.n = e.w.nodes[m.node]
+	if m.n == nil || !m.n.Unschedulable {
+		m.closedAt = time.Time{}
+	} else if m.closedAt.IsZero() {
+		m.closedAt = e.now
+	}
 	m.recount()
 	if e.started { // before, not all that it leads to is done
 		m.joinedAs = m.at.version + 1
