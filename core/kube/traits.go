@@ -62,9 +62,11 @@ func writeKey(b []byte, p *corev1.Pod, r model.Resources) []byte {
 	for _, n := range []int64{r.MilliCPU, r.Memory, r.EphemeralStorage} {
 		b = binary.AppendVarint(b, n)
 	}
-	for _, k := range slices.Sorted(maps.Keys(r.Extended)) {
-		text(k)
-		b = binary.AppendVarint(b, r.Extended[k])
+	if len(r.Extended) > 0 {
+		for _, k := range slices.Sorted(maps.Keys(r.Extended)) {
+			text(k)
+			b = binary.AppendVarint(b, r.Extended[k])
+		}
 	}
 	b = append(b, 1)
 	for _, t := range p.Spec.Tolerations {
@@ -74,10 +76,7 @@ func writeKey(b []byte, p *corev1.Pod, r model.Resources) []byte {
 		text(string(t.Effect))
 	}
 	b = append(b, 2)
-	for _, k := range slices.Sorted(maps.Keys(p.Spec.NodeSelector)) {
-		text(k)
-		text(p.Spec.NodeSelector[k])
-	}
+	b = writeSet(b, p.Spec.NodeSelector)
 	b = append(b, 3)
 	if a := p.Spec.Affinity; a != nil {
 		text(p.Namespace) // terms without namespaces look at the pod's own
@@ -89,11 +88,11 @@ func writeKey(b []byte, p *corev1.Pod, r model.Resources) []byte {
 		}
 		b = append(b, 4)
 		if a.PodAffinity != nil {
-			text(fmt.Sprint(a.PodAffinity.RequiredDuringSchedulingIgnoredDuringExecution))
+			b = writeTerms(b, a.PodAffinity.RequiredDuringSchedulingIgnoredDuringExecution)
 		}
 		b = append(b, 5)
 		if a.PodAntiAffinity != nil {
-			text(fmt.Sprint(a.PodAntiAffinity.RequiredDuringSchedulingIgnoredDuringExecution))
+			b = writeTerms(b, a.PodAntiAffinity.RequiredDuringSchedulingIgnoredDuringExecution)
 		}
 	}
 	b = append(b, 6)
@@ -102,6 +101,61 @@ func writeKey(b []byte, p *corev1.Pod, r model.Resources) []byte {
 	}
 	if hasClaims(&p.Spec) {
 		b = append(b, 7)
+	}
+	return b
+}
+
+// writeTerms writes all of some terms. They have a form of their own, since a third
+// of a cluster's pods may keep apart from others: the API's own text of one takes
+// longer than to decode it.
+func writeTerms(b []byte, terms []corev1.PodAffinityTerm) []byte {
+	for i := range terms {
+		t := &terms[i]
+		b = writeTexts(b, t.TopologyKey)
+		b = writeSelector(b, t.LabelSelector)
+		b = writeSelector(b, t.NamespaceSelector)
+		for _, list := range [][]string{t.Namespaces, t.MatchLabelKeys, t.MismatchLabelKeys} {
+			b = writeTexts(binary.AppendVarint(b, int64(len(list))), list...)
+		}
+	}
+	return b
+}
+
+// writeSelector writes a selector: none, which selects nothing, is not the empty
+// one, which selects all.
+func writeSelector(b []byte, s *metav1.LabelSelector) []byte {
+	if s == nil {
+		return append(b, 0)
+	}
+	b = writeSet(append(b, 1), s.MatchLabels)
+	b = binary.AppendVarint(b, int64(len(s.MatchExpressions)))
+	for i := range s.MatchExpressions {
+		r := &s.MatchExpressions[i]
+		b = writeTexts(b, r.Key, string(r.Operator))
+		b = writeTexts(binary.AppendVarint(b, int64(len(r.Values))), r.Values...)
+	}
+	return b
+}
+
+func writeSet(b []byte, set map[string]string) []byte {
+	b = binary.AppendVarint(b, int64(len(set)))
+	switch len(set) {
+	case 0:
+	case 1:
+		for k, v := range set {
+			b = writeTexts(b, k, v)
+		}
+	default:
+		for _, k := range slices.Sorted(maps.Keys(set)) {
+			b = writeTexts(b, k, set[k])
+		}
+	}
+	return b
+}
+
+func writeTexts(b []byte, texts ...string) []byte {
+	for _, s := range texts {
+		b = append(append(b, s...), 0)
 	}
 	return b
 }

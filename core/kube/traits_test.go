@@ -75,6 +75,14 @@ func TestTraitsAreSharedWhereTheyAreEqual(t *testing.T) {
 	anti := func(app string) []corev1.PodAffinityTerm {
 		return []corev1.PodAffinityTerm{{TopologyKey: "host", LabelSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": app}}}}
 	}
+	// term changes the term of an anti-affinity.
+	term := func(change func(*corev1.PodAffinityTerm)) func(*corev1.Pod) {
+		return func(p *corev1.Pod) {
+			terms := anti("x")
+			change(&terms[0])
+			p.Spec.Affinity = &corev1.Affinity{PodAntiAffinity: &corev1.PodAntiAffinity{RequiredDuringSchedulingIgnoredDuringExecution: terms}}
+		}
+	}
 	edits := map[string]func(*corev1.Pod){
 		"nothing":       func(*corev1.Pod) {},
 		"requests":      func(p *corev1.Pod) { p.Spec.Containers[0].Resources.Requests = list("2", "1Gi") },
@@ -111,6 +119,22 @@ func TestTraitsAreSharedWhereTheyAreEqual(t *testing.T) {
 			p.Namespace = "other"
 			p.Spec.Affinity = &corev1.Affinity{PodAntiAffinity: &corev1.PodAntiAffinity{RequiredDuringSchedulingIgnoredDuringExecution: anti("x")}}
 		},
+		"anti-affinity to none":                   term(func(t *corev1.PodAffinityTerm) { t.LabelSelector = nil }),
+		"anti-affinity to all":                    term(func(t *corev1.PodAffinityTerm) { t.LabelSelector = &metav1.LabelSelector{} }),
+		"anti-affinity in all namespaces":         term(func(t *corev1.PodAffinityTerm) { t.NamespaceSelector = &metav1.LabelSelector{} }),
+		"anti-affinity in namespaces with labels": term(func(t *corev1.PodAffinityTerm) { t.NamespaceSelector = t.LabelSelector }),
+		"anti-affinity in two namespaces":         term(func(t *corev1.PodAffinityTerm) { t.Namespaces = []string{"a", "b"} }),
+		"anti-affinity in one namespace":          term(func(t *corev1.PodAffinityTerm) { t.Namespaces = []string{"ab"} }),
+		"anti-affinity by zone":                   term(func(t *corev1.PodAffinityTerm) { t.TopologyKey = "zone" }),
+		"anti-affinity by a label's value":        term(func(t *corev1.PodAffinityTerm) { t.MatchLabelKeys = []string{"version"} }),
+		"anti-affinity but for a label's value":   term(func(t *corev1.PodAffinityTerm) { t.MismatchLabelKeys = []string{"version"} }),
+		"anti-affinity to two labels":             term(func(t *corev1.PodAffinityTerm) { t.LabelSelector.MatchLabels["tier"] = "y" }),
+		"anti-affinity by an expression": term(func(t *corev1.PodAffinityTerm) {
+			t.LabelSelector.MatchExpressions = []metav1.LabelSelectorRequirement{{Key: "tier", Operator: metav1.LabelSelectorOpIn, Values: []string{"x", "y"}}}
+		}),
+		"anti-affinity by another expression": term(func(t *corev1.PodAffinityTerm) {
+			t.LabelSelector.MatchExpressions = []metav1.LabelSelectorRequirement{{Key: "tier", Operator: metav1.LabelSelectorOpNotIn, Values: []string{"x", "y"}}}
+		}),
 		"host port": func(p *corev1.Pod) { p.Spec.Containers[0].Ports = []corev1.ContainerPort{{HostPort: 80}} },
 		"volume": func(p *corev1.Pod) {
 			p.Spec.Volumes = []corev1.Volume{{VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{}}}}
