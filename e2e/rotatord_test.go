@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"os"
@@ -15,7 +16,7 @@ import (
 	"time"
 )
 
-// rotationWithin bounds one run of rotatord: rotations here take seconds.
+// rotationWithin bounds one run of rotatord: most rotations here take seconds.
 const rotationWithin = 4 * time.Minute
 
 // Exit codes of rotatord, as documented.
@@ -39,6 +40,8 @@ type Rotatord struct {
 	Dir string
 	// Base are the flags given before each test's own.
 	Base []string
+	// Within bounds one run; 0: rotationWithin.
+	Within time.Duration
 }
 
 // rotatord returns the command set up for this sandbox: its cluster, the EKS
@@ -136,7 +139,7 @@ func (r *Rotatord) start(tb testing.TB, args []string) *Process {
 	if err := p.cmd.Start(); err != nil {
 		tb.Fatalf("start rotatord: %v; `make build` builds it", err)
 	}
-	p.timer = time.AfterFunc(rotationWithin, func() {
+	p.timer = time.AfterFunc(cmp.Or(r.Within, rotationWithin), func() {
 		p.cmd.Process.Signal(syscall.SIGQUIT) // a stack trace says where it hangs
 	})
 	go func() {
