@@ -78,5 +78,6 @@ func (r *Rotator) undo(ctx context.Context, lock runtime.Lock) (*engine.Result, 
 	if !p.Leftovers() {
 		return &engine.Result{Status: engine.StatusDone, Message: "nothing to take back: no rotation left anything behind"}, nil
 	}
+	r.undoing = true
 	return r.run(ctx, p, lock, false)
 }

@@ -81,6 +81,7 @@ type Rotator struct {
 	lacking       []plan.Finding // permissions
 	deletions     bool           // whether nodes may be deleted has been asked
 	closesAt      time.Time      // the window; zero: there is none
+	undoing       bool           // it takes everything back, and need not be asked to
 	closers       []func()
 }
 
@@ -329,7 +330,7 @@ func (r *Rotator) run(ctx context.Context, p *plan.Plan, lock runtime.Lock, drai
 		spec = "drain" // nothing goes on with it
 	}
 	var abort <-chan struct{}
-	if l, ok := lock.(*kube.Lease); ok {
+	if l, ok := lock.(*kube.Lease); ok && !r.undoing { // which takes everything back already
 		abort = l.Aborted()
 	}
 	// The ids of this run's operations are its own, also where it goes on with an
