@@ -5,9 +5,10 @@ import (
 )
 
 // underWay tells whether a member counts as being replaced: from its cordon
-// until its instance is gone and its pods are healthy elsewhere.
+// until its instance is gone and its pods are healthy elsewhere. A group that has ended has
+// none: where its provider's roll failed, instances that it was about to end may stay.
 func (m *member) underWay() bool {
-	return m.phase == memberCordoning || m.phase == memberDraining || m.old && m.phase == memberTerminating || m.verify.open
+	return m.g.phase != groupFinished && (m.phase == memberCordoning || m.phase == memberDraining || m.old && m.phase == memberTerminating || m.verify.open)
 }
 
 // zoneView is what the rules about zones allow just now.
