@@ -129,17 +129,25 @@ func TestPlanKnowsWhetherPodsFit(t *testing.T) {
 // takes, once the cluster has seen boots like those to come: the machines that
 // a sandbox begins with were there before its control plane.
 func BenchmarkEstimate(b *testing.B) {
-	s := plain(b)
-	group := groupName(s, 1)
-	for b.Loop() {
-		r := s.rotatord(b)
-		r.Run(b, "run", "--group", group, "--force", "--max-surge", "3").MustExit(b, exitDone)
-		s.MustSettle(b)
-		e := r.Run(b, "plan", "--group", group, "--force", "--output", "json").MustExit(b, exitDone).planned(b).Estimate
-		res := r.Run(b, "run", "--group", group, "--force").MustExit(b, exitDone)
-		s.MustHaveKeptBudgets(b)
-		took := res.Took.Seconds()
-		figure("estimate of a rotation of 3 nodes, surge 1", fmt.Sprintf("%.1f s", e.Seconds), fmt.Sprintf("up to %.1f s", e.SecondsLong))
-		figure("  what it took", fmt.Sprintf("%.1f s", took), fmt.Sprintf("the estimate was off by %+.0f %%", 100*(e.Seconds-took)/took))
+	for _, tc := range []struct {
+		nodes, surge string
+		box          func(testing.TB) *Sandbox
+	}{{"3", "1", plain}, {"30", "3", thirtyNodes}} {
+		b.Run("nodes="+tc.nodes, func(b *testing.B) {
+			s := tc.box(b)
+			group := groupName(s, 1)
+			for b.Loop() {
+				r := s.rotatord(b)
+				r.Run(b, "run", "--group", group, "--force", "--max-surge", tc.nodes).MustExit(b, exitDone)
+				s.MustSettle(b)
+				flags := []string{"--group", group, "--force", "--max-surge", tc.surge}
+				e := r.Run(b, "plan", append(flags, "--output", "json")...).MustExit(b, exitDone).planned(b).Estimate
+				res := r.Run(b, "run", flags...).MustExit(b, exitDone)
+				s.MustHaveKeptBudgets(b)
+				took := res.Took.Seconds()
+				figure("estimate of a rotation of "+tc.nodes+" nodes, surge "+tc.surge, fmt.Sprintf("%.1f s", e.Seconds), fmt.Sprintf("up to %.1f s", e.SecondsLong))
+				figure("  what it took", fmt.Sprintf("%.1f s", took), fmt.Sprintf("the estimate was off by %+.0f %%", 100*(e.Seconds-took)/took))
+			}
+		})
 	}
 }

@@ -160,7 +160,7 @@ func (r *run) away(p *Pod) time.Duration {
 // boot of a group's next instance, from the end of the one before it.
 func (r *run) boot(g *Group) time.Duration {
 	boot := r.of(r.h.bootOf(g.ID))
-	return boot + boot/noticeShare
+	return boot + boot/noticeShare + callsTake
 }
 
 func (r *run) turnsOf(b *model.Budget) *turns {

@@ -27,8 +27,10 @@ const (
 	endShare    = 2
 	noticeShare = 20
 	// shortestDrain is what the engine gives pods to show that were bound just before
-	// the cordon.
+	// the cordon, callsTake what the calls for one node and the looks at what came of
+	// them take: it matters where machines boot within seconds.
 	shortestDrain = time.Second
+	callsTake     = time.Second
 )
 
 // Bounds beyond which a history is not one of a start.
