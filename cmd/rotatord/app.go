@@ -24,6 +24,8 @@ type app struct {
 	stdout, stderr io.Writer
 	// signals delivers what asks the process to end (stopSignals); nil: none.
 	signals <-chan os.Signal
+	// outlive is called before what must not be cut short (outliveReaders); nil: not.
+	outlive func()
 	// exit ends the process at once, on the second signal.
 	exit    func(code int)
 	backend backend

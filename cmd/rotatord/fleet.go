@@ -71,9 +71,11 @@ func (a *app) newFleet(cmd *cobra.Command, file string) (*fleetCall, error) {
 	if err != nil {
 		return nil, err
 	}
-	outliveReaders()
 	if err := only(cmd, f); err != nil {
 		return nil, err
+	}
+	if a.outlive != nil {
+		a.outlive()
 	}
 	return &fleetCall{app: a, cmd: cmd, fleet: f, json: asJSON, ended: make(chan fleetEnd), children: map[string]child{}}, nil
 }

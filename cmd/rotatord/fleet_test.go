@@ -247,6 +247,27 @@ func TestPrefixedWritesWholeLines(t *testing.T) {
 	}
 }
 
+// What a cluster's rotatord says is read to its end, also where ours has no reader.
+func TestPrefixedOutlivesItsReader(t *testing.T) {
+	r, w := io.Pipe()
+	_ = r.Close()
+	long := strings.Repeat("x", 64<<10)
+	p := &prefixed{w: w, prefix: "a: "}
+	if n, err := io.WriteString(p, "one\n"+long+"two\n"); n != len(long)+8 || err != nil {
+		t.Errorf("%d, %v", n, err)
+	}
+	var out strings.Builder
+	p = &prefixed{w: &out, prefix: "a: "}
+	for _, s := range []string{long, "two\n"} {
+		if _, err := io.WriteString(p, s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if out.String() != "a: "+long+"\na: two\n" {
+		t.Errorf("a long line: %d bytes, which end with %q", out.Len(), out.String()[out.Len()-10:])
+	}
+}
+
 func TestFleetValidate(t *testing.T) {
 	file := fleetFiles(t, "")
 	if o := callFleet(t, &selves{}, nil, "config", "validate", "--fleet", file); o.code != exitDone || o.stdout != file+": valid\n" {

@@ -98,24 +98,20 @@ type prefixed struct {
 	failure string
 }
 
+// Write never fails: whoever writes would be cut off, and goes on where nobody
+// reads its words any more. A line that is longer than 64 KiB is broken in two.
 func (p *prefixed) Write(b []byte) (int, error) {
 	p.rest = append(p.rest, b...)
 	for {
-		i := bytes.IndexByte(p.rest, '\n')
-		if i < 0 && len(p.rest) < 64<<10 {
+		line, rest, whole := bytes.Cut(p.rest, []byte("\n"))
+		if !whole && len(p.rest) < 64<<10 {
 			return len(b), nil
 		}
-		if i < 0 {
-			i = len(p.rest) - 1 // a line without an end
-		}
-		line := string(p.rest[:i+1])
-		if message, ok := strings.CutPrefix(line, "error: "); ok && p.failure == "" {
+		if message, ok := strings.CutPrefix(string(line), "error: "); ok && p.failure == "" {
 			p.failure = strings.TrimSpace(message)
 		}
-		if _, err := io.WriteString(p.w, p.prefix+line); err != nil {
-			return 0, err
-		}
-		p.rest = p.rest[i+1:]
+		_, _ = io.WriteString(p.w, p.prefix+string(line)+"\n")
+		p.rest = rest
 	}
 }
 

@@ -16,6 +16,7 @@ func main() {
 		stderr:  os.Stderr,
 		signals: stopSignals(),
 		exit:    os.Exit,
+		outlive: outliveReaders,
 		backend: coreBackend{},
 		self:    startSelf,
 	}

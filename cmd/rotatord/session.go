@@ -20,6 +20,7 @@ type session struct {
 	spec     plan.Spec
 	request  request
 	stopper  *stopper
+	outlive  func() // as app's
 	fold     *report.Fold
 	rotation rotation // nil for a drain
 
@@ -56,7 +57,7 @@ func (a *app) newSession(cmd *cobra.Command, noProvider bool) (*session, error) 
 	if err != nil {
 		return nil, err
 	}
-	s := &session{spec: spec, fold: &report.Fold{}, progress: report.NewProgress(a.stderr), stopper: a.newStopper(cmd.Context())}
+	s := &session{spec: spec, fold: &report.Fold{}, progress: report.NewProgress(a.stderr), stopper: a.newStopper(cmd.Context()), outlive: a.outlive}
 	s.request = request{Spec: spec, Log: log, DriverLog: driverLog, Stop: s.stopper.stop, Sinks: []runtime.Sink{s}}
 	return s, nil
 }
@@ -102,7 +103,9 @@ func (s *session) begin() error {
 	if !s.stopper.begin() {
 		return s.interrupted(errInterrupted)
 	}
-	outliveReaders()
+	if s.outlive != nil {
+		s.outlive()
+	}
 	return nil
 }
 

@@ -45,7 +45,7 @@ func TestOutlivesItsReaders(t *testing.T) {
 				panic(err)
 			}
 		}
-		a := &app{stdout: io.Discard, stderr: os.Stderr, backend: f, exit: os.Exit}
+		a := &app{stdout: io.Discard, stderr: os.Stderr, backend: f, exit: os.Exit, outlive: outliveReaders}
 		os.Exit(a.run(t.Context(), with("run")))
 	}
 	file := filepath.Join(t.TempDir(), "ended")
