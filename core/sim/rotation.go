@@ -100,6 +100,9 @@ type runner struct {
 	wake     uint64 // counts what the engine asked to be woken for
 	due      bool   // a Step is in the queue
 	began    time.Duration
+	// cramped: a plan said that pods may find no room, or would find none: the rotation
+	// may stop for it, and has promised nothing else.
+	cramped bool
 }
 
 // memory is a rotation's journal.
@@ -162,7 +165,7 @@ func (r *runner) all() {
 			return
 		}
 		if healed >= maxRunsHealed && r.result != nil || r.report.Runs > 2*maxRuns {
-			r.check.hold(Ends, r.shape.Stuck != "",
+			r.check.hold(Ends, r.shape.Stuck != "" || r.cramped,
 				"nothing goes wrong any more, and run %d ends with %s: %s", r.report.Runs, r.result.Status, r.result.Message)
 			return
 		}
@@ -231,6 +234,9 @@ func (r *runner) start() {
 	}
 	mem := engine.Restore(j.events)
 	p, err := plan.Resume(r.shape.Spec, inv, w.time(), mem.Memory)
+	if err == nil {
+		r.cramped = r.cramped || slices.ContainsFunc(p.Warnings, aboutRoom) || slices.ContainsFunc(p.Refusals, aboutRoom)
+	}
 	switch {
 	case err != nil:
 		r.result = &engine.Result{Status: refused, Message: err.Error()}
