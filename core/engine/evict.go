@@ -382,9 +382,10 @@ func (m *member) settles() time.Time {
 }
 
 // mayEnd tells whether the instance of an empty node may be ended: of the control
-// plane, only while all others are whole.
+// plane, only while all others are whole. It is asked until the end is: another may
+// fail while the node's volumes detach.
 func (e *Engine) mayEnd(g *group, m *member) bool {
-	if !g.guarded() || !m.drain.emptied.IsZero() {
+	if !g.guarded() {
 		return true
 	}
 	g.heldBack, _ = e.spares(m)
