@@ -53,7 +53,10 @@ func (e *Engine) live(g *group) int {
 func (e *Engine) admit(g *group) (starved bool) {
 	pool, busy, limit := e.slots(g)
 	usable := g.census.usable
-	for busy < limit && e.globalRoom() {
+	for busy < limit && g.census.old[memberWaiting] > 0 {
+		if g.heldBack = e.noGlobalRoom(); g.heldBack != "" {
+			return false
+		}
 		if usable <= g.base-g.Unavailable && e.allCount(g, pool) {
 			return busy == 0 // whichever it is, one too many would be missing
 		}
@@ -379,18 +382,25 @@ func (e *Engine) suspect(g *group, m *member) bool {
 	return m.ours && m.phase == memberBooting && g.slowestBoot > 0 && e.now.Sub(m.firstSeen) > 2*g.slowestBoot
 }
 
-func (e *Engine) globalRoom() bool {
+// noGlobalRoom tells why no further node may begin, as far as all groups together are
+// concerned; empty: one may.
+func (e *Engine) noGlobalRoom() string {
 	most := e.cfg.Plan.MaxInFlight
 	if most <= 0 {
-		return true
+		return ""
 	}
-	n := 0
+	var under []string
 	for _, g := range e.groups {
 		for _, m := range g.census.busy {
-			n += bit(m.underWay())
+			if m.underWay() {
+				under = append(under, m.label())
+			}
 		}
 	}
-	return n < most
+	if len(under) < most {
+		return ""
+	}
+	return fmt.Sprintf("strategy.maxInFlight allows %d at once over all groups, and %s is under way", most, first(under))
 }
 
 // shrinks tells whether the group should get smaller with this instance: when

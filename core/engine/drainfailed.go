@@ -25,7 +25,7 @@ func (e *Engine) deadline(g *group, m *member) {
 		return
 	}
 	why := e.lingering(m)
-	if g.heldBack != "" && e.empty(m) {
+	if g.guarded() && g.heldBack != "" && e.empty(m) {
 		why = g.heldBack
 	}
 	if len(d.blocked) > 0 {

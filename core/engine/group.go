@@ -55,7 +55,7 @@ type group struct {
 	components   []string            // static pods that are
 	invalidSince time.Time           // since when kops' validation fails; zero: it does not
 	early        bool                // it has begun while others end: it drains nothing yet
-	heldBack     string              // why the control plane cannot spare its next node
+	heldBack     string              // why its next node may not begin, where it is none of its own that does not let it
 	// replaced and fallen are what is asked of members that were dropped: how many
 	// old ones, and which replacements that had been no good. firstThrough: one of
 	// the former was ended by us.
@@ -185,7 +185,7 @@ func (e *Engine) stepGroup(g *group) {
 			return
 		}
 		if e.through(g) && !e.retryLast(g) {
-			g.phase = groupGivingBack
+			g.phase, g.heldBack = groupGivingBack, ""
 			e.stepGroup(g)
 			return
 		}

@@ -61,7 +61,7 @@ func (e *Engine) drainAhead(g *group) {
 		return
 	}
 	least, most := r.size-g.Unavailable, g.Unavailable+max(0, up-r.size)
-	for busy < most && len(from) > 0 && e.globalRoom() {
+	for busy < most && len(from) > 0 && e.noGlobalRoom() == "" {
 		m := e.pick(g, first)
 		if m == nil {
 			m = e.pick(g, from)
