@@ -165,7 +165,9 @@ func (r *runner) all() {
 			return
 		}
 		if healed >= maxRunsHealed && r.result != nil || r.report.Runs > 2*maxRuns {
-			r.check.hold(Ends, r.shape.Stuck != "" || r.cramped,
+			// What fitted once need not fit again: pods are packed as they come.
+			full := r.shape.Tight && len(r.w.pending) > 0
+			r.check.hold(Ends, r.shape.Stuck != "" || r.cramped || full,
 				"nothing goes wrong any more, and run %d ends with %s: %s", r.report.Runs, r.result.Status, r.result.Message)
 			return
 		}
