@@ -78,13 +78,14 @@ func (e *Engine) admit(g *group) (starved bool) {
 		if !e.validates(g) {
 			return false
 		}
-		if why, late := e.mayLose(m); why != "" {
-			g.heldBack = why
-			return late && busy == 0
-		}
 		if why := e.noRoom(m); why != "" {
 			g.heldBack = why
 			return busy == 0
+		}
+		// Last: it uses up the API server's word, which is then asked for anew.
+		if why, late := e.mayLose(m); why != "" {
+			g.heldBack = why
+			return late && busy == 0
 		}
 		usable = left
 		busy++
