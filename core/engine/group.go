@@ -96,7 +96,8 @@ func (e *Engine) stepGroups() {
 		if g.phase == groupWaiting {
 			// A role waits for the roles before it: the control plane goes first.
 			blocked := slices.ContainsFunc(e.groups[:i], func(o *group) bool { return o.Role != g.Role && o.phase != groupFinished })
-			if active >= atOnce || blocked || e.shut {
+			// After the window's end, only one that has nothing left but what is to be put back.
+			if active >= atOnce || blocked || e.shut && g.unreplaced() > 0 {
 				continue
 			}
 			active++
@@ -116,6 +117,11 @@ func (e *Engine) stepGroups() {
 	if e.phase == phaseRunning && !slices.ContainsFunc(e.groups, func(g *group) bool { return g.phase != groupFinished }) {
 		e.conclude()
 	}
+}
+
+// unreplaced is how many old instances have not been begun, or were set aside.
+func (g *group) unreplaced() int {
+	return g.census.old[memberWaiting] + g.census.old[memberQuarantined]
 }
 
 // takesPlace tells whether the group counts as one that is rotated. Once it only

@@ -35,7 +35,7 @@ func (e *Engine) closeWindow() {
 	})
 	var left []string
 	for _, g := range e.groups {
-		if n := g.census.old[memberWaiting] + g.census.old[memberQuarantined]; n > 0 {
+		if n := g.unreplaced(); n > 0 {
 			left = append(left, fmt.Sprintf("%d node(s) of group %s", n, g.Name))
 		}
 	}
