@@ -112,16 +112,20 @@ type lineFilter struct {
 	mask  masker
 	tail  *tail
 	buf   string
+
+	end  sync.Once
+	over chan struct{} // closed when no line follows
 }
 
 func newLineFilter(src io.ReadCloser, m masker, t *tail) *lineFilter {
-	return &lineFilter{src: bufio.NewReaderSize(src, maxLine), close: src, mask: m, tail: t}
+	return &lineFilter{src: bufio.NewReaderSize(src, maxLine), close: src, mask: m, tail: t, over: make(chan struct{})}
 }
 
 func (f *lineFilter) Read(p []byte) (int, error) {
 	if f.buf == "" {
 		line, err := f.src.ReadSlice('\n')
 		if len(line) == 0 || (err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, bufio.ErrBufferFull)) {
+			f.ends()
 			return 0, err
 		}
 		f.buf = f.mask.mask(string(line))
@@ -132,7 +136,12 @@ func (f *lineFilter) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-func (f *lineFilter) Close() error { return f.close.Close() }
+func (f *lineFilter) Close() error {
+	f.ends()
+	return f.close.Close()
+}
+
+func (f *lineFilter) ends() { f.end.Do(func() { close(f.over) }) }
 
 // firstLine reads on, and keeps the first line: go-plugin's handshake.
 type firstLine struct {

@@ -217,7 +217,7 @@ func startError(c Candidate, exe *executable, cause error) error {
 		if exe.cmd.ProcessState == nil {
 			e.Message = fmt.Sprintf("driver %s (%s) cannot be run: %v", c.Name, c.Path, exe.err)
 		}
-		if lines := exe.tail.last(); len(lines) > 0 {
+		if lines := exe.lastWords(); len(lines) > 0 {
 			e.Message += "; the last it said:" + indent(lines)
 		}
 	}

@@ -91,6 +91,7 @@ func (e *executable) Start(context.Context) error {
 		e.err = err
 		close(e.exited)
 		closeAll(e.hostPipe)
+		_ = e.stderr.Close() // nothing was written, and nobody reads
 		return err
 	}
 	go func() {
@@ -137,6 +138,13 @@ func (e *executable) end() string {
 		return "it ended with " + s.String()
 	}
 	return fmt.Sprintf("it did not start: %v", e.err)
+}
+
+// lastWords are the last lines of a process that has ended. What it wrote just
+// before is waited for: as long as that may take to be read, drainAfterExit at most.
+func (e *executable) lastWords() []string {
+	<-e.stderr.over
+	return e.tail.last()
 }
 
 func (e *executable) Stdout() io.ReadCloser           { return e.stdout }

@@ -77,7 +77,7 @@ func (s *supervisor) current(ctx context.Context) (*process, error) {
 			return s.life, nil
 		}
 		err := &Error{Code: CodeStart, Message: fmt.Sprintf("driver %s crashed: %s", s.c.Name, s.life.exe.end())}
-		if lines := s.life.exe.tail.last(); len(lines) > 0 {
+		if lines := s.life.exe.lastWords(); len(lines) > 0 {
 			err.Message += "; the last it said:" + indent(lines)
 		}
 		s.life.close()
