@@ -7,9 +7,8 @@ import (
 	"github.com/rotatord/rotator/core/model"
 )
 
-// BenchmarkFull looks for a proof that a full cluster of that size cannot be rotated
-// without more nodes: 30 pods on each node, of which none has room elsewhere.
-func BenchmarkFull(b *testing.B) {
+// nodes5000 is a cluster of that size without pods, and its nodes' names.
+func nodes5000() (*cluster, []string) {
 	c := &cluster{}
 	var names []string
 	for i := range 5000 {
@@ -17,6 +16,13 @@ func BenchmarkFull(b *testing.B) {
 		n.Allocatable.Pods = 110
 		names = append(names, n.Name)
 	}
+	return c, names
+}
+
+// BenchmarkFull looks for a proof that a full cluster of that size cannot be rotated
+// without more nodes: 30 pods on each node, of which none has room elsewhere.
+func BenchmarkFull(b *testing.B) {
+	c, names := nodes5000()
 	templates := make([]*model.PodTraits, 1500)
 	for i := range 150_000 {
 		w := i % 1500
@@ -39,13 +45,7 @@ func BenchmarkFull(b *testing.B) {
 // BenchmarkLargest checks a rotation of 5,000 nodes with 150,000 pods in 1,500
 // workloads, a third of which keep their pods on different nodes.
 func BenchmarkLargest(b *testing.B) {
-	c := &cluster{}
-	var names []string
-	for i := range 5000 {
-		n := c.node(fmt.Sprintf("n%04d", i))
-		n.Allocatable.Pods = 110
-		names = append(names, n.Name)
-	}
+	c, names := nodes5000()
 	templates := make([]*model.PodTraits, 1500)
 	for i := range 150_000 {
 		w := i % 1500

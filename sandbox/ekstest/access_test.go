@@ -16,9 +16,9 @@ import (
 	"github.com/rotatord/rotator/sandbox/aws"
 )
 
-// TestAccess: the token is what the cluster's authenticator takes, and good for that cluster alone.
-func TestAccess(t *testing.T) {
-	credentials(t)
+// connected serves an account with one cluster that has an endpoint.
+func connected(t *testing.T) (*aws.Cloud, *httptest.Server) {
+	t.Helper()
 	w := aws.New(aws.Config{Region: region}) // in real time, as signatures are
 	for _, err := range []error{
 		w.CreateCluster(aws.ClusterSpec{Name: cluster, Version: "1.37"}),
@@ -30,6 +30,13 @@ func TestAccess(t *testing.T) {
 	}
 	srv := httptest.NewServer(w.Handler())
 	t.Cleanup(srv.Close)
+	return w, srv
+}
+
+// TestAccess: the token is what the cluster's authenticator takes, and good for that cluster alone.
+func TestAccess(t *testing.T) {
+	credentials(t)
+	w, srv := connected(t)
 	d := eks.New()
 	if diags, err := d.Configure(t.Context(), []byte(`{"region":"`+region+`","endpoint":"`+srv.URL+`"}`), false); err != nil || len(diags) > 0 {
 		t.Fatal(err, diags)

@@ -22,17 +22,7 @@ import (
 // TestCredentialChain: each way in which the SDK's own chain finds credentials is enough for the driver, and for its way
 // to the API server: the token is of the role, not of whoever assumed it.
 func TestCredentialChain(t *testing.T) {
-	w := aws.New(aws.Config{Region: region}) // in real time, as signatures are
-	for _, err := range []error{
-		w.CreateCluster(aws.ClusterSpec{Name: cluster, Version: "1.37"}),
-		w.ConnectCluster(cluster, "https://127.0.0.1:6443", []byte("-----BEGIN CERTIFICATE-----\n"), nil),
-	} {
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	srv := httptest.NewServer(w.Handler())
-	t.Cleanup(srv.Close)
+	w, srv := connected(t)
 	endpoint, err := url.Parse(srv.URL)
 	if err != nil {
 		t.Fatal(err)
