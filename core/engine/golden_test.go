@@ -83,6 +83,7 @@ type script struct {
 	out   bytes.Buffer
 	todo  []engine.Effect // not answered
 	wake  time.Time
+	begun bool
 	done  bool
 	terse bool
 	never map[string]bool // instances that never join
@@ -279,6 +280,7 @@ func (s *script) cluster(input []string) {
 	s.spec = defaults()
 	cfg := engine.Config{Rotation: "r1"}
 	var later []func()
+	var past []event.Event
 	for _, line := range input {
 		w := strings.Fields(line)
 		opts := options(w[1:])
@@ -339,6 +341,8 @@ func (s *script) cluster(input []string) {
 			toy.count()
 		case "closes": // closes 5m: the rotation's window, so long after its start
 			cfg.ClosesAt = epoch.Add(duration(w[1]))
+		case "before": // before EVENT GROUP IDS: what an earlier run recorded
+			past = append(past, before(w[1], w[2], w[3:])...)
 		case "static":
 			toy.static = w[1:]
 		case "budget":
@@ -374,7 +378,14 @@ func (s *script) cluster(input []string) {
 	if s.spec.CloudOnly {
 		inv = model.Inventory{Groups: inv.Groups, Instances: inv.Instances}
 	}
+	for i := range past {
+		past[i].Seq, past[i].Rotation = uint64(i+1), cfg.Rotation
+	}
 	p, err := plan.Build(s.spec, inv, toy.now)
+	if len(past) > 0 {
+		cfg.Memory, cfg.OpPrefix = engine.Restore(past), cfg.Rotation+".2"
+		p, err = plan.Resume(s.spec, inv, toy.now, cfg.Memory.Memory)
+	}
 	first := toy.snapshot()
 	if cfg.DrainOnly {
 		node := s.spec.Select.Nodes[0]
@@ -390,11 +401,32 @@ func (s *script) cluster(input []string) {
 	}
 	cfg.Plan, cfg.Spec = p, s.spec
 	s.eng, s.check = engine.New(cfg), newChecker(toy, p)
+	s.check.seq = uint64(len(past))
 	s.check.policy, _ = s.spec.Drain.Policy()
 	s.check.force, s.check.drainOnly = s.spec.Drain.OnDeadline == plan.DeadlineForce, cfg.DrainOnly
 	in := engine.Cluster(&inv)
 	in.Snapshot = first
 	s.step(in)
+}
+
+// before is what an earlier run has recorded: that it set out to replace
+// instances, or that those were seen to end.
+func before(what, group string, ids []string) []event.Event {
+	switch what {
+	case "planned":
+		return []event.Event{
+			{Kind: event.RotationStarted, Data: map[string]string{"nodes": strconv.Itoa(len(ids))}},
+			{Kind: event.GroupPlanned, Group: group, Data: map[string]string{"instances": strings.Join(ids, " ")}},
+			{Kind: event.GroupStarted, Group: group, Data: map[string]string{"nodes": strconv.Itoa(len(ids))}},
+		}
+	case "replaced":
+		var list []event.Event
+		for _, id := range ids {
+			list = append(list, event.Event{Kind: event.NodeReplaced, Group: group, Instance: id})
+		}
+		return list
+	}
+	panic("before: unknown word " + what)
 }
 
 // style gives a pod what the line of its workload says.
@@ -520,7 +552,7 @@ func (s *script) step(in engine.Input) {
 		s.out.WriteString("(done already)\n")
 		return
 	}
-	if s.check.seq > 0 { // the first Step brings all by itself
+	if s.begun { // the first Step brings all by itself
 		d := s.toy.deltas.take()
 		if s.spec.CloudOnly {
 			d = engine.Input{}
@@ -528,6 +560,7 @@ func (s *script) step(in engine.Input) {
 		d.Snapshot, d.Outcomes, d.Stop, d.Undo = in.Snapshot, in.Outcomes, in.Stop, in.Undo
 		in = d
 	}
+	s.begun = true
 	r := s.eng.Step(s.toy.now, in)
 	for _, problem := range append(s.check.after(in, r), s.eng.Audit()...) {
 		s.t.Errorf("at %s: %s", s.toy.now.Sub(epoch), problem)

@@ -100,7 +100,7 @@ func (e *Engine) memberOn(node string) *member {
 // takeSnapshot learns what the provider has.
 func (e *Engine) takeSnapshot(s *Snapshot) {
 	first := !e.started
-	e.obs.last, e.obs.answeredStep = e.now, e.obs.askedStep
+	e.obs.last, e.obs.shownAt, e.obs.answeredStep = e.now, e.now, e.obs.askedStep
 	e.homes = homes{} // the labels that are lost may be others
 	e.w.groups = make(map[string]model.NodeGroup, len(s.Groups))
 	for _, g := range s.Groups {

@@ -12,6 +12,7 @@ type observer struct {
 	inFlight bool
 	wanted   bool
 	last     time.Time // when the last answer came
+	shownAt  time.Time // when the last that was no error came
 	notUntil time.Time
 	failures int
 	// askedStep is the Step that asked last, answeredStep the one that asked for

@@ -25,6 +25,12 @@ const (
 	// rollSettles is how long instances may be shown as outdated after the provider
 	// has said that its roll has succeeded.
 	rollSettles = 2 * time.Minute
+	// rollTold bounds how often how a roll goes is recorded: with the pause between
+	// two looks it is known after 10 s.
+	rollTold = 5 * time.Second
+	// rollFresh is how old what is said to be waited for may be without a word about
+	// its age.
+	rollFresh = rollTold + observeRolling
 	// rollTimeout is the code of a roll that has taken too long, and goes on.
 	rollTimeout = "roll-timeout"
 )
@@ -41,7 +47,7 @@ type rolling struct {
 	size     int       // the group's own, when it began
 	touched  []model.WorkloadKey
 
-	text              string // what it waits for, as was last told
+	text              string // how it goes, as was last told
 	saidAt, changedAt time.Time
 
 	over      bool      // it has ended, in whatever way
@@ -211,20 +217,27 @@ func (e *Engine) rollTrouble(g *group, shown model.Roll) string {
 	return text
 }
 
-// tellRoll records what the provider says of its roll when that has changed.
-func (e *Engine) tellRoll(g *group, shown model.Roll) {
-	r := &g.roll
-	if !r.saidAt.IsZero() && !e.after(r.saidAt, reportEvery) {
-		return
-	}
-	text := rollText(shown)
-	if shown.Phase == "" && len(shown.Diagnostics) == 0 {
-		text = ""
+// rollSays is how a roll in flight goes: the provider's words, and which pods and
+// budgets are in its way. Empty: nothing is known but that it runs.
+func (e *Engine) rollSays(g *group, shown model.Roll) string {
+	var parts []string
+	if shown.Phase != "" || len(shown.Diagnostics) > 0 {
+		parts = append(parts, rollText(shown))
 	}
 	if held := e.heldUp(g, shown); held != "" {
-		text = strings.TrimPrefix(text+"; "+held, "; ")
+		parts = append(parts, held)
+	}
+	return strings.Join(parts, "; ")
+}
+
+// tellRoll records how a roll goes when that has changed.
+func (e *Engine) tellRoll(g *group, shown model.Roll) {
+	r := &g.roll
+	if !r.saidAt.IsZero() && !e.after(r.saidAt, rollTold) {
+		return
 	}
 	r.saidAt = e.now
+	text := e.rollSays(g, shown)
 	if text == r.text {
 		return
 	}
@@ -412,14 +425,7 @@ func (e *Engine) waitsForRoll(g *group) string {
 	case !r.over && r.id == "":
 		return "waiting for the provider to show its roll"
 	case !r.over:
-		s := fmt.Sprintf("waiting for the provider's roll %s", r.id)
-		if r.text != "" {
-			s += ": " + r.text
-		}
-		if still := e.now.Sub(r.changedAt).Truncate(time.Minute); still >= 10*time.Minute {
-			s += fmt.Sprintf("; nothing new for %s", still)
-		}
-		parts = append(parts, s)
+		parts = append(parts, fmt.Sprintf("waiting for the provider's roll %s", r.id)+e.rollNow(g))
 	}
 	var empty []string
 	for _, m := range g.census.busy {
@@ -445,6 +451,30 @@ func (e *Engine) waitsForRoll(g *group) string {
 		}
 	}
 	return strings.Join(parts, "; ")
+}
+
+// rollNow is how a roll goes by the latest look at the provider, and the age of
+// that where it is not from just now.
+func (e *Engine) rollNow(g *group) string {
+	r, text := &g.roll, g.roll.text
+	shown, ok := e.ownRoll(g)
+	if ok {
+		text = e.rollSays(g, shown)
+	}
+	s := ""
+	if text != "" {
+		s = ": " + text
+	}
+	if still := e.now.Sub(r.changedAt).Truncate(time.Minute); text == r.text && still >= 10*time.Minute {
+		s += fmt.Sprintf("; nothing new for %s", still)
+	}
+	switch age := e.now.Sub(e.obs.shownAt); {
+	case !ok:
+		s += fmt.Sprintf("; the provider has not shown it for %s", e.now.Sub(r.seen).Truncate(time.Second))
+	case age > rollFresh:
+		s += fmt.Sprintf("; as of %s ago, when the provider last answered", age.Truncate(time.Second))
+	}
+	return s
 }
 
 // leaveRoll tells whether a group may be put back as it was: its roll has ended,
