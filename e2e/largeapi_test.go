@@ -3,8 +3,6 @@
 package e2e
 
 import (
-	"bytes"
-	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -48,8 +46,8 @@ type largeAPI struct {
 	lease  *coordinationv1.Lease
 	calls  map[string]int // by method and resource
 
-	templating sync.Mutex
-	templates  []*template // by workload
+	templates []*template // of pods, by workload
+	order     []int       // of pods, in lists
 }
 
 const (
@@ -58,8 +56,16 @@ const (
 )
 
 func newLargeAPI(tb testing.TB, nodes, pods, workloads int) *largeAPI {
-	a := &largeAPI{nodes: nodes, pods: pods, workloads: workloads, rv: 1000, taints: map[string]*corev1.Node{}, calls: map[string]int{}, templates: make([]*template, workloads),
+	a := &largeAPI{nodes: nodes, pods: pods, workloads: workloads, rv: 1000, taints: map[string]*corev1.Node{}, calls: map[string]int{},
 		changes: map[string]chan apiruntime.Object{"nodes": make(chan apiruntime.Object, 1000), "pods": make(chan apiruntime.Object, 1000)}}
+	a.order = a.podOrder()
+	for w := range workloads {
+		t, err := a.newTemplate(w)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		a.templates = append(a.templates, t)
+	}
 	srv := httptest.NewServer(a)
 	tb.Cleanup(func() {
 		srv.CloseClientConnections()
@@ -74,6 +80,15 @@ func instanceID(i int) string { return fmt.Sprintf("m-%06d", i+1) }
 func zone(i int) string       { return string(rune('a' + i%largeZones)) }
 
 var largeEpoch = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
+
+// largeImages are on every node.
+var largeImages = func() (list []corev1.ContainerImage) {
+	for j := range 30 {
+		list = append(list, corev1.ContainerImage{SizeBytes: 1 << 28, Names: []string{
+			fmt.Sprintf("012345678901.dkr.ecr.eu-west-1.amazonaws.com/team/app-%d@sha256:%064d", j, j), fmt.Sprintf("012345678901.dkr.ecr.eu-west-1.amazonaws.com/team/app-%d:v1", j)}})
+	}
+	return list
+}()
 
 func (a *largeAPI) node(i int) *corev1.Node {
 	name := fmt.Sprintf("ip-10-%03d-%03d-%03d.eu-west-1.compute.internal", i>>16, i>>8&255, i&255)
@@ -90,10 +105,7 @@ func (a *largeAPI) node(i int) *corev1.Node {
 		Status: corev1.NodeStatus{Capacity: offers, Allocatable: offers, Conditions: []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue,
 			LastHeartbeatTime: metav1.NewTime(time.Now()), LastTransitionTime: metav1.NewTime(largeEpoch.Add(65 * time.Second)), Reason: "KubeletReady"}}},
 	}
-	for j := range 30 {
-		n.Status.Images = append(n.Status.Images, corev1.ContainerImage{SizeBytes: 1 << 28, Names: []string{
-			fmt.Sprintf("012345678901.dkr.ecr.eu-west-1.amazonaws.com/team/app-%d@sha256:%064d", j, j), fmt.Sprintf("012345678901.dkr.ecr.eu-west-1.amazonaws.com/team/app-%d:v1", j)}})
-	}
+	n.Status.Images = largeImages
 	if patched := a.taints[name]; patched != nil {
 		n.Spec.Taints, n.Spec.Unschedulable, n.ResourceVersion = patched.Spec.Taints, patched.Spec.Unschedulable, patched.ResourceVersion
 		for k, v := range patched.Annotations {
@@ -130,7 +142,7 @@ func (a *largeAPI) pod(i int) *corev1.Pod {
 		env[j] = corev1.EnvVar{Name: fmt.Sprintf("SETTING_%d", j), Value: fmt.Sprintf("https://service-%d.team.svc.cluster.local:8443/v1", j)}
 	}
 	ready := largeEpoch.Add(time.Duration(100+w%20) * time.Second)
-	podName, id, node := a.podName(i)
+	podName, id, node, token := a.podName(i)
 	p := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: podName, UID: types.UID(id),
 			CreationTimestamp: metav1.NewTime(largeEpoch.Add(100 * time.Second)), ManagedFields: managed(3), GenerateName: replicaSet + "-",
@@ -141,13 +153,18 @@ func (a *largeAPI) pod(i int) *corev1.Pod {
 		Spec: corev1.PodSpec{NodeName: node, ServiceAccountName: name, TerminationGracePeriodSeconds: new(int64(30)), Priority: new(int32(0)),
 			Containers: []corev1.Container{{Name: "app", Image: "012345678901.dkr.ecr.eu-west-1.amazonaws.com/team/app:v42", Env: env,
 				Resources:    corev1.ResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceCPU: quantity.MustParse("400m"), corev1.ResourceMemory: quantity.MustParse("1Gi")}},
-				VolumeMounts: []corev1.VolumeMount{{Name: "kube-api-access", MountPath: "/var/run/secrets/kubernetes.io/serviceaccount", ReadOnly: true}, {Name: "tmp", MountPath: "/tmp"}}}},
-			Volumes: []corev1.Volume{{Name: "kube-api-access"}, {Name: "tmp", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}},
+				VolumeMounts: []corev1.VolumeMount{{Name: token, MountPath: "/var/run/secrets/kubernetes.io/serviceaccount", ReadOnly: true}, {Name: "tmp", MountPath: "/tmp"}}}},
+			Volumes: []corev1.Volume{largeToken(token), {Name: "tmp", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}},
 			Tolerations: []corev1.Toleration{{Key: corev1.TaintNodeNotReady, Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoExecute, TolerationSeconds: new(int64(300))},
 				{Key: corev1.TaintNodeUnreachable, Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoExecute, TolerationSeconds: new(int64(300))}}},
-		Status: corev1.PodStatus{Phase: corev1.PodRunning, PodIP: "10.1.2.3", Conditions: []corev1.PodCondition{
-			{Type: corev1.PodScheduled, Status: corev1.ConditionTrue, LastTransitionTime: metav1.NewTime(largeEpoch.Add(100 * time.Second))},
-			{Type: corev1.PodReady, Status: corev1.ConditionTrue, LastTransitionTime: metav1.NewTime(ready)}},
+		Status: corev1.PodStatus{Phase: corev1.PodRunning, PodIP: "10.1.2.3", PodIPs: []corev1.PodIP{{IP: "10.1.2.3"}}, HostIP: "10.0.0.1", HostIPs: []corev1.HostIP{{IP: "10.0.0.1"}},
+			QOSClass: corev1.PodQOSBurstable, StartTime: new(metav1.NewTime(largeEpoch.Add(100 * time.Second))),
+			Conditions: []corev1.PodCondition{
+				{Type: corev1.PodReadyToStartContainers, Status: corev1.ConditionTrue, LastTransitionTime: metav1.NewTime(ready)},
+				{Type: corev1.PodInitialized, Status: corev1.ConditionTrue, LastTransitionTime: metav1.NewTime(largeEpoch.Add(100 * time.Second))},
+				{Type: corev1.PodReady, Status: corev1.ConditionTrue, LastTransitionTime: metav1.NewTime(ready)},
+				{Type: corev1.ContainersReady, Status: corev1.ConditionTrue, LastTransitionTime: metav1.NewTime(ready)},
+				{Type: corev1.PodScheduled, Status: corev1.ConditionTrue, LastTransitionTime: metav1.NewTime(largeEpoch.Add(100 * time.Second))}},
 			ContainerStatuses: []corev1.ContainerStatus{{Name: "app", Ready: true, Image: "012345678901.dkr.ecr.eu-west-1.amazonaws.com/team/app:v42",
 				ContainerID: fmt.Sprintf("containerd://%064d", i)}}},
 	}
@@ -156,6 +173,15 @@ func (a *largeAPI) pod(i int) *corev1.Pod {
 			TopologyKey: corev1.LabelHostname, LabelSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"app.kubernetes.io/name": name}}}}}}
 	}
 	return p
+}
+
+// largeToken is the volume that the API server gives each pod, under a name of its own.
+func largeToken(name string) corev1.Volume {
+	return corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{DefaultMode: new(int32(0o644)), Sources: []corev1.VolumeProjection{
+		{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{ExpirationSeconds: new(int64(3607)), Path: "token"}},
+		{ConfigMap: &corev1.ConfigMapProjection{LocalObjectReference: corev1.LocalObjectReference{Name: "kube-root-ca.crt"}, Items: []corev1.KeyToPath{{Key: "ca.crt", Path: "ca.crt"}}}},
+		{DownwardAPI: &corev1.DownwardAPIProjection{Items: []corev1.DownwardAPIVolumeFile{{Path: "namespace", FieldRef: &corev1.ObjectFieldSelector{APIVersion: "v1", FieldPath: "metadata.namespace"}}}}},
+	}}}}
 }
 
 func (a *largeAPI) nodeName(i int) string {
@@ -352,80 +378,12 @@ func (a *largeAPI) watch(w http.ResponseWriter, r *http.Request, resource string
 	}
 }
 
-// template is a workload's pod, encoded once: of the others only what differs is
-// written anew, so that what is measured is the reader.
-type template struct {
-	raw    []byte
-	places [3][]int // of the name, the UID and the node in raw
-}
-
-// podBytes is pod i in protobuf, valid until the next call.
-func (a *largeAPI) podBytes(i int) ([]byte, error) {
-	w := i % a.workloads
-	t := a.templates[w]
-	if t == nil {
-		first := a.pod(i)
-		raw, err := first.Marshal()
-		if err != nil {
-			return nil, err
-		}
-		t = &template{raw: raw}
-		for n, s := range []string{first.Name, string(first.UID), first.Spec.NodeName} {
-			for at := 0; ; at += len(s) {
-				next := bytes.Index(raw[at:], []byte(s))
-				if next < 0 {
-					break
-				}
-				at += next
-				t.places[n] = append(t.places[n], at)
-			}
-		}
-		a.templates[w] = t
-	}
-	name, uid, node := a.podName(i)
-	for n, now := range []string{name, uid, node} {
-		for _, at := range t.places[n] {
-			copy(t.raw[at:], now)
-		}
-	}
-	return t.raw, nil
-}
-
-// podPage writes a page of pods as the API server does.
-func (a *largeAPI) podPage(w io.Writer, meta metav1.ListMeta, from, to int) error {
-	a.templating.Lock()
-	defer a.templating.Unlock()
-	field := func(raw []byte, number uint64, value []byte) []byte {
-		raw = binary.AppendUvarint(raw, number<<3|2)
-		raw = binary.AppendUvarint(raw, uint64(len(value)))
-		return append(raw, value...)
-	}
-	head, err := meta.Marshal()
-	if err != nil {
-		return err
-	}
-	raw := field(nil, 1, head)
-	for i := from; i < to; i++ {
-		pod, err := a.podBytes(i)
-		if err != nil {
-			return err
-		}
-		raw = field(raw, 2, pod)
-	}
-	envelope := apiruntime.Unknown{TypeMeta: apiruntime.TypeMeta{APIVersion: "v1", Kind: "PodList"}, Raw: raw}
-	out, err := envelope.Marshal()
-	if err != nil {
-		return err
-	}
-	_, err = w.Write(append([]byte("k8s\x00"), out...))
-	return err
-}
-
-// podName is what tells pod i from others of its workload; all have one length.
-func (a *largeAPI) podName(i int) (name, id, node string) {
+// podName is what tells pod i from others of its workload: name, UID, node, and the
+// volume of its token. Each has one length for all.
+func (a *largeAPI) podName(i int) (name, id, node, token string) {
 	w := i % a.workloads
 	_, owner := a.owner(w)
-	return fmt.Sprintf("%s-7d9f8c6b5-%06d", owner, i), uid('b', i), a.nodeName((i / a.workloads * 131) + w)
+	return fmt.Sprintf("%s-7d9f8c6b5-%06d", owner, i), uid('b', i), a.nodeName((i / a.workloads * 131) + w), fmt.Sprintf("kube-api-access-%06d", i)
 }
 
 // serveNode answers a get, and takes a merge patch of taints, annotations and

@@ -156,20 +156,19 @@ func sameResources(a, b model.Resources) bool {
 const defaultGrace = 30
 
 func (s *sharer) pod(p *corev1.Pod) *model.Pod {
-	out := &model.Pod{
-		PodKey:             model.PodKey{Namespace: s.text(p.Namespace), Name: p.Name},
-		UID:                string(p.UID),
-		Node:               s.text(p.Spec.NodeName),
-		Phase:              s.text(string(p.Status.Phase)),
-		Terminating:        p.DeletionTimestamp != nil,
-		GracePeriodSeconds: defaultGrace,
-	}
-	if owner := metav1.GetControllerOfNoCopy(p); owner != nil {
-		out.Owner = model.WorkloadKey{Kind: s.text(owner.Kind), Namespace: out.Namespace, Name: s.text(owner.Name)}
-	}
-	out.Labels = s.podLabels(out.Owner, p.Labels)
+	out := s.alike(p)
+	s.own(out, p, restarted(p))
+	return out
+}
+
+// own sets what no pod has in common with others of its template. Of p it reads only
+// what cutOwn leaves.
+func (s *sharer) own(out *model.Pod, p *corev1.Pod, restarted bool) {
+	out.Name, out.UID, out.Node = p.Name, string(p.UID), s.text(p.Spec.NodeName)
+	out.Ready, out.StartTook = false, 0
 	var scheduled, ready time.Time
-	for _, c := range p.Status.Conditions {
+	for i := range p.Status.Conditions {
+		c := &p.Status.Conditions[i]
 		switch {
 		case c.Type == corev1.PodReady:
 			if out.Ready = c.Status == corev1.ConditionTrue && !out.Terminating; out.Ready {
@@ -179,9 +178,24 @@ func (s *sharer) pod(p *corev1.Pod) *model.Pod {
 			scheduled = c.LastTransitionTime.Time
 		}
 	}
-	if out.Ready && !restarted(p) { // after a restart the condition tells of that one
+	if out.Ready && !restarted { // after a restart the condition tells of that one
 		out.StartTook = model.StartTook(scheduled, ready)
 	}
+}
+
+// alike makes the pod but for what is its own. It reads what cutAlike leaves; what
+// else it reads must show in what it makes as (*alikes).remember asks.
+func (s *sharer) alike(p *corev1.Pod) *model.Pod {
+	out := &model.Pod{
+		PodKey:             model.PodKey{Namespace: s.text(p.Namespace)},
+		Phase:              s.text(string(p.Status.Phase)),
+		Terminating:        p.DeletionTimestamp != nil,
+		GracePeriodSeconds: defaultGrace,
+	}
+	if owner := metav1.GetControllerOfNoCopy(p); owner != nil {
+		out.Owner = model.WorkloadKey{Kind: s.text(owner.Kind), Namespace: out.Namespace, Name: s.text(owner.Name)}
+	}
+	out.Labels = s.podLabels(out.Owner, p.Labels)
 	out.Traits = s.traits(p)
 	_, out.Mirror = p.Annotations[corev1.MirrorPodAnnotationKey]
 	if p.Spec.Priority != nil {
@@ -223,6 +237,10 @@ const (
 	// annotationSafeToEvict of the cluster autoscaler: "false".
 	annotationSafeToEvict = "cluster-autoscaler.kubernetes.io/safe-to-evict"
 )
+
+// podAnnotations are all annotations of pods that are read. Pods that differ in
+// others may be alike.
+var podAnnotations = []string{corev1.MirrorPodAnnotationKey, annotationDoNotDisrupt, annotationSafeToEvict}
 
 // podDetail returns nil for the many pods that have nothing of it.
 func (s *sharer) podDetail(p *corev1.Pod) *model.PodDetail {

@@ -23,9 +23,7 @@ const maxMessage = 16 << 20
 type listReader struct {
 	in      *bufio.Reader
 	at      uint64 // bytes read
-	object  wireObject
 	message []byte // the last one that was read
-	pruned  []byte // what was kept of it
 }
 
 // wireObject is an object of the API as its generated type has it.
@@ -35,8 +33,10 @@ type wireObject interface {
 	Unmarshal([]byte) error
 }
 
-// read reads the envelope, a runtime.Unknown, and the list in it.
-func (l *listReader) read(began func(metav1.ListMeta), item func(apiruntime.Object) error) error {
+// read reads the envelope, a runtime.Unknown, and the list in it. item is called with
+// the message of each object, which is valid until it returns, and with what is cut out
+// of those of its kind; nil: nothing is.
+func (l *listReader) read(began func(metav1.ListMeta), item func(c *cut, message []byte) error) error {
 	if _, err := l.next(uint64(len(magic))); err != nil {
 		return err
 	}
@@ -64,7 +64,7 @@ func (l *listReader) read(began func(metav1.ListMeta), item func(apiruntime.Obje
 		case number == fieldType:
 			kind := texts(message)
 			if envelope := cuts[schema.FromAPIVersionAndKind(string(kind[fieldAPIVersion]), strings.TrimSuffix(string(kind[fieldKind]), "List"))]; envelope != nil {
-				c = envelope[fieldRaw]
+				c = envelope.fields[fieldRaw]
 			}
 		case number == fieldEncoding && size > 0:
 			return fmt.Errorf("it is encoded as %q, which nobody asked for", message)
@@ -73,7 +73,7 @@ func (l *listReader) read(began func(metav1.ListMeta), item func(apiruntime.Obje
 }
 
 // list reads a list that ends there.
-func (l *listReader) list(end uint64, c *cut, began func(metav1.ListMeta), item func(apiruntime.Object) error) error {
+func (l *listReader) list(end uint64, c *cut, began func(metav1.ListMeta), item func(c *cut, message []byte) error) error {
 	for l.at < end {
 		number, size, err := l.field()
 		if err != nil {
@@ -91,17 +91,7 @@ func (l *listReader) list(end uint64, c *cut, began func(metav1.ListMeta), item 
 			}
 			began(m)
 		case fieldItems:
-			if c != nil {
-				var ok bool
-				if l.pruned, ok = c.prune(l.pruned[:0], message); ok {
-					message = l.pruned
-				}
-			}
-			l.object.Reset()
-			if err := l.object.Unmarshal(message); err != nil {
-				return err
-			}
-			if err := item(l.object); err != nil {
+			if err := item(c, message); err != nil {
 				return err
 			}
 		}

@@ -56,19 +56,16 @@ func (r *resource[K, V]) list(ctx context.Context, client *rest.RESTClient, exam
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	all := &trimmedList{}
+	items, err := r.reader(example, all)
+	if err != nil {
+		return nil, err
+	}
 	next := r.ask(ctx, client, "")
 	began := func(m metav1.ListMeta) {
 		all.ResourceVersion, next = m.ResourceVersion, nil
 		if m.Continue != "" {
 			next = r.ask(ctx, client, m.Continue)
 		}
-	}
-	item := func(obj apiruntime.Object) error {
-		t, err := r.convert(obj)
-		if err == nil {
-			all.Items = append(all.Items, t)
-		}
-		return err
 	}
 	for range maxPages {
 		var p page
@@ -81,7 +78,7 @@ func (r *resource[K, V]) list(ctx context.Context, client *rest.RESTClient, exam
 			return nil, p.err
 		}
 		next = nil
-		err := readPage(p.body, example, began, item)
+		err := readPage(p.body, began, items.message, items.object)
 		p.body.Close()
 		if err != nil {
 			return nil, fmt.Errorf("read a page of the list of %s: %w", r.name, err)
@@ -91,6 +88,76 @@ func (r *resource[K, V]) list(ctx context.Context, client *rest.RESTClient, exam
 		}
 	}
 	return nil, fmt.Errorf("%s: the list has not ended after %d pages of %d", r.name, maxPages, listPage)
+}
+
+// items reads the objects of one list and keeps what counts of them.
+type items[K comparable, V any] struct {
+	r       *resource[K, V]
+	to      *trimmedList
+	example wireObject
+	pruned  []byte   // what was kept of the last message
+	twins   twins[V] // nil: each object is read by itself
+}
+
+// twins are the objects of a list that are like others in all but a few fields.
+type twins[V any] interface {
+	// twin makes an object of a message that is like one that was remembered, by the key
+	// of that, which is valid until the next call. Nil: there is none.
+	twin(message []byte) (t *trimmed[V], key []byte)
+	// remember takes an object that was read as a whole, and what was made of it.
+	remember(key []byte, o apiruntime.Object, v *V)
+}
+
+func (r *resource[K, V]) reader(example apiruntime.Object, to *trimmedList) (*items[K, V], error) {
+	object, ok := example.DeepCopyObject().(wireObject)
+	if !ok {
+		return nil, fmt.Errorf("%T cannot be read from protobuf", example)
+	}
+	i := &items[K, V]{r: r, to: to, example: object}
+	if r.twins != nil {
+		i.twins = r.twins()
+	}
+	return i, nil
+}
+
+// message reads an object from protobuf.
+func (i *items[K, V]) message(c *cut, message []byte) error {
+	var key []byte
+	if i.twins != nil {
+		var t *trimmed[V]
+		if t, key = i.twins.twin(message); t != nil {
+			i.to.Items = append(i.to.Items, t)
+			return nil
+		}
+	}
+	if c != nil {
+		var ok bool
+		if i.pruned, ok = c.prune(i.pruned[:0], message); ok {
+			message = i.pruned
+		}
+	}
+	i.example.Reset()
+	if err := i.example.Unmarshal(message); err != nil {
+		return err
+	}
+	t, err := i.r.convert(i.example)
+	if err != nil {
+		return err
+	}
+	if len(key) > 0 && t.value != nil {
+		i.twins.remember(key, i.example, t.value)
+	}
+	i.to.Items = append(i.to.Items, t)
+	return nil
+}
+
+// object takes one that was decoded.
+func (i *items[K, V]) object(obj apiruntime.Object) error {
+	t, err := i.r.convert(obj)
+	if err == nil {
+		i.to.Items = append(i.to.Items, t)
+	}
+	return err
 }
 
 // page is a page of a list on its way, or why there is none.
@@ -119,16 +186,12 @@ func (r *resource[K, V]) ask(ctx context.Context, client *rest.RESTClient, from 
 	return out
 }
 
-// readPage calls began with the metadata of a list and item with each of its
-// objects, which is valid until item returns. A list that ends early is an error.
-func readPage(body io.Reader, example apiruntime.Object, began func(metav1.ListMeta), item func(apiruntime.Object) error) error {
+// readPage calls began with the metadata of a list, and with each of its objects either
+// message, as (*listReader).read does, or object. A list that ends early is an error.
+func readPage(body io.Reader, began func(metav1.ListMeta), message func(c *cut, message []byte) error, object func(apiruntime.Object) error) error {
 	r := bufio.NewReaderSize(body, 1<<16)
 	if head, err := r.Peek(len(magic)); err == nil && bytes.Equal(head, magic) {
-		object, ok := example.DeepCopyObject().(wireObject)
-		if !ok {
-			return fmt.Errorf("%T cannot be read from protobuf", example)
-		}
-		return (&listReader{in: r, object: object}).read(began, item)
+		return (&listReader{in: r}).read(began, message)
 	}
 	// A proxy or an aggregated API server may answer JSON.
 	raw, err := io.ReadAll(r)
@@ -144,5 +207,5 @@ func readPage(body io.Reader, example apiruntime.Object, began func(metav1.ListM
 		return err
 	}
 	began(metav1.ListMeta{ResourceVersion: m.GetResourceVersion(), Continue: m.GetContinue()})
-	return meta.EachListItem(list, item)
+	return meta.EachListItem(list, object)
 }

@@ -25,7 +25,12 @@ import (
 
 // cut says what becomes of the fields of a message: nil stays as it is, gone is
 // left out, and of any other that is in it is cut.
-type cut [maxField + 1]*cut
+type cut struct {
+	fields [maxField + 1]*cut
+	// named: it stays only if its first field is one of these texts; nil: always. Such
+	// are the entries of maps, and conditions, which begin with their key and their type.
+	named []string
+}
 
 // maxField is the largest number of a field in the tables.
 const maxField = 47
@@ -34,57 +39,86 @@ var gone = &cut{}
 
 // cutting leaves out the fields of these numbers, and cuts those of in.
 func cutting(in map[protowire.Number]*cut, out ...protowire.Number) *cut {
+	return (&cut{}).but(in, out...)
+}
+
+// keeping leaves out all fields but those of in, and cuts these. Those of numbers
+// that are not known yet stay.
+func keeping(in map[protowire.Number]*cut) *cut {
 	c := &cut{}
-	for number, inner := range in {
-		c[number] = inner
+	for number := range c.fields {
+		c.fields[number] = gone
 	}
-	for _, number := range out {
-		c[number] = gone
+	for number, inner := range in {
+		c.fields[number] = inner
 	}
 	return c
 }
 
+// but is a cut that leaves out these fields, too, and cuts those of in otherwise.
+func (c *cut) but(in map[protowire.Number]*cut, out ...protowire.Number) *cut {
+	d := *c
+	for _, number := range out {
+		d.fields[number] = gone
+	}
+	for number, inner := range in {
+		d.fields[number] = inner
+	}
+	return &d
+}
+
+// onlyOf is a cut of messages that stay only if their first field is one of these texts.
+func (c *cut) onlyOf(texts ...string) *cut {
+	d := *c
+	d.named = texts
+	return &d
+}
+
 type inside = map[protowire.Number]*cut
+
+var (
+	// cutMeta leaves all but generateName, selfLink, managedFields.
+	cutMeta = cutting(nil, 2, 4, 17)
+	// cutCondition leaves all but the last probe or heartbeat, reason, message.
+	cutCondition = cutting(nil, 3, 5, 6)
+	// cutVolume leaves all but what hostPath, secret, downwardAPI, configMap, projected, csi
+	// hold.
+	cutVolume = cutting(inside{2: cutting(nil, 1, 6, 16, 19, 26, 28)})
+	// cutPodSpec leaves all but policies of restart and DNS, service account, host namespaces,
+	// security context, pull secrets, host names, scheduler, aliases, priority class, readiness
+	// gates, runtime class, preemption, spread constraints, ephemeral containers; of containers ports,
+	// resources, restartPolicy.
+	cutPodSpec = func() *cut {
+		requests := cutting(nil, 1, 3) // requests alone
+		container := cutting(inside{8: requests}, 1, 2, 3, 4, 5, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 25)
+		return cutting(inside{1: cutVolume, 2: container, 20: container, 40: requests},
+			3, 5, 6, 8, 9, 11, 12, 13, 14, 15, 16, 17, 19, 21, 23, 24, 26, 27, 28, 29, 30, 31, 33, 34, 35)
+	}()
+	// cutPodStatus leaves all but addresses, message, reason, QoS class, init and ephemeral
+	// containers; of containers restartCount.
+	cutPodStatus = cutting(inside{2: cutCondition, 8: cutting(nil, 1, 2, 3, 4, 6, 7, 8, 9, 10, 11, 12, 13, 14)}, 3, 4, 5, 6, 9, 10, 11, 12, 13, 16)
+	cutPod       = cutting(inside{1: cutMeta, 2: cutPodSpec, 3: cutPodStatus})
+)
 
 // cuts are those of the envelopes of objects, by kind.
 var cuts = func() map[schema.GroupVersionKind]*cut {
 	var (
-		// All but generateName, selfLink, managedFields.
-		meta = cutting(nil, 2, 4, 17)
 		// metadata alone.
-		template = cutting(inside{1: meta}, 2)
+		template = cutting(inside{1: cutMeta}, 2)
 		// metadata, node selector, affinity and tolerations.
-		placed = cutting(inside{1: meta, 2: cutting(nil, 1, 2, 3, 4, 5, 6, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 19, 20, 21, 23, 24, 25, 26, 27, 28, 29,
+		placed = cutting(inside{1: cutMeta, 2: cutting(nil, 1, 2, 3, 4, 5, 6, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 19, 20, 21, 23, 24, 25, 26, 27, 28, 29,
 			30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42)})
-		// All but the last probe or heartbeat, reason, message.
-		condition = cutting(nil, 3, 5, 6)
-		// requests alone.
-		requests = cutting(nil, 1, 3)
-		// All but what hostPath, secret, downwardAPI, configMap, projected, csi hold.
-		volume = cutting(inside{2: cutting(nil, 1, 6, 16, 19, 26, 28)})
-		// ports, resources, restartPolicy.
-		container = cutting(inside{8: requests}, 1, 2, 3, 4, 5, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 25)
-		// restartCount alone.
-		restarts = cutting(nil, 1, 2, 3, 4, 6, 7, 8, 9, 10, 11, 12, 13, 14)
-		pod      = cutting(inside{1: meta,
-			// All but policies of restart and DNS, service account, host namespaces, security
-			// context, pull secrets, host names, scheduler, aliases, priority class, readiness
-			// gates, runtime class, preemption, spread constraints, ephemeral containers.
-			2: cutting(inside{1: volume, 2: container, 20: container, 40: requests},
-				3, 5, 6, 8, 9, 11, 12, 13, 14, 15, 16, 17, 19, 21, 23, 24, 26, 27, 28, 29, 30, 31, 33, 34, 35),
-			// All but addresses, message, reason, QoS class, init and ephemeral containers.
-			3: cutting(inside{2: condition, 8: restarts}, 3, 4, 5, 6, 9, 10, 11, 12, 13, 16)})
-		node = cutting(inside{1: meta,
+		node = cutting(inside{1: cutMeta,
 			// All but capacity, addresses, endpoints, system info, images, volumes.
-			3: cutting(inside{4: condition}, 1, 5, 6, 7, 8, 9, 10)})
-		other = cutting(inside{1: meta})
+			3: cutting(inside{4: cutCondition}, 1, 5, 6, 7, 8, 9, 10)})
+		other = cutting(inside{1: cutMeta})
 	)
 	// workload has its pod template in a field of its spec.
 	workload := func(number protowire.Number, template *cut) *cut {
-		return cutting(inside{1: meta, 2: cutting(inside{number: template})})
+		return cutting(inside{1: cutMeta, 2: cutting(inside{number: template})})
 	}
 	all := map[schema.GroupVersionKind]*cut{
-		corev1.SchemeGroupVersion.WithKind("Pod"):                   pod,
+		corev1.SchemeGroupVersion.WithKind("Pod"):                   cutPod,
 		corev1.SchemeGroupVersion.WithKind("Node"):                  node,
 		corev1.SchemeGroupVersion.WithKind("PersistentVolumeClaim"): other,
 		appsv1.SchemeGroupVersion.WithKind("ReplicaSet"):            workload(3, template),
@@ -182,6 +216,13 @@ func texts(message []byte) (out [4][]byte) {
 	return out
 }
 
+// names tells whether the first field of a message is one of the texts that have it
+// stay.
+func (c *cut) names(message []byte) bool {
+	first := texts(message)[1]
+	return slices.ContainsFunc(c.named, func(name string) bool { return name == string(first) })
+}
+
 // prune appends the fields of a message that stay. False: it cannot be read.
 func (c *cut) prune(dst, message []byte) ([]byte, bool) {
 	for len(message) > 0 {
@@ -197,7 +238,7 @@ func (c *cut) prune(dst, message []byte) ([]byte, bool) {
 		message = message[head+size:]
 		var inner *cut
 		if number <= maxField {
-			inner = c[number]
+			inner = c.fields[number]
 		}
 		switch {
 		case inner == gone:
@@ -205,6 +246,9 @@ func (c *cut) prune(dst, message []byte) ([]byte, bool) {
 			dst = append(dst, field...)
 		default:
 			value, _ := protowire.ConsumeBytes(field[head:])
+			if inner.named != nil && !inner.names(value) {
+				continue
+			}
 			// Its length comes before it and is not known yet: no longer than it was.
 			dst = append(dst, field[:len(field)-len(value)]...)
 			begin := len(dst)

@@ -256,11 +256,13 @@ func TestReadPage(t *testing.T) {
 	read := func(in io.Reader) (metav1.ListMeta, []string, error) {
 		var m metav1.ListMeta
 		var names []string
-		err := readPage(in, &corev1.Pod{}, func(began metav1.ListMeta) { m = began },
-			func(o apiruntime.Object) error {
-				names = append(names, o.(*corev1.Pod).Name)
-				return nil
-			})
+		err := readPage(in, func(began metav1.ListMeta) { m = began },
+			func(_ *cut, message []byte) error {
+				var p corev1.Pod
+				err := p.Unmarshal(message)
+				names = append(names, p.Name)
+				return err
+			}, nil)
 		return m, names, err
 	}
 	for name, in := range map[string]io.Reader{"at once": bytes.NewReader(message), "byte by byte": iotest.OneByteReader(bytes.NewReader(message))} {
@@ -280,7 +282,7 @@ func TestReadPage(t *testing.T) {
 		t.Errorf("a connection that breaks: %v", err)
 	}
 	stop := errors.New("stop")
-	if err := readPage(bytes.NewReader(message), &corev1.Pod{}, func(metav1.ListMeta) {}, func(apiruntime.Object) error { return stop }); !errors.Is(err, stop) {
+	if err := readPage(bytes.NewReader(message), func(metav1.ListMeta) {}, func(*cut, []byte) error { return stop }, nil); !errors.Is(err, stop) {
 		t.Errorf("a reader that stops: %v", err)
 	}
 	huge := binary.AppendUvarint(append(slices.Clone(magic), 0x0a), 1<<40)

@@ -37,8 +37,12 @@ type resource[K comparable, V any] struct {
 	table *table[K, V]
 	// trim returns the model's value of an object of the API, or nil for one that
 	// does not count. Its strings are shared, so it is called by one goroutine.
-	trim func(apiruntime.Object) *V
-	key  func(namespace, name string) K
+	trim   func(apiruntime.Object) *V
+	shared *sharer
+	key    func(namespace, name string) K
+	// twins reads the objects of one list that are alike; nil: each is read by itself.
+	// What it makes is used by the goroutine that trims.
+	twins func() twins[V]
 
 	// optional: an API server that does not serve it has none of it.
 	optional bool
@@ -191,6 +195,7 @@ func newResource[K comparable, V any](f *feed, t *table[K, V], name, group strin
 	s.clock = f.clock
 	return &resource[K, V]{
 		name: name, group: group, feed: f, table: t, key: key,
+		shared: s,
 		trim:   func(o apiruntime.Object) *V { return trim(s, o) },
 		synced: make(chan struct{}),
 	}
@@ -218,11 +223,13 @@ func (c *Cluster) Start(ctx context.Context) (err error) {
 		client  *rest.RESTClient
 		example apiruntime.Object
 	}
+	pods := newResource(f, f.pods, "pods", "", func(namespace, name string) model.PodKey { return model.PodKey{Namespace: namespace, Name: name} },
+		func(s *sharer, o apiruntime.Object) *model.Pod { return s.pod(o.(*corev1.Pod)) })
+	pods.twins = func() twins[model.Pod] { return &alikes{s: pods.shared} }
 	sources := []source{
 		{newResource(f, f.nodes, "nodes", "", func(_, name string) string { return name },
 			func(s *sharer, o apiruntime.Object) *node { return s.node(o.(*corev1.Node)) }), c.core, &corev1.Node{}},
-		{newResource(f, f.pods, "pods", "", func(namespace, name string) model.PodKey { return model.PodKey{Namespace: namespace, Name: name} },
-			func(s *sharer, o apiruntime.Object) *model.Pod { return s.pod(o.(*corev1.Pod)) }), c.core, &corev1.Pod{}},
+		{pods, c.core, &corev1.Pod{}},
 		{newResource(f, f.replicaSets, "replicasets", "apps", workload(kindReplicaSet),
 			func(s *sharer, o apiruntime.Object) *model.Workload { return s.replicaSet(o.(*appsv1.ReplicaSet)) }), c.apps, &appsv1.ReplicaSet{}},
 		{newResource(f, f.statefulSets, "statefulsets", "apps", workload(kindStatefulSet),
