@@ -32,6 +32,7 @@ type layer struct {
 var layers = []layer{
 	{dir: "core/model"},
 	{dir: "core/bound"},
+	{dir: "core/lookahead"},
 	{dir: "core/window", third: []string{"github.com/robfig/cron/v3"}},
 	{dir: "core/fleet", own: []string{"core/window"}},
 	{dir: "core/event", own: []string{"core/model"}},
@@ -40,7 +41,7 @@ var layers = []layer{
 	{dir: "core/fit", own: []string{"core/model"}},
 	{dir: "core/estimate", own: []string{"core/model", "core/bound"}},
 	{dir: "core/plan", own: []string{"core/model", "core/event", "core/drain", "core/fit", "core/estimate"}},
-	{dir: "core/engine", own: []string{"core/model", "core/event", "core/plan", "core/drain", "core/gate", "core/fit"}},
+	{dir: "core/engine", own: []string{"core/model", "core/event", "core/plan", "core/drain", "core/gate", "core/fit", "core/lookahead"}},
 	{dir: "core/journal", own: []string{"core/model", "core/event"}},
 	{dir: "core/report", own: []string{"core/model", "core/event"}},
 	{dir: "core/config", own: []string{"core/model", "core/window", "core/fleet", "core/drain", "core/plan"},

@@ -18,6 +18,9 @@ type contention struct {
 	budget          *budget
 	// atOnce is the budget's allowance while all its pods are healthy.
 	atOnce int
+	// starts is the longest time that one of its pods took from being scheduled to
+	// being Ready; 0: not known.
+	starts time.Duration
 	// now is what its bids of one pick have in common.
 	now market
 }
@@ -78,7 +81,7 @@ func (e *Engine) weigh(m *member) {
 	m.shift(m.weighedAs, -1)
 	if stale {
 		m.podsVersion, m.budgetsVersion = m.at.version, e.w.budgetsVersion
-		m.loads = e.loadsOn(m)
+		m.loads, m.settle = e.loadsOn(m)
 	}
 	m.weighedAs = now
 	m.shift(now, 1)
@@ -115,15 +118,17 @@ func (m *member) shift(as turn, by int) {
 }
 
 // loadsOn counts the pods of a node under each budget. Those that are on their
-// way are not counted any more.
-func (e *Engine) loadsOn(m *member) []load {
-	var loads []load
+// way are not counted any more. It tells also how long the slowest of all its pods
+// took to start.
+func (e *Engine) loadsOn(m *member) (loads []load, settle time.Duration) {
 	for _, p := range m.at.list {
 		if e.decidePod(m, p).Action != drain.Evict {
 			continue
 		}
+		settle = max(settle, p.StartTook)
 		for _, b := range e.w.budgetsOf(p) {
 			c := e.contentionOf(b)
+			c.starts = max(c.starts, min(p.StartTook, maxRound))
 			found := false
 			for i := range loads {
 				if loads[i].contention == c {
@@ -136,7 +141,7 @@ func (e *Engine) loadsOn(m *member) []load {
 			}
 		}
 	}
-	return loads
+	return loads, settle
 }
 
 func (e *Engine) contentionOf(b *budget) *contention {
@@ -152,7 +157,7 @@ func (e *Engine) contentionOf(b *budget) *contention {
 // market of a budget at this pick.
 func (e *Engine) market(c *contention) *market {
 	if m := &c.now; m.pick != e.picks {
-		*m = market{pick: e.picks, round: cmp.Or(c.budget.rhythm.round(), e.w.rhythm.round(), roundGuess), out: c.budget.rhythm.out}
+		*m = market{pick: e.picks, round: cmp.Or(c.budget.rhythm.round(), c.starts, e.w.rhythm.round(), roundGuess), out: c.budget.rhythm.out}
 		m.chain = times(c.chain(), m.round)
 		m.allowed, _ = c.budget.allowed(e.now)
 		m.out = m.out[len(m.out)-min(len(m.out), max(c.atOnce-m.allowed, 0)):] // the budget has made up for the rest
@@ -177,6 +182,8 @@ type bid struct {
 	waits time.Duration
 	// chain is the longest chain of evictions that its pods are part of.
 	chain time.Duration
+	// late: with another one next, the group would end sooner (see foresee).
+	late bool
 }
 
 // outlook is what the places for nodes promise, as far as can be told.

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -21,6 +22,7 @@ const maxAgain = 3
 // drainState is the drain of one node.
 type drainState struct {
 	began        time.Time
+	turn         uint64 // the pick that chose the node: an earlier one's pods go first
 	attempt      int
 	deadline     time.Time
 	cordonedByUs bool
@@ -85,7 +87,7 @@ func (e *Engine) startDrain(g *group, m *member) {
 		return
 	}
 	m.become(memberCordoning)
-	m.drain = drainState{}
+	m.drain = drainState{turn: e.picks}
 	p := &NodePatch{UID: n.UID}
 	if !e.cfg.DrainOnly {
 		p.SetAnnotations = map[string]string{model.AnnotationRotation: e.cfg.Rotation}
@@ -147,8 +149,10 @@ func (e *Engine) evict() {
 	}
 	e.draining = nodes
 	e.nextOrdered(nodes)
-	// Those that a provider drains as well: its deadline is not ours to extend.
-	slices.SortStableFunc(nodes, func(a, b *leaving) int { return bit(b.member.taken) - bit(a.member.taken) })
+	// Those first that a provider drains as well: its deadline is not ours to extend.
+	slices.SortStableFunc(nodes, func(a, b *leaving) int {
+		return cmp.Or(bit(b.member.taken)-bit(a.member.taken), cmp.Compare(a.member.drain.turn, b.member.drain.turn))
+	})
 	for _, l := range nodes {
 		e.evictNode(l)
 	}
@@ -468,6 +472,8 @@ func (e *Engine) terminate(g *group, m *member) {
 	if shrink {
 		g.surge--
 		surge = g.surge
+	} else {
+		g.vacant = append(g.vacant, e.now)
 	}
 	effect := Effect{Verb: VerbTerminate, InstanceID: m.inst.ID, Shrink: shrink, Surge: surge}
 	if n := e.forgetNode(g, m); n != nil {

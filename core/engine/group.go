@@ -46,6 +46,7 @@ type group struct {
 	heldSince    time.Time     // since when surge could not be given back for want of usable nodes
 	slowestBoot  time.Duration // of a replacement, since it was first seen
 	longestBoot  time.Duration // of a replacement, since its launch
+	vacant       []time.Time   // when instances were ended whose replacements have not shown, oldest first
 	resizedStep  int           // the Step in which the last change of its capacity was answered
 	waves        int
 	weighedStep  int // the last Step in which all members were weighed

@@ -37,6 +37,7 @@ type member struct {
 	zone    *zoneCensus
 	// loads are its pods under budgets as of the versions, and as what they count.
 	loads                       []load
+	settle                      time.Duration // how long the slowest of its pods took to start
 	weighedAs                   turn
 	bid                         bid // of the last pick
 	podsVersion, budgetsVersion uint64
@@ -238,6 +239,7 @@ func (e *Engine) adopt(g *group, in model.Instance, first bool) *member {
 	e.bind(m, m.node)
 	if m.ours && m.phase == memberBooting && !first {
 		g.lastProgress = e.now
+		g.vacant = g.vacant[min(len(g.vacant), 1):]
 		e.record(event.Event{Kind: event.ReplacementLaunched, Group: g.Name, Instance: in.ID,
 			Message: fmt.Sprintf("instance %s launched in %s", in.ID, in.Zone), Data: map[string]string{"zone": in.Zone}})
 		if in.Outdated() && g.Roll == nil {

@@ -53,7 +53,12 @@ func (e *Engine) checkVerification(g *group, m *member) {
 		w, ok := e.w.workloads[k]
 		return w, ok
 	}
-	if gate.Recovered(m.verify.touched, e.healthy, now) {
+	// One that has been whole since is through: what it lacks later, it lacks for other
+	// nodes, which wait for it themselves.
+	m.verify.touched = slices.DeleteFunc(m.verify.touched, func(k model.WorkloadKey) bool {
+		return gate.Recovered([]model.WorkloadKey{k}, e.healthy, now)
+	})
+	if len(m.verify.touched) == 0 {
 		m.verify.open = false
 		m.recount()
 		g.lastProgress = e.now

@@ -86,6 +86,10 @@ nodes:
 func (w *World) place(p *pod) *node {
 	var best *node
 	bestScore, found := 0, 0
+	scale, equals, d := 10, 0, dice{}
+	if w.scatter {
+		scale, d = 100, w.dice("place", p.UID)
+	}
 	most, list := enough(len(w.nodeList)), w.candidates(p)
 	begin := sort.Search(len(list), func(i int) bool { return list[i].at >= w.schedulerAt })
 	for i := range list {
@@ -94,10 +98,16 @@ func (w *World) place(p *pod) *node {
 		if n.used+p.request > room || p.workload.zone != "" && p.workload.zone != n.Zone {
 			continue
 		}
-		score := 10*(room-n.used)/room - 1000*n.repels
-		if best == nil || score > bestScore { // pods of the same workload can only take from it
-			if score -= 50 * n.hosts[p.workload.index]; best == nil || score > bestScore {
-				best, bestScore = n.node, score
+		score := scale*(room-n.used)/room - 100*scale*n.repels
+		if best == nil || score >= bestScore { // pods of the same workload can only take from it
+			score -= 5 * scale * n.hosts[p.workload.index]
+			switch {
+			case best == nil || score > bestScore:
+				best, bestScore, equals = n.node, score, 1
+			case w.scatter && score == bestScore:
+				if equals++; d.n(equals) == 0 {
+					best = n.node
+				}
 			}
 		}
 		if found++; found >= most {

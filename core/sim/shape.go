@@ -25,6 +25,9 @@ type Shape struct {
 	// Tight: the nodes have hardly more room than is needed, so that the plan may be
 	// refused.
 	Tight bool
+	// Scatter: the scheduler scores as finely as kube-scheduler does, and takes any of
+	// the nodes that score best; else the first, so that a workload's pods are side by side.
+	Scatter bool
 	// Stuck names a budget that never opens; the rotation is to end and say so.
 	Stuck string
 }
@@ -306,7 +309,7 @@ var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 func (s *Shape) build(seed uint64, in *injector, now time.Time) *World {
 	w := newWorld(seed, in)
 	w.epoch, w.pace = now.Add(-rest), s.Pace
-	w.tight = s.Tight
+	w.tight, w.scatter = s.Tight, s.Scatter
 	w.healed, w.kinds = true, len(s.Workloads) // nothing goes wrong while it is made
 	for _, gs := range s.Groups {
 		g := &group{w: w, zones: gs.Zones, room: gs.Room, own: gs.Size, most: gs.Size, nameless: gs.Nameless, relabels: gs.Relabels, cordons: gs.Cordons, suspended: gs.Suspended, NodeGroup: model.NodeGroup{

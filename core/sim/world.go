@@ -34,6 +34,7 @@ type World struct {
 
 	pending      []*pod // not scheduled, in the order of their making
 	tight        bool   // there is no room for more than there is
+	scatter      bool   // of nodes that score the same, any takes a pod
 	schedulerDue bool
 	provisioning bool        // a provisioner is about to launch an instance
 	schedulerAt  int         // where the scheduler's next look at nodeList begins
