@@ -256,6 +256,9 @@ func (e *Engine) evictPod(l *leaving, c *candidate) bool {
 	if c.Why != "" {
 		e.tellOverridden(l, p, c.Why, e.overrides(m, p, c.Why))
 	}
+	for _, b := range budgets {
+		s.refusedAt = b.version // if it is: by what it may show before the answer comes, it would be allowed
+	}
 	s.asked = true
 	e.evicting++
 	m.drain.lastEviction = e.now
@@ -326,9 +329,6 @@ func (e *Engine) evicted(o Outcome) {
 	}
 	if p != nil && e.former[p.Owner].UID == o.Pod.UID {
 		delete(e.former, p.Owner) // it has not left after all
-	}
-	for _, b := range budgets {
-		s.refusedAt = b.version
 	}
 	s.failures++
 	s.byBudget = o.Err.Code == ErrBlocked || o.Err.Code == ErrMultiBudget
