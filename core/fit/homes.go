@@ -81,6 +81,13 @@ func (b *bin) relabelled(lost []model.LostLabel) *bin {
 	return &n
 }
 
+// untainted is the bin without taints.
+func (b *bin) untainted() *bin {
+	n := *b
+	n.taints = nil
+	return &n
+}
+
 // Homeless tells whether a pod has no node left. A DaemonSet's asks for a place on
 // the replacement of its own node. Pods that nobody makes again are the caller's
 // business.
@@ -139,14 +146,20 @@ func (h *Homes) other(p *model.Pod, zone string) bool {
 	return yes
 }
 
-// homeless tells whether a pod may be on the node and not on its replacement.
+// homeless tells whether a pod may be on the node and not on its replacement. Of one
+// that is on it the node's taints say nothing: they came after it, as those do that
+// keep further pods off nodes that go.
 func (l *lodging) homeless(p *model.Pod, zone string) Homeless {
-	if l.was.objection(p, zone) != "" || l.will.objection(p, zone) == "" {
+	was, will := l.was, l.will
+	if p.Node == was.name {
+		was, will = was.untainted(), will.untainted()
+	}
+	if was.objection(p, zone) != "" || will.objection(p, zone) == "" {
 		return Homeless{}
 	}
 	v := Homeless{Node: l.was.name}
 	for _, x := range l.lost { // those that matter by themselves
-		if l.was.relabelled([]model.LostLabel{x}).objection(p, zone) != "" {
+		if was.relabelled([]model.LostLabel{x}).objection(p, zone) != "" {
 			v.Labels = append(v.Labels, x)
 		}
 	}
