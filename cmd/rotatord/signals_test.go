@@ -4,6 +4,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -18,7 +19,11 @@ func TestStopSignals(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for s, want := range map[os.Signal]string{os.Interrupt: "SIGINT", syscall.SIGTERM: "SIGTERM", syscall.SIGHUP: "SIGHUP"} {
+	names := map[os.Signal]string{os.Interrupt: "SIGINT", syscall.SIGTERM: "SIGTERM", syscall.SIGHUP: "SIGHUP"}
+	if signal.Ignored(syscall.SIGHUP) {
+		delete(names, syscall.SIGHUP) // nohup runs the tests: it never comes
+	}
+	for s, want := range names {
 		if err := self.Signal(s); err != nil {
 			t.Fatal(err)
 		}
