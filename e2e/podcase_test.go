@@ -13,6 +13,7 @@ import (
 	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	kubewatch "k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
 )
 
@@ -151,6 +152,26 @@ func (c *podCase) readyOn(app, node string) []string {
 	return out
 }
 
+// watch follows the namespace's pods with these labels, empty for all, until the
+// answer is called, which returns what has happened.
+func (c *podCase) watch(selector string) func() []kubewatch.Event {
+	c.tb.Helper()
+	w, err := c.kube.CoreV1().Pods(c.namespace).Watch(context.Background(), metav1.ListOptions{LabelSelector: selector})
+	c.must(err)
+	seen := make(chan []kubewatch.Event)
+	go func() {
+		var events []kubewatch.Event
+		for e := range w.ResultChan() {
+			events = append(events, e)
+		}
+		seen <- events
+	}()
+	return func() []kubewatch.Event {
+		w.Stop()
+		return <-seen
+	}
+}
+
 // drain empties the node with these flags and answers what the process said.
 func (c *podCase) drain(flags ...string) (Result, []Event) {
 	c.tb.Helper()
@@ -166,6 +187,8 @@ func (c *podCase) end() {
 	c.tb.Helper()
 	ctx, all := context.Background(), metav1.ListOptions{}
 	at := metav1.DeleteOptions{PropagationPolicy: new(metav1.DeletePropagationBackground)}
+	// First what would be violated by the end of the others.
+	c.must(c.kube.PolicyV1().PodDisruptionBudgets(c.namespace).DeleteCollection(ctx, at, all))
 	c.must(c.kube.AppsV1().Deployments(c.namespace).DeleteCollection(ctx, at, all))
 	c.must(c.kube.AppsV1().StatefulSets(c.namespace).DeleteCollection(ctx, at, all))
 	c.must(c.kube.AppsV1().DaemonSets(c.namespace).DeleteCollection(ctx, at, all))

@@ -37,6 +37,9 @@ func TestPods(t *testing.T) {
 		{"an admission policy that refuses", testDenied},
 		{"budgets that cannot allow", testBadBudgets},
 		{"a grace period beyond the deadline", testGrace},
+		{"critical pods last", testCritical},
+		{"a deadline that passes at a closed budget", testFail},
+		{"force, at a closed budget", testForce},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c := newPodCase(t, s, "pods")
@@ -121,17 +124,19 @@ func testStatefulSetOrder(t *testing.T, c *podCase) {
 		Spec: appsv1.StatefulSetSpec{Replicas: new(int32(replicas)), Selector: appLabel("db"), ServiceName: "db", Template: podTemplate("db", nil)}}, metav1.CreateOptions{})
 	c.must(err)
 	c.ready("db", replicas)
-	w, err := c.kube.CoreV1().Pods(c.namespace).Watch(context.Background(), metav1.ListOptions{LabelSelector: "app=db"})
-	c.must(err)
+	seen := c.watch("app=db")
 	res, events := c.drain()
-	w.Stop()
+	changes := seen()
 	res.MustExit(t, exitDone)
 	if got := podOrder(events, "pod-evicted"); !slices.Equal(got, []string{"db-2", "db-1", "db-0"}) {
 		t.Errorf("evicted are %v, want the highest ordinal first", got)
 	}
 	// Never two of them missing at once.
 	ready := map[string]bool{"db-0": true, "db-1": true, "db-2": true}
-	for e := range w.ResultChan() {
+	if len(changes) < 3*replicas {
+		t.Errorf("only %d changes of its pods were seen", len(changes))
+	}
+	for _, e := range changes {
 		p, ok := e.Object.(*corev1.Pod)
 		if !ok {
 			continue
@@ -285,16 +290,7 @@ func TestDrainStatus(t *testing.T) {
 	s := pods(t)
 	c := newPodCase(t, s, "status")
 	defer c.end()
-	c.deployment("web", 2, nil)
-	c.deployment("broken", 1, func(p *corev1.PodTemplateSpec) {
-		p.Annotations = map[string]string{"sandbox.rotatord.github.io/never-ready": "true"}
-	})
-	both := &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "app", Operator: metav1.LabelSelectorOpIn, Values: []string{"web", "broken"}}}}
-	_, err := c.kube.PolicyV1().PodDisruptionBudgets(c.namespace).Create(context.Background(), &policyv1.PodDisruptionBudget{ObjectMeta: metav1.ObjectMeta{Name: "shop"},
-		Spec: policyv1.PodDisruptionBudgetSpec{Selector: both, MinAvailable: new(intstr.FromInt32(2))}}, metav1.CreateOptions{})
-	c.must(err)
-	c.ready("web", 2)
-	c.counted("shop", 2)
+	closedBudget(c)
 	c.open()
 	r := s.rotatord(t)
 	p := r.Start(t, "drain", c.node)
