@@ -257,7 +257,7 @@ func (e *Engine) evictPod(l *leaving, c *candidate) bool {
 		e.tellOverridden(l, p, c.Why, e.overrides(m, p, c.Why))
 	}
 	for _, b := range budgets {
-		s.refusedAt = b.version // if it is: by what it may show before the answer comes, it would be allowed
+		s.refusedAt = b.version // should it be: a status that comes before the answer may allow it already
 	}
 	s.asked = true
 	e.evicting++

@@ -48,6 +48,9 @@ func (e *Engine) checkVerification(g *group, m *member) {
 	if m.verify.seen == e.w.workloadsVersion && !late {
 		return // none has changed since
 	}
+	if !late && !e.after(m.drain.lastEviction, settles) {
+		return // their controllers may not have counted what left last
+	}
 	m.verify.seen = e.w.workloadsVersion
 	now := func(k model.WorkloadKey) (model.Workload, bool) {
 		w, ok := e.w.workloads[k]

@@ -106,8 +106,8 @@ func writeKey(b []byte, p *corev1.Pod, r model.Resources) []byte {
 }
 
 // writeTerms writes all of some terms. They have a form of their own, since a third
-// of a cluster's pods may keep apart from others: the API's own text of one takes
-// longer than to decode it.
+// of a cluster's pods may keep apart from others, and the API's own text of them
+// showed in the profile of a large plan.
 func writeTerms(b []byte, terms []corev1.PodAffinityTerm) []byte {
 	for i := range terms {
 		t := &terms[i]
