@@ -15,6 +15,7 @@ import (
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"google.golang.org/grpc/codes"
 
+	"github.com/rotatord/rotator/drivers/internal/loadbalancer"
 	"github.com/rotatord/rotator/drivers/sdk"
 )
 
@@ -49,8 +50,8 @@ type view struct {
 	images        imageCache
 	launching     map[string]templateRef // by managed group: what it launched from
 
-	balancers balancers   // guards itself
-	updates   updateCache // guards itself
+	balancers loadbalancer.Memory // guards itself
+	updates   updateCache         // guards itself
 
 	mu      sync.Mutex
 	members map[string]string // instance to group, by the latest look; those that Terminate may end
@@ -80,7 +81,7 @@ func (v *view) reset() {
 	defer v.looking.Unlock()
 	v.last, v.templates, v.known, v.factsAt, v.refreshes, v.hooks, v.seenInstances = nil, templateCache{}, nil, time.Time{}, nil, nil, nil
 	v.nodegroups, v.images, v.launching, v.userTemplates = nodegroups{}, imageCache{}, nil, nil
-	v.balancers.reset()
+	v.balancers.Reset()
 	v.updates.reset()
 	v.mu.Lock()
 	v.members, v.touched, v.outside, v.successor = nil, nil, nil, nil
@@ -228,7 +229,7 @@ func (d *Driver) look(ctx context.Context, c *clients, cfg Config, cluster strin
 		n := d.nodeGroup(g, launches[g.name])
 		list := d.instances(g, &n, launches[g.name], hooks)
 		list = showOutsiders(g, &n, list)
-		showQuiescing(list, leaving)
+		loadbalancer.Show(list, leaving)
 		if g.node != nil {
 			d.showNodegroup(&n, list, g)
 		}
