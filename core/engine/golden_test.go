@@ -351,6 +351,12 @@ func (s *script) cluster(input []string) {
 				toy.budgets[model.BudgetKey{Namespace: "default", Name: w[1]}].Scales = true
 				toy.count()
 			}
+		case "intended": // intended OP VERB GROUP [INSTANCE] KEY=VALUE...: by an earlier run, which was cut off then
+			ev := event.Event{Kind: event.OpIntended, Op: w[1], Verb: w[2], Group: w[3], Data: opts}
+			if len(w) > 4 && !strings.Contains(w[4], "=") {
+				ev.Instance = w[4]
+			}
+			past = append(past, ev)
 		case "launch-pending": // one more, which has not joined
 			toy.groups[w[1]].Desired++
 			toy.launch(toy.groups[w[1]], false)

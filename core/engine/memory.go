@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -184,7 +185,24 @@ func parseWorkload(s string) (model.WorkloadKey, bool) {
 // takeUp compares the intents that an earlier run left open with the world:
 // where the goal is reached, the intent is closed; the others stay open and
 // give their id to the same change, should it be decided again.
+//
+// A change of capacity is sent again although its goal is reached: the driver's
+// record of it may be open still, and a record is read against the group's size.
+// Once somebody else changes that, nobody can tell what is the surge.
 func (e *Engine) takeUp() {
+	var again []*op
+	for _, ev := range e.mem.open {
+		if o := e.settling(ev); o != nil && e.reached(ev) {
+			// Several runs may have been cut off at one change: the latest stands for all.
+			again = slices.DeleteFunc(again, func(p *op) bool {
+				return p.group == o.group && p.Verb == o.Verb && p.InstanceID == o.InstanceID
+			})
+			again = append(again, o)
+		}
+	}
+	for _, o := range again {
+		e.addOp(o)
+	}
 	e.mem.open = slices.DeleteFunc(e.mem.open, func(ev event.Event) bool {
 		done, code := e.reached(ev), "found-done"
 		if v := Verb(ev.Verb); v == VerbPatchNode || v == VerbPatchWorkload {
@@ -196,6 +214,25 @@ func (e *Engine) takeUp() {
 		}
 		return done
 	})
+}
+
+// settling is the op of an intent that changes a group's capacity, to be sent once
+// more; nil: it does not, or the driver keeps no record of it (where instances are
+// detached, each says so itself).
+func (e *Engine) settling(ev event.Event) *op {
+	g := e.groupNamed(ev.Group)
+	if g == nil || g.Traits.SurgeDetaches {
+		return nil
+	}
+	surge, err := strconv.Atoi(ev.Data["surge"])
+	o := &op{purpose: forSettle, group: g, Effect: Effect{Verb: Verb(ev.Verb), InstanceID: ev.Instance, Surge: surge, Shrink: ev.Data["shrink"] == "true"}}
+	if o.Verb == VerbSetSurge {
+		o.Going = g.going(surge)
+	}
+	if err != nil || !o.capacity() {
+		return nil
+	}
+	return o
 }
 
 func (e *Engine) reached(ev event.Event) bool {

@@ -39,6 +39,7 @@ const (
 	forReturn // take an extra replica back
 	forRoll
 	forCancel
+	forSettle // have the driver close its record of a change that an earlier run was cut off at
 )
 
 // addOp queues a change. It is recorded and sent by sendOps of the same Step,
@@ -265,7 +266,7 @@ func (e *Engine) calledOff(o *op) bool {
 		return o.member.drain.quiesce.phase != quiesceAsked
 	case forMove:
 		return o.mover.calledOff
-	case forPrepare, forRestore, forSurge, forTerminate, forTaint, forUnmark, forUnquiesce, forReturn, forCancel:
+	case forPrepare, forRestore, forSurge, forTerminate, forTaint, forUnmark, forUnquiesce, forReturn, forCancel, forSettle:
 	}
 	return false
 }
@@ -305,7 +306,7 @@ func (e *Engine) succeeded(o *op) {
 		e.rollAccepted(o.group)
 	case forCancel:
 		e.obs.ask()
-	case forTaint, forUnquiesce:
+	case forTaint, forUnquiesce, forSettle:
 	}
 }
 
@@ -347,7 +348,7 @@ func (e *Engine) dropUnsent() {
 			o.group.roll.op = ""
 		case forCancel:
 			o.group.roll.cancelling = false
-		case forTerminate, forUnmark, forUnquiesce, forReturn:
+		case forTerminate, forUnmark, forUnquiesce, forReturn, forSettle:
 		}
 	}
 	clear(e.ops[len(kept):])

@@ -31,6 +31,8 @@ func (e *Engine) failed(o *op, err *Error) {
 		} else {
 			e.cordonFailed(o, err)
 		}
+	case forSettle:
+		fails = false // what it was for has happened
 	case forRestore:
 		fails = e.restoreFailed(o.group, err)
 	case forPrepare:

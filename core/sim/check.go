@@ -420,7 +420,7 @@ func (c *checker) ended(rotation string, r *engine.Result, flying bool) {
 	for _, pg := range c.plan.Groups {
 		g := c.w.group(pg.ID)
 		if surge, _ := g.standing(); surge > 0 {
-			c.hold(Capacity, cut || said("extra instance"), "group %s keeps a surge of %d, and the result is %s: %s", g.Name, surge, r.Status, r.Message)
+			c.hold(Capacity, cut || g.unsure || said("extra instance"), "group %s keeps a surge of %d, and the result is %s: %s", g.Name, surge, r.Status, r.Message)
 		}
 		if g.heldBy == rotation {
 			c.hold(Settings, cut || said("keeps the settings"), "group %s is held still, and the result is %s: %s", g.Name, r.Status, r.Message)
@@ -433,6 +433,8 @@ func (c *checker) ended(rotation string, r *engine.Result, flying bool) {
 		if !done {
 			continue
 		}
+		// A journal that was lost took the intent along.
+		c.hold(Capacity, g.rec == nil || g.rec.applied || c.w.faults.count[LoseJournal] > 0, "group %s keeps the open record of a change of its capacity, and the result is done", g.Name)
 		for _, in := range g.live() {
 			c.hold(Complete, !c.target[in.ID], "the rotation is done, and outdated instance %s of group %s is there still", in.ID, g.Name)
 		}
