@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/rotatord/rotator/core/config"
+	"github.com/rotatord/rotator/core/engine"
 	"github.com/rotatord/rotator/core/event"
 	"github.com/rotatord/rotator/core/journal"
 	"github.com/rotatord/rotator/core/kube"
@@ -27,9 +29,10 @@ func (a *app) statusCommand() *cobra.Command {
 		Use:     "status [ROTATION] [flags]",
 		Short:   "Show the running rotation, or the last one, or ROTATION",
 		GroupID: groupRotation,
-		Long: `Show who holds the lock and since when, and how far the rotation is: from its
-journal, so that it works from any machine, for a run that was killed too. Nothing
-is changed. A driver is started only to learn the way to the cluster (--access).`,
+		Long: `Show who holds the lock and since when, how far the rotation is, and what its
+groups and drains wait for and since when: from its journal, so that it works from any
+machine, for a run that was killed too. A drain's wait is told to the journal after
+5 s, a group's within 30 s, another one at most every 10 s each. Nothing is changed. A driver is started only to learn the way to the cluster (--access).`,
 		Example: `  rotatord status
   rotatord status --output json | jq .summary.replaced
   rotatord status r20261122-120000-0a1b2c`,
@@ -101,7 +104,8 @@ type statusDocument struct {
 	// Rotation is null when there is none.
 	Rotation *journal.Entry  `json:"rotation"`
 	Summary  *report.Summary `json:"summary"`
-	// Running is what was begun and not yet ended: calls, drains.
+	// Running is what was begun and not yet ended (calls, drains, rolls), and what groups
+	// wait for.
 	Running []running `json:"running"`
 }
 
@@ -114,14 +118,25 @@ type lockDocument struct {
 	Fence    int64     `json:"fence"`
 }
 
+// What may be under way beside operations.
+const (
+	whatDrain = "drain"
+	whatGroup = "group"
+	whatRoll  = "roll"
+)
+
 // running is one thing that a journal shows as begun and not ended.
 type running struct {
-	What     string    `json:"what"` // drain, or an operation's verb
+	What     string    `json:"what"` // whatDrain, whatGroup, whatRoll, or an operation's verb
 	Since    time.Time `json:"since"`
 	Group    string    `json:"group,omitempty"`
 	Node     string    `json:"node,omitempty"`
 	Instance string    `json:"instance,omitempty"`
-	Message  string    `json:"message,omitempty"` // of a drain or a roll: what it waits for
+	// Message of a drain, a group or a roll: what it waits for, as the journal was told
+	// at Told. WaitsSince is of a drain's.
+	Message    string    `json:"message,omitempty"`
+	WaitsSince time.Time `json:"waitsSince,omitzero"`
+	Told       time.Time `json:"told,omitzero"`
 }
 
 func (a *app) status(cmd *cobra.Command, id string) error {
@@ -198,13 +213,24 @@ func chosen(list []journal.Entry, id string, holder *kube.Holder) *journal.Entry
 	return nil
 }
 
-// unended lists what was begun and not ended, oldest first.
+// unended lists what was begun and not ended, oldest first; before that, what groups
+// wait for.
 func unended(events []event.Event) []running {
 	open := map[string]int{} // index in list
 	var list []*running
 	begin := func(key, what string, e event.Event) {
 		open[key] = len(list)
-		list = append(list, &running{what, e.Time, e.Group, e.Node, e.Instance, e.Message})
+		list = append(list, &running{What: what, Since: e.Time, Group: e.Group, Node: e.Node, Instance: e.Instance, Message: e.Message})
+	}
+	// tell says what something waits for, which begins with that where nothing else of
+	// it is under way.
+	tell := func(key, what string, e event.Event) {
+		if _, ok := open[key]; !ok {
+			begin(key, what, e)
+		}
+		r := list[open[key]]
+		r.Message, r.Told = e.Message, e.Time
+		r.WaitsSince, _ = time.Parse(time.RFC3339, e.Data["since"]) // zero: it does not say
 	}
 	end := func(key string) {
 		if i, ok := open[key]; ok {
@@ -217,23 +243,27 @@ func unended(events []event.Event) []running {
 		case event.OpIntended:
 			end("op " + e.Op) // sent again
 			begin("op "+e.Op, e.Verb, e)
+			if e.Verb == string(engine.VerbTerminate) {
+				end("drain " + e.Node) // it waited for volumes
+			}
 		case event.OpSucceeded, event.OpFailed:
 			end("op " + e.Op)
 		case event.GroupRolling:
-			if i, ok := open["roll "+e.Group]; ok {
-				list[i].Message = e.Message
-			} else {
-				begin("roll "+e.Group, "roll", e)
-			}
+			tell("roll "+e.Group, whatRoll, e)
 		case event.GroupRolled:
 			end("roll " + e.Group)
 		case event.NodeDraining:
 			end("drain " + e.Node)
-			begin("drain "+e.Node, "drain", e)
-		case event.DrainWaits:
-			if i, ok := open["drain "+e.Node]; ok {
-				list[i].Message = e.Message
+			begin("drain "+e.Node, whatDrain, e)
+		case event.DrainWaits: // of one that is drained, too: for its volumes
+			tell("drain "+e.Node, whatDrain, e)
+		case event.GroupWaits:
+			end("group " + e.Group)
+			if e.Message != "" {
+				tell("group "+e.Group, whatGroup, e)
 			}
+		case event.GroupHalted, event.GroupFinished:
+			end("group " + e.Group)
 		case event.NodeDrained, event.NodeQuarantined, event.NodeReplaced:
 			end("drain " + e.Node)
 		case event.RotationFinished:
@@ -247,6 +277,13 @@ func unended(events []event.Event) []running {
 			out = append(out, *r)
 		}
 	}
+	rank := func(r running) int {
+		if r.What == whatGroup {
+			return 0
+		}
+		return 1
+	}
+	slices.SortStableFunc(out, func(a, b running) int { return cmp.Compare(rank(a), rank(b)) })
 	return out
 }
 
@@ -288,10 +325,7 @@ func writeStatus(w io.Writer, doc statusDocument) {
 				fmt.Fprintf(w, "  and %d more\n", len(doc.Running)-maxShown)
 				break
 			}
-			fmt.Fprintf(w, "  %s of %s since %s\n", r.What, report.Clean(cmp.Or(r.Node, r.Instance, r.Group, "the rotation")), at(r.Since))
-			if r.Message != "" {
-				fmt.Fprintf(w, "    %s: %s\n", map[bool]string{true: "waits", false: "says"}[r.What == "drain"], report.Clean(r.Message))
-			}
+			writeRunning(w, r)
 		}
 	}
 	for i, t := range sum.Failures {
@@ -303,6 +337,29 @@ func writeStatus(w io.Writer, doc statusDocument) {
 			break
 		}
 		fmt.Fprintf(w, "  %s %s\n", at(t.Time), report.Clean(cmp.Or(t.Message, t.Kind)))
+	}
+}
+
+func writeRunning(w io.Writer, r running) {
+	moments := ""
+	if !r.WaitsSince.IsZero() {
+		moments = "since " + at(r.WaitsSince) + ", "
+	}
+	if !r.Told.IsZero() {
+		moments = fmt.Sprintf(" (%stold at %s)", moments, at(r.Told))
+	}
+	message := report.Clean(r.Message) + moments
+	if r.What == whatGroup {
+		fmt.Fprintf(w, "  group %s: %s\n", report.Clean(r.Group), message)
+		return
+	}
+	fmt.Fprintf(w, "  %s of %s since %s\n", r.What, report.Clean(cmp.Or(r.Node, r.Instance, r.Group, "the rotation")), at(r.Since))
+	switch {
+	case r.Message == "":
+	case r.What == whatDrain:
+		fmt.Fprintf(w, "    waits: %s\n", message)
+	default:
+		fmt.Fprintf(w, "    says: %s\n", message)
 	}
 }
 

@@ -63,9 +63,25 @@ func recorded(t *testing.T) *fakeState {
 		event.Event{Kind: event.OpSucceeded, Op: "o-1", Verb: "terminate", Group: "workers", Node: "n-1", Instance: "i-1"},
 		event.Event{Kind: event.NodeReplaced, Group: "workers", Node: "n-1", Instance: "i-1"},
 		event.Event{Kind: event.NodeDraining, Group: "workers", Node: "n-2", Instance: "i-2"},
-		event.Event{Kind: event.DrainWaits, Group: "workers", Node: "n-2", Instance: "i-2", Message: "pod shop/web-1 waits for budget shop/web: disruptionsAllowed 0; for 30s"},
+		event.Event{Kind: event.DrainWaits, Group: "workers", Node: "n-2", Instance: "i-2", Message: "pod shop/web-1 waits for budget shop/web: disruptionsAllowed 0", Data: map[string]string{"since": "2026-11-22T08:59:00Z"}},
 		event.Event{Kind: event.OpIntended, Op: "o-2", Verb: "set-surge", Group: "workers"},
 		event.Event{Kind: event.OpIntended, Op: "o-2", Verb: "set-surge", Group: "workers"},
+		event.Event{Kind: event.GroupWaits, Group: "workers", Message: "waiting for replacement i-4"},
+		event.Event{Kind: event.GroupWaits, Group: "workers", Message: "waiting for drain of n-2"},
+		event.Event{Kind: event.GroupWaits, Group: "idle", Message: "waiting for replacement i-9"},
+		event.Event{Kind: event.GroupWaits, Group: "idle"},
+		event.Event{Kind: event.GroupWaits, Group: "ended", Message: "waiting for end of n-8"},
+		event.Event{Kind: event.GroupFinished, Group: "ended"},
+		event.Event{Kind: event.NodeDraining, Group: "workers", Node: "n-3", Instance: "i-3"},
+		event.Event{Kind: event.DrainWaits, Group: "workers", Node: "n-3", Instance: "i-3", Message: "n-3 leaves its load balancers"},
+		event.Event{Kind: event.NodeDraining, Group: "workers", Node: "n-4", Instance: "i-4"},
+		event.Event{Kind: event.NodeDrained, Group: "workers", Node: "n-4", Instance: "i-4"},
+		event.Event{Kind: event.DrainWaits, Group: "workers", Node: "n-4", Instance: "i-4", Message: "n-4 waits for volume pv-1 to detach"},
+		event.Event{Kind: event.NodeDraining, Group: "workers", Node: "n-5", Instance: "i-5"},
+		event.Event{Kind: event.NodeDrained, Group: "workers", Node: "n-5", Instance: "i-5"},
+		event.Event{Kind: event.DrainWaits, Group: "workers", Node: "n-5", Instance: "i-5", Message: "n-5 waits for volume pv-2 to detach"},
+		event.Event{Kind: event.OpIntended, Op: "o-5", Verb: "terminate", Group: "workers", Node: "n-5", Instance: "i-5"},
+		event.Event{Kind: event.OpSucceeded, Op: "o-5", Verb: "terminate", Group: "workers", Node: "n-5", Instance: "i-5"},
 		event.Event{Kind: event.GroupRolling, Group: "batch", Message: "the provider rolls the group (u-1)"},
 		event.Event{Kind: event.GroupRolling, Group: "batch", Code: "progress", Message: "2 of 5 nodes; pod shop/cart-1 waits for budget shop/cart"},
 		event.Event{Kind: event.GroupRolling, Group: "web", Message: "the provider rolls the group (u-2)"},
@@ -84,9 +100,11 @@ func TestStatus(t *testing.T) {
 		code   int
 	}{
 		"a running one": {held, []string{"--config", "testdata/prod.yaml"},
-			[]string{"held by ci-1/42/ab for rotation r-now since 2026-11-22 09:00:00Z", "rotation r-now of cluster prod: running", "1 of 3 node(s) replaced, 1 drained, 7 pod(s) evicted",
-				"workers  running  1         3", "drain of n-2 since", "    waits: pod shop/web-1 waits for budget shop/web: disruptionsAllowed 0; for 30s", "set-surge of workers since",
-				"roll of batch since", "    says: 2 of 5 nodes; pod shop/cart-1 waits for budget shop/cart"}, []string{"n-1", "cut off", "roll of web"}, 0},
+			[]string{"held by ci-1/42/ab for rotation r-now since 2026-11-22 09:00:00Z", "rotation r-now of cluster prod: running", "1 of 3 node(s) replaced, 3 drained, 7 pod(s) evicted",
+				"workers  running  1         3", "drain of n-2 since", "    waits: pod shop/web-1 waits for budget shop/web: disruptionsAllowed 0 (since 2026-11-22 08:59:00Z, told at 2026-11-22 09:0", "set-surge of workers since",
+				"roll of batch since", "    says: 2 of 5 nodes; pod shop/cart-1 waits for budget shop/cart",
+				"  group workers: waiting for drain of n-2 (told at ", "drain of n-3 since", "waits: n-3 leaves its load balancers (told at", "drain of n-4 since", "waits: n-4 waits for volume pv-1 to detach"},
+			[]string{"n-1", "cut off", "roll of web", "i-4 (", "group idle", "group ended", "pv-2", "n-5"}, 0},
 		"one that was cut off": {nil, []string{"--config", "testdata/prod.yaml"},
 			[]string{"lock: free", "rotation r-now of cluster prod: cut off"}, []string{"running,"}, 0},
 		"the newest of all clusters":    {nil, nil, []string{"rotation r-other of cluster staging: stopped"}, []string{"\x1b"}, 0},
@@ -129,13 +147,14 @@ func TestStatusJSON(t *testing.T) {
 		}
 		Rotation struct{ Rotation, Status string }
 		Summary  struct{ Replaced, Planned int }
-		Running  []struct{ What, Node string }
+		Running  []struct{ What, Node, Group, Message, Told, WaitsSince string }
 	}
 	if err := json.Unmarshal([]byte(got.stdout), &doc); err != nil || got.code != 0 {
 		t.Fatalf("%v, exit code %d: %s", err, got.code, got.stdout)
 	}
 	if doc.Lock.Holder != "ci-1/42/ab" || doc.Lock.Seconds != 30 || doc.Lock.Fence != 7 || doc.Rotation.Rotation != "r-now" || doc.Rotation.Status != "unfinished" ||
-		doc.Summary.Replaced != 1 || doc.Summary.Planned != 3 || len(doc.Running) != 3 || doc.Running[0].What != "drain" || doc.Running[1].What != "set-surge" || doc.Running[2].What != "roll" {
+		doc.Summary.Replaced != 1 || doc.Summary.Planned != 3 || len(doc.Running) != 6 || doc.Running[0].What != whatGroup || doc.Running[0].Message != "waiting for drain of n-2" || doc.Running[0].Told == "" ||
+		doc.Running[1].What != whatDrain || doc.Running[1].WaitsSince != "2026-11-22T08:59:00Z" || doc.Running[2].What != "set-surge" || doc.Running[5].What != whatRoll {
 		t.Errorf("%+v", doc)
 	}
 	empty := &fakeState{Store: journal.Folder{Path: t.TempDir()}}

@@ -19,8 +19,6 @@ const (
 	// graceSlack is what a kubelet has, beyond the grace period that its pods were
 	// promised, before a deadline that has passed applies.
 	graceSlack = 5 * time.Second
-	// stoodAgain bounds how often the journal is told of the same wait.
-	stoodAgain = 10 * time.Minute
 )
 
 // wait is what one pod waits for.
@@ -37,6 +35,9 @@ const (
 	waitTurn    = "statefulset-order"
 	waitMove    = "single-replica"
 	waitRefused = "refused"
+
+	codeQuiescing = "quiescing"
+	codeVolumes   = "volumes"
 )
 
 // whyBlocked says what a pod waits for. It looks at every pod under a budget,
@@ -46,7 +47,7 @@ func (e *Engine) whyBlocked(m *member, p *model.Pod) wait {
 	detail := p.Details()
 	switch {
 	case d.Action == drain.Wait && d.Why == drain.WaitEnding:
-		return wait{code: d.Why, text: e.whyEnding(m, p)}
+		return wait{code: d.Why, text: e.whyEnding(m, p, false)}
 	case d.Action == drain.Wait && d.Why == drain.WaitCompletion:
 		return wait{code: d.Why, text: fmt.Sprintf("pod %s runs to its end, as a rule has it", p.PodKey)}
 	case d.Action == drain.Wait && d.Why == drain.WaitReturns:
@@ -81,11 +82,16 @@ func (e *Engine) whyBlocked(m *member, p *model.Pod) wait {
 	return wait{text: fmt.Sprintf("pod %s waits for its eviction", p.PodKey)}
 }
 
-// whyEnding says why a terminating pod may still be there.
-func (e *Engine) whyEnding(m *member, p *model.Pod) string {
+// whyEnding says why a terminating pod may still be there; exact: with the moment at
+// which it was to end, and not how long ago that was.
+func (e *Engine) whyEnding(m *member, p *model.Pod, exact bool) string {
 	detail := p.Details()
 	s := fmt.Sprintf("pod %s has not ended", p.PodKey)
-	if late := e.now.Sub(detail.EndsBy); !detail.EndsBy.IsZero() && late >= time.Second {
+	switch late := e.now.Sub(detail.EndsBy); {
+	case detail.EndsBy.IsZero() || late < time.Second:
+	case exact:
+		s = fmt.Sprintf("pod %s was to end by %s", p.PodKey, detail.EndsBy.UTC().Format(moment))
+	default:
 		s = fmt.Sprintf("pod %s was to end %s ago", p.PodKey, late.Truncate(time.Second))
 	}
 	if detail.Finalizers != "" {
@@ -132,18 +138,10 @@ func (e *Engine) tellBlocked(l *leaving, blocked []*model.Pod) {
 	if len(blocked) == 0 || !d.toldAt.IsZero() && !e.after(d.toldAt, reportEvery) {
 		return
 	}
-	first := d.toldAt.IsZero()
 	d.toldAt = e.now
 	w := e.whyBlocked(l.member, blocked[0])
-	ev := event.Event{Kind: event.NodeBlocked, Group: l.group.Name, Node: l.member.node, Instance: l.member.inst.ID,
-		Pod: blocked[0].PodKey.String(), Budget: w.budget, Message: e.blockedText(l.member)}
-	e.record(ev)
-	if subject := w.code + " " + ev.Pod + " " + w.budget; !first && (subject != d.stood || e.now.Sub(d.stoodAt) >= stoodAgain) {
-		d.stood, d.stoodAt = subject, e.now
-		ev.Kind, ev.Code = event.DrainWaits, w.code
-		ev.Data = map[string]string{"since": e.podState(blocked[0]).since.UTC().Format(time.RFC3339)}
-		e.record(ev)
-	}
+	e.record(event.Event{Kind: event.NodeBlocked, Group: l.group.Name, Node: l.member.node, Instance: l.member.inst.ID,
+		Pod: blocked[0].PodKey.String(), Budget: w.budget, Message: e.blockedText(l.member)})
 }
 
 // blockedText names the first pod that is blocked, why, and for how long.
@@ -154,10 +152,7 @@ func (e *Engine) blockedText(m *member) string {
 	if d := e.now.Sub(e.podState(p).since).Truncate(time.Second); d > 0 && w.code != drain.WaitEnding { // whyEnding says it
 		s += fmt.Sprintf("; for %s", d)
 	}
-	if more := len(m.drain.blocked) - 1; more > 0 {
-		s += fmt.Sprintf(" (and %d more)", more)
-	}
-	return s
+	return s + more(len(m.drain.blocked))
 }
 
 // overdue tells whether a terminating pod should have ended by now.
@@ -223,7 +218,7 @@ func (e *Engine) tellOverridden(l *leaving, p *model.Pod, code, text string) {
 func (e *Engine) tellLeft(l *leaving, p *model.Pod, why string) {
 	switch why {
 	case drain.LeaveUnreachable, drain.LeaveStuck:
-		e.tellOverridden(l, p, why, e.whyEnding(l.member, p)+": it is not waited for any more")
+		e.tellOverridden(l, p, why, e.whyEnding(l.member, p, false)+": it is not waited for any more")
 	case drain.LeaveReturned:
 		if p.Owner.Kind != "DaemonSet" { // those always come back
 			e.tellOverridden(l, p, why, fmt.Sprintf("pod %s tolerates the cordon and came back: it stays until its instance ends", p.PodKey))

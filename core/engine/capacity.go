@@ -394,13 +394,19 @@ func (e *Engine) checkStuck(g *group) {
 	case g.heldBack != "":
 		why = fmt.Sprintf("group %s cannot go on: %s", g.Name, g.heldBack)
 	default:
-		why = fmt.Sprintf("group %s: %d nodes are Ready, and none of them may be drained before there are %d", g.Name, g.census.usable, g.base-g.Unavailable+1)
-		if bad := e.notReady(g); bad != "" {
-			why += "; not Ready: " + bad
-		}
+		why = fmt.Sprintf("group %s: %s", g.Name, e.tooFew(g))
 	}
 	e.record(event.Event{Kind: event.GateFailed, Group: g.Name, Code: "node-ready", Message: why})
 	e.halt(g, StatusGateFailed, "node-ready", why)
+}
+
+// tooFew says that the nodes of a group are as few as they may be.
+func (e *Engine) tooFew(g *group) string {
+	s := fmt.Sprintf("%d nodes are Ready, and none of them may be drained before there are %d", g.census.usable, g.base-g.Unavailable+1)
+	if bad := e.notReady(g); bad != "" {
+		s += "; not Ready: " + bad
+	}
+	return s
 }
 
 func (e *Engine) notReady(g *group) string {

@@ -10,8 +10,9 @@ import (
 // size of the group. become and recount keep it; nothing else writes to it, and
 // a test counts anew after every Step of every script.
 type census struct {
-	in  [memberPhases]int // members in each phase
-	old [memberPhases]int // of these, those that the plan replaces
+	changes int               // of what stands of any member
+	in      [memberPhases]int // members in each phase
+	old     [memberPhases]int // of these, those that the plan replaces
 	// usable members carry their share; started are old ones whose replacement has
 	// begun; light are old ones that wait and carry nothing.
 	usable, started, light int
@@ -71,6 +72,7 @@ func (m *member) rest() {
 // change of what stands counts.
 func (m *member) recount() {
 	if now := m.stands(); now != m.counted {
+		m.g.census.changes++
 		m.g.census.add(m, m.counted, -1)
 		m.g.census.add(m, now, 1)
 		if now.busy != m.counted.busy {

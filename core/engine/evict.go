@@ -37,9 +37,7 @@ type drainState struct {
 	// emptied is when the last pod had left, detaching since when the node waits for
 	// volumes; zero: not yet.
 	emptied, detaching time.Time
-	// stood is what the last durable event said that the drain waits for, at stoodAt.
-	stood   string
-	stoodAt time.Time
+	told               toldDrain
 	// first are the pods, by UID, that the cordon would not keep away and that were
 	// there when the drain began: later ones have come back.
 	first map[string]bool

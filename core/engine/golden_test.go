@@ -87,6 +87,8 @@ type script struct {
 	done  bool
 	terse bool
 	never map[string]bool // instances that never join
+	// groupWaits has group-waits printed.
+	groupWaits bool
 }
 
 func (s *script) command(words []string, input []string) {
@@ -236,7 +238,7 @@ func (s *script) command(words []string, input []string) {
 		for _, a := range args {
 			*map[string]*bool{"slow-end": &toy.slowEnd, "no-launch": &toy.noLaunch, "launch-old": &toy.launchOld,
 				"slow-detach": &toy.volumes.slow, "stays-balanced": &toy.staysBalanced, "slow-ready": &toy.slowReady, "slow-static": &toy.slowStatic,
-				"hides-rolls": &toy.hidesRolls, "no-progress": &toy.noProgress, "progress": &toy.noProgress}[a] = a != "progress"
+				"hides-rolls": &toy.hidesRolls, "group-waits": &s.groupWaits, "no-progress": &toy.noProgress, "progress": &toy.noProgress}[a] = a != "progress"
 		}
 	case "world":
 		s.world()
@@ -582,6 +584,9 @@ func (s *script) print(r engine.Ready) {
 	for _, ev := range r.Records {
 		if ev.Kind == event.PlanWarned {
 			continue // package plan's: of nodes that offer nothing known, in nearly every script
+		}
+		if ev.Kind == event.GroupWaits && !s.groupWaits {
+			continue // in nearly every script
 		}
 		if s.terse && (ev.Kind == event.OpSucceeded || ev.Kind == event.PodEvicted) {
 			continue

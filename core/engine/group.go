@@ -56,6 +56,7 @@ type group struct {
 	components   []string            // static pods that are
 	invalidSince time.Time           // since when kops' validation fails; zero: it does not
 	early        bool                // it has begun while others end: it drains nothing yet
+	told         toldGroup           // what the journal was told that it waits for
 	heldBack     string              // why its next node may not begin, where it is none of its own that does not let it
 	// replaced and fallen are what is asked of members that were dropped: how many
 	// old ones, and which replacements that had been no good. firstThrough: one of

@@ -116,7 +116,7 @@ func (e *Engine) tellQuiesce(g *group, m *member) {
 	}
 	q.toldAt = e.now
 	e.wake(e.now.Add(reportEvery))
-	e.record(event.Event{Kind: event.NodeBlocked, Group: g.Name, Node: m.node, Instance: m.inst.ID, Code: "quiescing",
+	e.record(event.Event{Kind: event.NodeBlocked, Group: g.Name, Node: m.node, Instance: m.inst.ID, Code: codeQuiescing,
 		Message: fmt.Sprintf("%s leaves its load balancers since %s%s", m.label(), e.now.Sub(q.since).Round(time.Second), m.workPhase())})
 }
 

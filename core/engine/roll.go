@@ -413,8 +413,9 @@ func (e *Engine) takeRolled(g *group, m *member) bool {
 	return true
 }
 
-// waitsForRoll says what a group that is rolled waits for.
-func (e *Engine) waitsForRoll(g *group) string {
+// waitsForRoll says what a group that is rolled waits for; progress: also how the
+// roll goes, which GroupRolling says to the journal.
+func (e *Engine) waitsForRoll(g *group, progress bool) string {
 	r := &g.roll
 	var parts []string
 	switch {
@@ -424,7 +425,7 @@ func (e *Engine) waitsForRoll(g *group) string {
 		return ""
 	case !r.over && r.id == "":
 		return "waiting for the provider to show its roll"
-	case !r.over:
+	case !r.over && progress:
 		parts = append(parts, fmt.Sprintf("waiting for the provider's roll %s", r.id)+e.rollNow(g))
 	}
 	var empty []string

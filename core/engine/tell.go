@@ -3,69 +3,111 @@ package engine
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/rotatord/rotator/core/event"
 )
 
-// tell says every so often what the rotation as a whole waits for.
+// tell says what the rotation waits for: to the journal as soon as it is another,
+// and to a person every so often.
 func (e *Engine) tell() {
 	if e.lastTold.IsZero() {
 		e.lastTold = e.now
 	}
-	if e.phase == phaseDone || !e.after(e.lastTold, reportEvery) {
+	if e.phase == phaseDone {
+		return
+	}
+	e.tellJournal()
+	if !e.after(e.lastTold, reportEvery) {
 		return
 	}
 	e.lastTold = e.now
 	e.wake(e.now.Add(reportEvery))
 	for _, g := range e.groups {
-		if s := e.waitsFor(g); s != "" {
+		if s := e.waitsFor(g, false); s != "" {
 			e.record(event.Event{Kind: event.Waiting, Group: g.Name, Message: s})
 		}
 	}
 }
 
-// waitsFor names what a group waits for; empty: nothing, or it has ended.
-func (e *Engine) waitsFor(g *group) string {
+// waitsFor names what a group waits for; empty: nothing, or it has ended. exact has
+// it with the moments since when, and without what changes with every look: for the
+// journal.
+func (e *Engine) waitsFor(g *group, exact bool) string {
 	if g.phase == groupWaiting || g.phase == groupFinished {
 		return ""
 	}
+	since := func(t time.Time) string {
+		if !exact || t.IsZero() {
+			return ""
+		}
+		return " since " + t.UTC().Format(moment)
+	}
 	var parts []string
 	if g.Roll != nil {
-		if s := e.waitsForRoll(g); s != "" {
+		if s := e.waitsForRoll(g, !exact); s != "" {
 			parts = append(parts, s)
 		}
 	}
-	add := func(what string, in func(*member) bool) {
-		var names []string
+	add := func(what string, in func(*member) bool, began func(*member) time.Time, why func(*member) string) {
+		var one *member
+		n := 0
 		for _, m := range g.census.busy {
 			if in(m) {
-				names = append(names, m.label())
+				if n++; one == nil {
+					one = m
+				}
 			}
 		}
-		if len(names) > 0 {
-			parts = append(parts, what+" "+first(names))
+		if n == 0 {
+			return
 		}
+		s := what + " " + one.label() + since(began(one))
+		if why != nil {
+			if w := why(one); w != "" {
+				s += " (" + w + ")"
+			}
+		}
+		parts = append(parts, s+more(n))
 	}
 	if g.Roll == nil {
-		add("replacement", func(m *member) bool { return m.phase == memberBooting })
+		add("replacement", func(m *member) bool { return m.phase == memberBooting }, func(m *member) time.Time { return m.firstSeen },
+			func(m *member) string {
+				if !exact && (m.n == nil || !m.n.Ready) {
+					return "" // that is what one expects
+				}
+				return e.initialized(g, m).Evidence
+			})
 	}
 	quiescing := func(m *member) bool { return m.phase == memberDraining && m.drain.quiesce.holds() }
-	add("load balancers to let go of", quiescing)
+	add("load balancers to let go of", quiescing, func(m *member) time.Time { return m.drain.quiesce.since }, nil)
 	add("drain of", func(m *member) bool {
 		return (m.phase == memberDraining || m.phase == memberCordoning) && !quiescing(m)
-	})
-	add("end of", func(m *member) bool { return m.phase == memberTerminating })
-	add("pods that left", func(m *member) bool { return m.verify.open })
-	if missing := g.base + g.surge - e.live(g); missing > 0 && !e.cfg.DrainOnly && g.Roll == nil {
-		parts = append(parts, fmt.Sprintf("%d instance(s) that the provider has not launched yet", missing))
+	}, func(m *member) time.Time { return m.startedAt }, nil)
+	add("end of", func(m *member) bool { return m.phase == memberTerminating }, func(m *member) time.Time { return m.endedAt }, nil)
+	add("pods that left", func(m *member) bool { return m.verify.open }, func(m *member) time.Time { return m.verify.since }, e.unhealthy)
+	missing := g.base + g.surge - e.live(g)
+	lacks := missing > 0 && !e.cfg.DrainOnly && g.Roll == nil
+	if exact {
+		firstSince(&g.told.lacks, lacks, e.now)
+	}
+	if lacks {
+		parts = append(parts, fmt.Sprintf("%d instance(s) that the provider has not launched yet", missing)+since(g.told.lacks))
 	}
 	if !g.canaryAt.IsZero() && e.canary(g) {
-		parts = append(parts, fmt.Sprintf("the canary's bake time of %s", e.cfg.Spec.Strategy.Canary.Bake))
+		parts = append(parts, fmt.Sprintf("the canary's bake time of %s", e.cfg.Spec.Strategy.Canary.Bake)+since(g.canaryAt))
 	}
-	if len(parts) == 0 && g.heldBack != "" {
-		return "the next node waits: " + g.heldBack
-	}
+	idle := ""
 	if len(parts) == 0 {
+		idle = e.idles(g)
+	}
+	if exact {
+		firstSince(&g.told.held, idle != "", e.now)
+	}
+	switch {
+	case idle != "":
+		return "the next node waits: " + idle + since(g.told.held)
+	case len(parts) == 0:
 		return ""
 	}
 	text := strings.Join(parts, "; ")
@@ -73,4 +115,27 @@ func (e *Engine) waitsFor(g *group) string {
 		return text
 	}
 	return "waiting for " + text
+}
+
+// idles says why no further node of a group begins although nothing is under way in
+// it; empty: one may.
+func (e *Engine) idles(g *group) string {
+	if g.heldBack != "" {
+		return g.heldBack
+	}
+	if g.phase != groupActive || g.preparing || g.Roll != nil || g.census.old[memberWaiting] == 0 {
+		return ""
+	}
+	w := e.cfg.Spec.Strategy.Waits
+	switch {
+	case g.early:
+		return "nodes of the groups before it are still being replaced"
+	case w.BetweenDrains > 0 && !g.lastDrainEnd.IsZero() && e.now.Sub(g.lastDrainEnd) < w.BetweenDrains:
+		return fmt.Sprintf("the pause of %s between drains", w.BetweenDrains)
+	case w.BetweenBatches > 0 && !g.waveEnded.IsZero() && e.now.Sub(g.waveEnded) < w.BetweenBatches:
+		return fmt.Sprintf("the pause of %s between batches", w.BetweenBatches)
+	case !g.starvedSince.IsZero():
+		return e.tooFew(g)
+	}
+	return ""
 }

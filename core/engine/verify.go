@@ -52,14 +52,10 @@ func (e *Engine) checkVerification(g *group, m *member) {
 		return // their controllers may not have counted what left last
 	}
 	m.verify.seen = e.w.workloadsVersion
-	now := func(k model.WorkloadKey) (model.Workload, bool) {
-		w, ok := e.w.workloads[k]
-		return w, ok
-	}
 	// One that has been whole since is through: what it lacks later, it lacks for other
 	// nodes, which wait for it themselves.
 	m.verify.touched = slices.DeleteFunc(m.verify.touched, func(k model.WorkloadKey) bool {
-		return gate.Recovered([]model.WorkloadKey{k}, e.healthy, now)
+		return gate.Recovered([]model.WorkloadKey{k}, e.healthy, e.workload)
 	})
 	if len(m.verify.touched) == 0 {
 		m.verify.open = false
@@ -72,9 +68,20 @@ func (e *Engine) checkVerification(g *group, m *member) {
 	}
 	m.verify.open = false
 	m.recount()
-	msg := fmt.Sprintf("after the drain of %s, not healthy within %s: %s", m.label(), timeout, gate.Workloads(m.verify.touched, e.healthy, now).Evidence)
+	msg := fmt.Sprintf("after the drain of %s, not healthy within %s: %s", m.label(), timeout, e.unhealthy(m))
 	e.record(event.Event{Kind: event.GateFailed, Group: g.Name, Node: m.node, Code: "workloads", Message: msg})
 	e.halt(g, StatusGateFailed, "workloads", msg)
+}
+
+func (e *Engine) workload(k model.WorkloadKey) (model.Workload, bool) {
+	w, ok := e.w.workloads[k]
+	return w, ok
+}
+
+// unhealthy says which of the workloads that the member's drain moved are not
+// healthy; empty: all are.
+func (e *Engine) unhealthy(m *member) string {
+	return gate.Workloads(m.verify.touched, e.healthy, e.workload).Evidence
 }
 
 // verified tells whether the workloads of all drained nodes are healthy.

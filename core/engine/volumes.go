@@ -116,7 +116,7 @@ func (e *Engine) detached(g *group, m *member) bool {
 	if d.detaching.IsZero() {
 		d.detaching, d.toldAt = e.now, e.now
 		g.lastProgress = e.now
-		e.record(event.Event{Kind: event.NodeBlocked, Group: g.Name, Node: m.node, Instance: m.inst.ID, Code: "volumes",
+		e.record(event.Event{Kind: event.NodeBlocked, Group: g.Name, Node: m.node, Instance: m.inst.ID, Code: codeVolumes,
 			Message: fmt.Sprintf("%s is empty and waits for %s to detach", m.label(), e.volumesText(left))})
 	}
 	if e.after(d.detaching, timeout) {
@@ -128,7 +128,7 @@ func (e *Engine) detached(g *group, m *member) bool {
 	if e.after(d.toldAt, reportEvery) {
 		d.toldAt = e.now
 		e.wake(e.now.Add(reportEvery))
-		e.record(event.Event{Kind: event.NodeBlocked, Group: g.Name, Node: m.node, Instance: m.inst.ID, Code: "volumes",
+		e.record(event.Event{Kind: event.NodeBlocked, Group: g.Name, Node: m.node, Instance: m.inst.ID, Code: codeVolumes,
 			Message: fmt.Sprintf("%s waits for %s to detach, for %s so far", m.label(), e.volumesText(left), e.now.Sub(d.detaching).Round(time.Second))})
 	}
 	return false

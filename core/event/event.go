@@ -74,9 +74,12 @@ const (
 	NodeQuiesced Kind = "node-quiesced" // it has left its load balancers. Code: empty, or why it is not waited for. Data: seconds
 	NodeDrained  Kind = "node-drained"  // Data: seconds, evicted
 	NodeBlocked  Kind = "node-blocked"  // what the drain waits for
-	// DrainWaits is NodeBlocked for the journal: a drain has waited for the same for
-	// a while. Code: for what. Data: since
-	DrainWaits      Kind = "drain-waits"
+	// DrainWaits is NodeBlocked for the journal: what a drain waits for is another, or
+	// has changed. Code: for what. Data: since
+	DrainWaits Kind = "drain-waits"
+	// GroupWaits is Waiting for the journal: what a group as a whole waits for is
+	// another. An empty Message: it waits for nothing any more.
+	GroupWaits      Kind = "group-waits"
 	NodeQuarantined Kind = "node-quarantined"
 	// NodeReplaced: the old instance is gone. Code: empty, rolled (by the provider),
 	// by-others, or unwatched (between two runs). Data: seconds.
@@ -114,7 +117,7 @@ func (k Kind) Durable() bool {
 	case RotationStarted, RotationFinished, RotationStopping, WindowClosed, ReleaseStaging,
 		GroupPlanned, CanaryPassed, GroupStarted, GroupHalted, GroupFinished, GroupResized, GroupRolling, GroupRolled,
 		OpIntended, OpSucceeded, OpFailed,
-		ReplacementBad, NodeDraining, DrainWaits, PodOverridden, NodeDrained, NodeQuarantined, NodeReplaced, GateFailed:
+		ReplacementBad, NodeDraining, DrainWaits, GroupWaits, PodOverridden, NodeDrained, NodeQuarantined, NodeReplaced, GateFailed:
 		return true
 	default:
 		return false

@@ -185,7 +185,7 @@ func (p *Progress) text(e event.Event) string {
 	case event.Waiting, event.PodOverridden, event.WorkloadMoving, event.WorkloadMoved:
 		return message
 	case event.GroupPlanned, event.PodEvicted, event.EvictionRefused,
-		event.DrainWaits: // NodeBlocked said it
+		event.DrainWaits, event.GroupWaits: // NodeBlocked and Waiting say it
 		return ""
 	}
 	// A kind that this version does not know is shown rather than lost.
