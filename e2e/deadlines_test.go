@@ -93,3 +93,65 @@ func testFail(t *testing.T, c *podCase) {
 		t.Errorf("of two pods under a budget that allows nothing, %d are left", len(left))
 	}
 }
+
+// testDespite: where the file says in these words that pods are deleted despite
+// budgets, force deletes those that a closed budget protects: each named in an event,
+// and with its grace period. What an open budget protects is evicted all the same.
+func testDespite(t *testing.T, c *podCase) {
+	closedBudget(c)
+	c.deployment("calm", 2, nil)
+	c.budget("calm", policyv1.PodDisruptionBudgetSpec{MinAvailable: new(intstr.FromInt32(1))})
+	c.ready("calm", 2)
+	c.counted("calm", 2)
+	web := c.readyOn("web", c.node)
+	seen := c.watch("app=web")
+	res, events := c.drain("--drain-deadline", "3s", "--on-deadline", "force", "--delete-pods-despite-budgets")
+	changes := seen()
+	shop := c.namespace + "/shop"
+	res.MustExit(t, exitDone, "despite-budgets", "is deleted although budget shop forbids it, as drain.deletePodsDespiteBudgets has it")
+	told := podOrder(slices.DeleteFunc(slices.Clone(events), func(e Event) bool { return e.Code != "budget" }), "pod-overridden")
+	slices.Sort(web)
+	slices.Sort(told)
+	if !slices.Equal(told, web) {
+		t.Errorf("events say of %q that they are deleted despite a budget, want %q", told, web)
+	}
+	ending := make(map[string]bool)
+	for _, e := range changes {
+		p, ok := e.Object.(*corev1.Pod)
+		if !ok || p.DeletionTimestamp == nil || !slices.Contains(web, p.Name) || ending[p.Name] {
+			continue // its kubelet confirms the end with 0 s
+		}
+		ending[p.Name] = true
+		if given := *p.DeletionGracePeriodSeconds; given < *p.Spec.TerminationGracePeriodSeconds {
+			t.Errorf("pod %s was given %d s to end, and is to have %d", p.Name, given, *p.Spec.TerminationGracePeriodSeconds)
+		}
+	}
+	if len(ending) != len(web) {
+		t.Errorf("pods %v were seen to end, want %q", ending, web)
+	}
+	c.mustHaveViolated(shop, web)
+}
+
+// mustHaveViolated fails the test unless the observer saw that budget violated and no
+// other, and those pods deleted and no others. It then begins to observe anew.
+func (c *podCase) mustHaveViolated(budget string, pods []string) {
+	c.tb.Helper()
+	v := c.s.Verify(c.tb)
+	if len(v.Violations) == 0 {
+		c.tb.Errorf("the observer saw no violation of budget %s: it is blind", budget)
+	}
+	for _, raw := range v.Violations {
+		if was := decode[struct{ Namespace, Budget string }](c.tb, raw); was.Namespace+"/"+was.Budget != budget {
+			c.tb.Errorf("violated besides budget %s: %s", budget, raw)
+		}
+	}
+	var deleted []string
+	for _, raw := range v.DirectDeletes {
+		deleted = append(deleted, decode[struct{ Pod string }](c.tb, raw).Pod)
+	}
+	slices.Sort(deleted)
+	if !slices.Equal(deleted, pods) {
+		c.tb.Errorf("deleted are %q, want %q", deleted, pods)
+	}
+	_, _ = c.s.cli(context.Background(), "verify", "--reset") // it ends with 1, for what it has seen
+}

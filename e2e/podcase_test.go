@@ -11,6 +11,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	kubewatch "k8s.io/apimachinery/pkg/watch"
@@ -199,5 +200,8 @@ func (c *podCase) end() {
 		return len(list.Items) == 0
 	})
 	c.must(c.kube.CoreV1().Namespaces().Delete(ctx, c.namespace, at))
+	if _, err := c.kube.CoreV1().Nodes().Get(ctx, c.node, metav1.GetOptions{}); apierrors.IsNotFound(err) {
+		return // a rotation replaced it
+	}
 	c.cordon(c.node, false)
 }

@@ -40,6 +40,7 @@ func TestPods(t *testing.T) {
 		{"critical pods last", testCritical},
 		{"a deadline that passes at a closed budget", testFail},
 		{"force, at a closed budget", testForce},
+		{"force, where the file says that budgets are no bar", testDespite},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c := newPodCase(t, s, "pods")

@@ -31,6 +31,8 @@ type Fold struct {
 	evicted    map[string]int       // node to evictions counted so far
 	launched   map[string]time.Time // instance to launch
 	draining   map[string]time.Time // instance to start of the drain
+	// quarantined instances, of which none was tried once more.
+	quarantined map[string]bool
 }
 
 // Publish folds events in. Events that were folded already, by their sequence
@@ -164,6 +166,7 @@ func (f *Fold) apply(e event.Event) {
 		f.s.Bad++
 		f.trouble(&f.s.Failures, e)
 	case event.NodeDraining:
+		f.releases(g, e) // tried once more
 		keep(&f.draining, e.Instance, e.Time)
 		keep(&f.nodeGroup, e.Node, e.Group)
 	case event.NodeDrained:
@@ -181,11 +184,14 @@ func (f *Fold) apply(e event.Event) {
 	case event.NodeBlocked:
 		f.block(e)
 	case event.NodeQuarantined:
+		f.releases(g, e)
+		keep(&f.quarantined, e.Instance, true)
 		g.Quarantined++
 		f.s.Quarantined++
 		f.trouble(&f.s.Quarantines, e)
 		f.unblock(e, false)
 	case event.NodeReplaced:
+		f.releases(g, e)
 		g.Replaced++
 		f.s.Replaced++
 		switch e.Code {
@@ -228,7 +234,7 @@ func (f *Fold) begin(e event.Event) {
 	f.begun = e.Time
 	f.s.Planned = f.s.Replaced + number(e, "nodes")
 	f.s.Status, f.s.Message, f.s.Finished = "", "", time.Time{}
-	f.s.Quarantined, f.s.Quarantines = 0, nil
+	f.s.Quarantined, f.s.Quarantines, f.quarantined = 0, nil, nil
 	for _, g := range f.order {
 		g.spent = g.seconds(f.last)
 		g.started, g.Quarantined = time.Time{}, 0
@@ -268,6 +274,17 @@ func (f *Fold) trouble(list *[]Trouble, e event.Event) {
 	if len(*list) < maxListed {
 		*list = append(*list, Trouble{string(e.Kind), e.Time, e.Group, e.Node, e.Instance, e.Code, e.Message})
 	}
+}
+
+// releases counts a node as quarantined no more: it is drained once more, or gone.
+func (f *Fold) releases(g *Group, e event.Event) {
+	if !f.quarantined[e.Instance] {
+		return
+	}
+	delete(f.quarantined, e.Instance)
+	g.Quarantined--
+	f.s.Quarantined--
+	f.s.Quarantines = slices.DeleteFunc(f.s.Quarantines, func(t Trouble) bool { return t.Instance == e.Instance })
 }
 
 func (f *Fold) block(e event.Event) {

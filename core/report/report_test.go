@@ -191,6 +191,27 @@ func TestDurationsFromTimes(t *testing.T) {
 	}
 }
 
+// A node that is tried once more after its quarantine counts once, and not at all
+// when it is replaced then.
+func TestQuarantinedAndTriedAgain(t *testing.T) {
+	const g = "workers"
+	s := (&story{}).at(0)
+	try := func(id string, ends event.Kind) {
+		s.add(event.Event{Kind: event.NodeDraining, Group: g, Instance: id})
+		s.add(event.Event{Kind: ends, Group: g, Instance: id, Message: id})
+	}
+	for _, ends := range []event.Kind{event.NodeQuarantined, event.NodeReplaced} {
+		try("i-1", event.NodeQuarantined)
+		try("i-2", ends)
+	}
+	var f Fold
+	f.Publish(s.events)
+	got := f.Summary()
+	if got.Quarantined != 1 || got.Groups[0].Quarantined != 1 || len(got.Quarantines) != 1 || got.Quarantines[0].Instance != "i-1" {
+		t.Errorf("%d are quarantined, of the group %d: %+v; want i-1 alone", got.Quarantined, got.Groups[0].Quarantined, got.Quarantines)
+	}
+}
+
 func TestResumedRotation(t *testing.T) {
 	const g = "workers"
 	started := func(s *story, nodes string) {
