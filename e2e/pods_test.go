@@ -41,6 +41,8 @@ func TestPods(t *testing.T) {
 		{"a deadline that passes at a closed budget", testFail},
 		{"force, at a closed budget", testForce},
 		{"force, where the file says that budgets are no bar", testDespite},
+		{"evictions that are refused", testRefused},
+		{"pods that have gone before their evictions", testGone},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c := newPodCase(t, s, "pods")
