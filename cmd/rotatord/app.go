@@ -23,7 +23,8 @@ import (
 type app struct {
 	stdout, stderr io.Writer
 	// signals delivers what asks the process to end (stopSignals); nil: none.
-	signals <-chan os.Signal
+	signals   <-chan os.Signal
+	listening listening
 	// outlive is called before what must not be cut short (outliveReaders); nil: not.
 	outlive func()
 	// exit ends the process at once, on the second signal.
@@ -112,10 +113,11 @@ type driverInfo struct {
 func (a *app) run(ctx context.Context, args []string) int {
 	a.args = args
 	a.stderr = &lockedWriter{w: a.stderr}
+	done := make(chan struct{})
+	defer close(done)
+	go a.passSignals(done)
 	cmd := a.root()
 	cmd.SetArgs(args)
-	cmd.SetOut(a.stdout)
-	cmd.SetErr(a.stderr)
 	return a.report(cmd.ExecuteContext(ctx))
 }
 

@@ -395,6 +395,16 @@ func TestErrors(t *testing.T) {
 			`error: unknown command "rum" for rotatord`, "fix: did you mean `rotatord run`?"}},
 		"unknown subcommand": {args: []string{"drivers", "show"}, code: exitUsage, want: []string{
 			`error: unknown command "show" for rotatord drivers`, "fix: commands are info, list"}},
+		"help of an unknown command": {args: []string{"help", "pln"}, code: exitUsage, want: []string{
+			`error: unknown command "pln" for rotatord`, "fix: did you mean `rotatord plan`?"}},
+		"help of an unknown subcommand": {args: []string{"help", "drivers", "verify"}, code: exitUsage, want: []string{
+			`error: unknown command "verify" for rotatord drivers`, "fix: commands are info, list"}},
+		"completion for an unknown shell": {args: []string{"completion", "cmd"}, code: exitUsage, want: []string{
+			`error: unknown command "cmd" for rotatord completion`, "fix: ..."}},
+		"an unknown letter": {args: []string{"plan", "-x"}, code: exitUsage, want: []string{
+			"error: unknown flag -x", "fix: `rotatord plan --help` lists the flags"}},
+		"a log level that the check does not know": {args: []string{"config", "validate", "--log-level", "loud"}, code: exitUsage, want: []string{
+			`error: --log-level: "loud" is unknown`, "fix: choose one of debug, info, warn, error"}},
 		"unknown flag": {args: with("run", "--max-sruge=2"), code: exitUsage, want: []string{
 			"error: unknown flag --max-sruge", "fix: did you mean --max-surge?"}},
 		"a flag like no other": {args: with("run", "--colour=red"), code: exitUsage, want: []string{
@@ -720,6 +730,31 @@ func TestSecondSignalExitsAtOnce(t *testing.T) {
 	}
 	close(release)
 	<-s.code
+}
+
+// A signal ends a command that is not ready for it yet, such as one whose rotation
+// file is a pipe into which nobody writes.
+func TestSignalWhileTheFileIsRead(t *testing.T) {
+	for _, args := range [][]string{{"run", "--config"}, {"config", "validate"}, {"run", "--fleet"}, {"abort", "--fleet"}} {
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		file := fmt.Sprintf("/dev/fd/%d", r.Fd())
+		if _, err := os.Stat(file); err != nil {
+			t.Skip("files of this process' descriptors have no names here")
+		}
+		s := startSignalled(t, &fake{}, append(args, file)...)
+		s.signals <- syscall.SIGTERM
+		if code := <-s.exits; code != exitStopped {
+			t.Errorf("%v: exit code %d, want %d", args, code, exitStopped)
+		}
+		if want := "SIGTERM: exiting at once: nothing is under way\n"; s.stderr.String() != want {
+			t.Errorf("%v: stderr is %q, want %q", args, s.stderr.String(), want)
+		}
+		_, _ = w.Close(), <-s.code
+		_ = r.Close()
+	}
 }
 
 func TestSignalBeforeTheStart(t *testing.T) {

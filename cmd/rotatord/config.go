@@ -65,6 +65,9 @@ func (a *app) validate(cmd *cobra.Command, args []string, fleet string) error {
 	if err != nil {
 		return err
 	}
+	if _, err := choice(cmd, "log-level", logLevels); err != nil {
+		return err
+	}
 	file := setting(cmd, "config")
 	if len(args) == 1 {
 		if cmd.Flags().Changed("config") {

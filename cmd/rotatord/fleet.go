@@ -42,6 +42,7 @@ type fleetCall struct {
 	json     bool
 	ended    chan fleetEnd
 	children map[string]child
+	stop     <-chan os.Signal // of listen
 	signals  int
 }
 
@@ -219,6 +220,9 @@ func (a *app) runFleet(cmd *cobra.Command, file string) error {
 			return &failure{code: exitUsage, message: err.Error() + "; nothing was changed", fix: "choose another folder with --report-dir", err: err}
 		}
 	}
+	var release func()
+	r.stop, release = a.listen()
+	defer release()
 	if !r.awaitWindow() {
 		r.schedule.Halt("stopped by a signal")
 	}
@@ -243,7 +247,7 @@ func (r *fleetRun) awaitWindow() bool {
 	if w == nil || !r.fleet.Window.Wait {
 		return true
 	}
-	return awaitOpen(w, r.app.stderr, r.app.signals)
+	return awaitOpen(w, r.app.stderr, r.stop)
 }
 
 // run goes on until nothing runs and nothing is begun any more.
@@ -264,7 +268,7 @@ func (r *fleetRun) run() {
 		case e := <-r.ended:
 			r.end(e)
 		case <-timer:
-		case sig := <-r.app.signals:
+		case sig := <-r.stop:
 			r.schedule.Halt("stopped by a signal")
 			if !r.signalled(sig) {
 				return

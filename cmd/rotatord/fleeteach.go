@@ -205,6 +205,9 @@ func (f *fleetCall) each(command []string, w *windowView, v eachView) error {
 // everywhere runs the command for all clusters until it has ended for each; a
 // signal begins no other.
 func (f *fleetCall) everywhere(command []string) map[string]fleetEnd {
+	var release func()
+	f.stop, release = f.app.listen()
+	defer release()
 	var waiting []fleet.Cluster
 	for _, w := range f.fleet.Waves {
 		waiting = append(waiting, w.Clusters...)
@@ -224,7 +227,7 @@ func (f *fleetCall) everywhere(command []string) map[string]fleetEnd {
 			running--
 			ends[e.cluster] = e
 			f.took(e, "")
-		case sig := <-f.app.signals:
+		case sig := <-f.stop:
 			if !f.signalled(sig) {
 				return ends
 			}

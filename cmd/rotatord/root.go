@@ -43,6 +43,18 @@ each overrides the one before. --max-surge is ROTATOR_MAX_SURGE.
 	root.SetFlagErrorFunc(a.flagError)
 	root.SetUsageTemplate(usageTemplate)
 	complete(root, "log-level", logLevels)
+	root.SetOut(a.stdout) // the commands of completion keep it from here on
+	root.SetErr(a.stderr)
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		switch c.Name() {
+		case "help":
+			helpOf(root, c)
+		case "completion":
+			a.only(c)
+		}
+	}
 	return root
 }
 
@@ -56,6 +68,18 @@ func (a *app) only(cmd *cobra.Command) {
 		}
 		return cmd.Help()
 	}
+}
+
+// helpOf has `rotatord help WORD` refuse what is no command, as `rotatord WORD` does.
+func helpOf(root, help *cobra.Command) {
+	help.RunE, help.Run = func(_ *cobra.Command, args []string) error {
+		cmd, rest, err := root.Find(args)
+		if err != nil || len(rest) > 0 && cmd.HasSubCommands() {
+			return unknownCommand(cmd, args[len(args)-len(rest)])
+		}
+		cmd.InitDefaultHelpFlag() // else only a command that runs has it
+		return cmd.Help()
+	}, nil
 }
 
 func unknownCommand(cmd *cobra.Command, word string) error {
@@ -94,7 +118,11 @@ func (a *app) flagError(cmd *cobra.Command, err error) error {
 	} else if mapped, ok := formerFlags[unknown.GetSpecifiedName()]; ok {
 		fix = mapped
 	}
-	return usage(fix, "unknown flag --%s", unknown.GetSpecifiedName())
+	dashes := "--"
+	if unknown.GetSpecifiedShortnames() != "" {
+		dashes = "-"
+	}
+	return usage(fix, "unknown flag %s%s", dashes, unknown.GetSpecifiedName())
 }
 
 // formerFlags are flags of the tool that many come from.

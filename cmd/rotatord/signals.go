@@ -23,6 +23,51 @@ func stopSignals() <-chan os.Signal {
 	return c
 }
 
+// listening is who is told of the signals that come. The zero value: nobody.
+type listening struct {
+	mu sync.Mutex
+	to chan<- os.Signal // nil: nobody
+}
+
+// listen has the signals come from the channel until release is called. More than
+// two that nobody takes are lost: the second ends the process.
+func (a *app) listen() (signals <-chan os.Signal, release func()) {
+	c := make(chan os.Signal, 2)
+	a.tell(c)
+	return c, func() { a.tell(nil) }
+}
+
+func (a *app) tell(c chan<- os.Signal) {
+	a.listening.mu.Lock()
+	defer a.listening.mu.Unlock()
+	a.listening.to = c
+}
+
+// passSignals hands on what comes until done is closed. While nobody listens,
+// nothing has begun or all has ended, and a signal ends the process at once: a
+// rotation file that is a pipe into which nobody writes holds nobody up.
+func (a *app) passSignals(done <-chan struct{}) {
+	for {
+		select {
+		case sig := <-a.signals:
+			a.listening.mu.Lock()
+			to := a.listening.to
+			a.listening.mu.Unlock()
+			if to == nil {
+				fmt.Fprintf(a.stderr, "%s: exiting at once: nothing is under way\n", signalName(sig))
+				a.exit(exitStopped)
+				return
+			}
+			select {
+			case to <- sig:
+			default:
+			}
+		case <-done:
+			return
+		}
+	}
+}
+
 // outliveReaders lets writes fail where nobody reads our output any more, which by
 // default ends the process: a tee that gets the same Ctrl-C ends before a rotation
 // has been stopped in order.
@@ -46,15 +91,18 @@ type stopper struct {
 	signalled bool
 	cancel    context.CancelCauseFunc
 	done      chan struct{}
+	release   func()
 }
 
 func (a *app) newStopper(ctx context.Context) *stopper {
 	s := &stopper{stop: make(chan struct{}), done: make(chan struct{})}
 	s.opening, s.cancel = context.WithCancelCause(ctx)
+	var signals <-chan os.Signal
+	signals, s.release = a.listen()
 	go func() {
 		for n := 1; ; n++ {
 			select {
-			case sig := <-a.signals:
+			case sig := <-signals:
 				if n > 1 {
 					fmt.Fprintf(a.stderr, "%s again: exiting at once; run the same command again to go on\n", signalName(sig))
 					a.exit(exitStopped)
@@ -104,6 +152,7 @@ func (s *stopper) interrupted(err error) error {
 }
 
 func (s *stopper) close() {
+	s.release()
 	close(s.done)
 	s.cancel(nil)
 }

@@ -306,6 +306,15 @@ func TestParseRefuses(t *testing.T) {
 		"no cluster and no driver": {header + "driver: {}\n", []string{
 			"f.yaml: cluster: is missing: give the cluster's name at the provider, by the file, --cluster or ROTATOR_CLUSTER",
 			"f.yaml: driver.name: is missing: give the driver of the cluster's provider, such as eks, by the file, --driver or ROTATOR_DRIVER"}},
+		"collections for scalars": {minimal + "strategy: {maxSurge: {a: b}, groupsAtOnce: [1], autoscalerShield: [], order: []}\n", []string{
+			"f.yaml:5:22: strategy.maxSurge: a mapping, where a count or a percentage is needed",
+			"f.yaml:5:44: strategy.groupsAtOnce: a list, where a whole number is needed",
+			"f.yaml:5:67: strategy.autoscalerShield: a list, where true or false is needed",
+			"f.yaml:5:78: strategy.order: a list, where a string is needed"}},
+		"huge numbers": {minimal + "strategy: {maxSurge: 99999999999999999999, maxUnavailable: 99999999999999999999%, groupsAtOnce: 9223372036854775808}\n", []string{
+			`f.yaml:5:22: strategy.maxSurge: "99999999999999999999" is more than 5000, the size of the largest clusters: give a count (2) or a percentage up to 100% (25%)`,
+			`f.yaml:5:60: strategy.maxUnavailable: "99999999999999999999%" is more than 100%: give a count (2) or a percentage up to 100% (25%)`,
+			"f.yaml:5:97: strategy.groupsAtOnce: 9223372036854775808 is out of range: 1 to 1000 is allowed"}},
 		"a number that JSON does not know": {header + "cluster: demo\ndriver: {name: eks, config: {a: .nan}}\n", []string{
 			"f.yaml:4:33: driver.config.a: .nan is not a number that a driver can be given"}},
 		"a merge key": {header + "cluster: demo\nx: &x {a: 1}\ndriver: {name: eks, config: {<<: *x}}\n", []string{
@@ -545,6 +554,8 @@ func TestLoadRefuses(t *testing.T) {
 			want: "--drain-deadline: drain.deadline: 5 has no unit: write 5s for seconds or 5m for minutes"},
 		"a flag out of range": {args: []string{"--groups-at-once=0"},
 			want: "--groups-at-once: strategy.groupsAtOnce: 0 is out of range: 1 to 1000 is allowed"},
+		"a flag of a list that is empty": {env: map[string]string{"ROTATOR_GROUP": "a"}, args: []string{"--group=", "--node", " , "},
+			want: "--group: select.groups: is empty: give a value, or leave the flag out\n--node: select.nodes: is empty: give a value, or leave the flag out"},
 		"a driver's value without a key": {args: []string{"--driver-config=eu-west-1"},
 			want: `--driver-config: driver.config: "eu-west-1" is not key=value, such as region=eu-west-1`},
 		"several": {env: map[string]string{"ROTATOR_MODE": "fast"}, args: []string{"--max-surge=x"},

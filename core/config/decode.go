@@ -258,7 +258,7 @@ func (d *decoder) value(v *yaml.Node, k Key) (any, error) {
 	default: // a scalar, below
 	}
 	if v.Kind != yaml.ScalarNode {
-		return nil, fmt.Errorf("%s, where a %s is needed", describe(v), k.Kind)
+		return nil, fmt.Errorf("%s, where %s is needed", describe(v), k.Kind.noun())
 	}
 	tag := v.ShortTag()
 	switch k.Kind {

@@ -98,7 +98,11 @@ func ClusterFlags(c fleet.Cluster, others *pflag.FlagSet) []string {
 			if !known || slices.Contains(fleetsOwn, f.Name) {
 				return
 			}
-			for _, v := range f.Value.(*flagValue).values {
+			values := f.Value.(*flagValue).values
+			if len(values) == 0 {
+				values = []string{""} // refused there as here
+			}
+			for _, v := range values {
 				args = append(args, "--"+f.Name+"="+v)
 			}
 		})

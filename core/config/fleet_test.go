@@ -143,6 +143,16 @@ func TestLoadFleetReadsTheRotationFiles(t *testing.T) {
 		t.Errorf("the cluster's spec: %+v, %v", spec, err)
 	}
 
+	// What is refused for one cluster is not lost on the way to many.
+	empty := pflag.NewFlagSet("", pflag.ContinueOnError)
+	AddFlags(empty)
+	if err := empty.Parse([]string{"--group="}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := LoadFleet(file, empty); err == nil || !strings.Contains(err.Error(), "--group: select.groups: is empty") {
+		t.Errorf("--group=: error is %v", err)
+	}
+
 	file = write("fleet.yaml", fleetHeader+"waves: [{name: all, clusters: [{name: a, config: "+good+"}, {name: b, config: "+bad+"}, {name: c, config: "+dir+"/none.yaml}]}]\n")
 	_, err = LoadFleet(file, nil)
 	var ce *Error

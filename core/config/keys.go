@@ -29,6 +29,19 @@ const (
 	Rules    Kind = "rules"    // a list of drain.Rule
 )
 
+// noun is the kind in a sentence.
+func (k Kind) noun() string {
+	switch k {
+	case Bool:
+		return "true or false"
+	case Count:
+		return "a whole number"
+	case Amount:
+		return "a count or a percentage"
+	}
+	return "a " + string(k)
+}
+
 // Key describes one value of the rotation file. The table of keys is the one
 // place from which defaults, documentation, flags, variables, the JSON Schema
 // and the example are made.

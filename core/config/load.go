@@ -138,6 +138,12 @@ func (d *decoder) merge(flags *pflag.FlagSet) {
 		switch {
 		case f != nil && f.Changed:
 			at.source = "--" + k.Flag
+			// --group "$GROUPS" of a script in which GROUPS is unset must not choose all.
+			if k.Kind == List && f.Value.String() == "" {
+				d.bad[k.Path] = true
+				d.add(at, k.Path, "is empty: give a value, or leave the flag out")
+				continue
+			}
 		case k.Env() != "" && os.Getenv(k.Env()) != "":
 			at.source = k.Env()
 		default:

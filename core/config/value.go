@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 	"strconv"
@@ -84,6 +85,9 @@ func (k Key) parse(raw string) (any, error) {
 		return b, nil
 	case Count:
 		n, err := strconv.Atoi(strings.TrimSpace(raw))
+		if errors.Is(err, strconv.ErrRange) {
+			return nil, fmt.Errorf("%s is out of range: %s is allowed", strings.TrimSpace(raw), k.rangeText())
+		}
 		if err != nil {
 			return nil, fmt.Errorf("%q is not a whole number: %s is allowed", raw, k.rangeText())
 		}
@@ -188,9 +192,9 @@ func (k Key) checkText(s string) string {
 func parseAmount(s string) (n int, percent bool, err error) {
 	const allowed = "give a count (2) or a percentage up to 100% (25%)"
 	digits, percent := strings.CutSuffix(strings.TrimSpace(s), "%")
-	n, err = strconv.Atoi(digits)
+	n, err = strconv.Atoi(digits) // out of range: the nearest number
 	switch {
-	case err != nil:
+	case err != nil && !errors.Is(err, strconv.ErrRange):
 		return 0, false, fmt.Errorf("%q is neither a count nor a percentage: %s", s, allowed)
 	case n < 0:
 		return 0, false, fmt.Errorf("%q is negative: %s", s, allowed)
