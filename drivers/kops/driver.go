@@ -18,7 +18,7 @@ import (
 const Version = "0.1.0"
 
 // Driver implements sdk.Driver, sdk.Terminator, sdk.Surger, sdk.Preparer,
-// sdk.Stager and sdk.Accessor.
+// sdk.Quiescer, sdk.Stager and sdk.Accessor.
 // It is safe for concurrent use. Make it with New.
 type Driver struct {
 	now func() time.Time
@@ -47,6 +47,7 @@ var (
 	_ sdk.Terminator = (*Driver)(nil)
 	_ sdk.Surger     = (*Driver)(nil)
 	_ sdk.Preparer   = (*Driver)(nil)
+	_ sdk.Quiescer   = (*Driver)(nil)
 	_ sdk.Stager     = (*Driver)(nil)
 	_ sdk.Accessor   = (*Driver)(nil)
 )

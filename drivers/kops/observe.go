@@ -19,6 +19,7 @@ import (
 	"k8s.io/kops/upup/pkg/fi"
 	"k8s.io/kops/upup/pkg/fi/cloudup/awsup"
 
+	"github.com/rotatord/rotator/drivers/internal/loadbalancer"
 	"github.com/rotatord/rotator/drivers/sdk"
 )
 
@@ -26,6 +27,8 @@ import (
 type view struct {
 	looking sync.Mutex // held through an Observe; guards all down to the blank line
 	last    *look
+
+	balancers loadbalancer.Memory // guards itself
 
 	mu      sync.Mutex
 	specs   map[string]*spec  // by cluster
@@ -57,6 +60,7 @@ func (v *view) reset() {
 	v.looking.Lock()
 	defer v.looking.Unlock()
 	v.last = nil
+	v.balancers.Reset()
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.specs, v.members, v.templates = nil, nil, nil
@@ -246,6 +250,9 @@ func (d *Driver) look(ctx context.Context, s *store, scope sdk.Scope, age time.D
 		out.Instances = append(out.Instances, inv.instances(name, &n)...)
 		out.Groups = append(out.Groups, n)
 	}
+	if err := d.showQuiescing(ctx, inv, out); err != nil {
+		return nil, err
+	}
 	out.Diagnostics = inv.findings(scope)
 	return out, nil
 }
@@ -389,6 +396,7 @@ func (inv *inventory) nodeGroup(cfg Config, name string) sdk.NodeGroup {
 	}
 	if asg := asgOf(g); asg != nil {
 		n.Revision = awsRevision(asg, inv.versions)
+		n.Traits.Quiesce = inv.quiesces(ig, asg)
 		for _, process := range []string{"Launch", "Terminate"} {
 			if suspended(asg, process) {
 				add(sdk.SeverityError, "process-suspended", "Somebody suspended it, and so no instance can be replaced. Resume it, or leave the group out.",

@@ -118,6 +118,14 @@ func (d *Driver) Restore(ctx context.Context, r sdk.GroupRequest) (*sdk.Operatio
 		if diag := d.complete(ctx, g); diag != nil {
 			return failed(*diag), nil
 		}
+		back, diag, err := d.rebalance(ctx, g, "")
+		switch {
+		case err != nil:
+			return nil, err
+		case diag != nil:
+			return failed(*diag), nil
+		}
+		diags = append(diags, back...)
 		asg, cloud := asgOf(g.group), g.aws()
 		if g.hold.ResumeAZRebalance && asg != nil && cloud != nil && suspended(asg, azRebalance) {
 			_, err := cloud.Autoscaling().ResumeProcesses(ctx, &autoscaling.ResumeProcessesInput{
