@@ -19,16 +19,30 @@ import (
 const kopsWorkers = "nodes-1.kops.example.com" // an Auto Scaling group of kopsCluster
 
 // The whole cluster, control plane included: each machine once, one of the
-// control plane at a time, and kops finds nothing left to do.
+// control plane at a time and out of the API server's load balancer before its
+// drain, and kops finds nothing left to do. What a killed rotation took out of
+// the load balancer is put back by an abort.
 func TestKopsClusterRotated(t *testing.T) {
 	s := kopsCluster(t)
 	s.MustSettle(t)
 	before := s.State(t)
+	serving := before.controlPlane()
+	s.mustServe(t, "before", serving)
 	s.CLI(t, "publish-image")
 	s.Stats(t, true)
+	killed := s.kopsRotatord(t)
+	killed.Base = killed.Base[:len(killed.Base)-len(kopsRoles)]
+	p := killed.Start(t, "run", slices.Concat(kopsRoles, []string{"--group", "control-plane-eu-central-1a"})...)
+	p.Await("node-draining")
+	s.awaitTargets(t, "the drain that is killed", func(v Verdict) bool { return len(v.targetsIn("draining")) > 0 })
+	p.Signal(syscall.SIGKILL)
+	p.Wait()
+	killed.Run(t, "abort").MustExit(t, exitDone, "put back")
+	s.mustServe(t, "after the kill and the abort", serving)
+
 	r := s.kopsRotatord(t)
 	r.Run(t, "run").MustExit(t, exitDone, "8 node(s) replaced")
-	events := r.Events(t, "node-draining", "replacement-ready")
+	events := r.Events(t, "node-draining", "node-quiesced", "replacement-ready")
 	s.mustBeUpToDate(t, r)
 	s.MustSettle(t)
 	after := s.State(t)
@@ -37,15 +51,28 @@ func TestKopsClusterRotated(t *testing.T) {
 		return !strings.HasSuffix(g, ".kops.example.com")
 	})...)
 	s.MustHaveKeptBudgets(t)
-	if st := s.Stats(t, false); st.Terminated != 8 || st.Launched != 8 {
+	st := s.Stats(t, false)
+	if st.Terminated != 8 || st.Launched != 8 {
 		t.Errorf("%d machines launched and %d terminated, want 8 of each", st.Launched, st.Terminated)
 	}
-	drains, away := 0, ""
+	s.mustServe(t, "after", after.controlPlane())
+	var asked []string
+	for _, c := range st.Calls {
+		if c.Service == "elasticloadbalancing" {
+			asked = append(asked, c.Action)
+		}
+	}
+	if want := []string{"DeregisterTargets", "DescribeTargetHealth", "RegisterTargets"}; !slices.Equal(asked, want) {
+		t.Errorf("load balancers were asked to %s, want %s", asked, want)
+	}
+	drains, quiesced, away := 0, 0, ""
 	for _, e := range events {
 		switch group := e.Group; {
 		case !strings.HasPrefix(group, "control-plane"):
 		case e.Kind == "replacement-ready" && group == away:
 			away = ""
+		case e.Kind == "node-quiesced":
+			quiesced++
 		case e.Kind == "node-draining":
 			if away != "" {
 				t.Errorf("group %s goes while group %s has no replacement yet", group, away)
@@ -53,9 +80,20 @@ func TestKopsClusterRotated(t *testing.T) {
 			drains, away = drains+1, group
 		}
 	}
-	if drains != 3 {
-		t.Errorf("%d machines of the control plane were drained, want 3", drains)
+	if drains != 3 || quiesced != 3 {
+		t.Errorf("%d machines of the control plane were drained, and %d left the load balancer before, want 3 of each", drains, quiesced)
 	}
+}
+
+// controlPlane lists the instances of a kops cluster's control plane, sorted.
+func (st State) controlPlane() (ids []string) {
+	for name, g := range st.Groups {
+		if strings.HasPrefix(name, "control-plane-") {
+			ids = append(ids, g.Instances...)
+		}
+	}
+	slices.Sort(ids)
+	return ids
 }
 
 // A rotation that was killed half way is finished by kops.

@@ -14,12 +14,13 @@ import (
 	"time"
 )
 
-// kopsCluster is a cluster as kops leaves one: three machines of control plane,
-// a bastion, and two groups of workers. Machines boot within kops' intervals
+// kopsCluster is a cluster as kops leaves one: three machines of control plane
+// behind a load balancer, a bastion, and two groups of workers. Machines boot within kops' intervals
 // below, so that its first look at the cluster finds it well: it waits half a
 // minute before the second.
 var kopsCluster = lazily("kops.example.com", "eu-central-1", "--provider", "kops", "--nodes", "4", "--pods", "20", "--seed", "10",
-	"--boot-delay", "500ms", "--pod-start-delay", "500ms", "--pod-stop-delay", "200ms", "--node-monitor-grace-period", "10m")
+	"--boot-delay", "500ms", "--pod-start-delay", "500ms", "--pod-stop-delay", "200ms", "--node-monitor-grace-period", "10m",
+	"--target-group", "--deregistration-delay", "2s")
 
 // kopsWithin bounds one run of kops.
 const kopsWithin = 10 * time.Minute

@@ -14,15 +14,17 @@ import (
 	"github.com/rotatord/rotator/drivers/sdk/conformance"
 )
 
-// kopsRotatord returns the command set up for a cluster of kops, all roles
-// selected as kops selects them.
+// kopsRoles selects all roles, as kops does.
+var kopsRoles = []string{"--role", "bastion", "--role", "control-plane", "--role", "node"}
+
+// kopsRotatord returns the command set up for a cluster of kops, with kopsRoles
+// as the last of its flags: only commands that plan take them.
 func (s *Sandbox) kopsRotatord(tb testing.TB) *Rotatord {
 	tb.Helper()
 	r := s.rotatord(tb)
-	r.Base = []string{"--cluster", s.Name, "--driver", "kops",
-		"--driver-path", executable("rotatord-driver-kops"),
-		"--role", "bastion", "--role", "control-plane", "--role", "node", "--lock-duration", "120s",
-		"--journal-dir", filepath.Join(r.Dir, "journal"), "--report-dir", filepath.Join(r.Dir, "report")}
+	r.Base = append([]string{"--cluster", s.Name, "--driver", "kops",
+		"--driver-path", executable("rotatord-driver-kops"), "--lock-duration", "120s",
+		"--journal-dir", filepath.Join(r.Dir, "journal"), "--report-dir", filepath.Join(r.Dir, "report")}, kopsRoles...)
 	return r
 }
 

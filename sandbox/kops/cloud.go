@@ -19,6 +19,9 @@ func (c *Cluster) Seed(cloud *aws.Cloud, image string) error {
 			return fmt.Errorf("launch template %s: %w", name, err)
 		}
 		spec := aws.GroupSpec{Name: name, LaunchTemplate: name, LaunchVersion: "$Latest", Min: g.Size, Max: g.Size, Desired: g.Size, Zones: g.Zones}
+		if g.TargetGroup != "" {
+			spec.TargetGroups = []string{g.TargetGroup}
+		}
 		for _, t := range tags {
 			spec.Tags = append(spec.Tags, aws.GroupTag{Key: t.Key, Value: t.Value, PropagateAtLaunch: true})
 		}

@@ -4,7 +4,15 @@
 // 170 MB to an executable that needs a page of YAML of it.
 package kops
 
-import "strconv"
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/rotatord/rotator/sandbox/aws"
+	"github.com/rotatord/rotator/sandbox/cloudnode"
+)
 
 // Version is the release of kops that the state store says has made the cluster.
 const Version = "1.36.0"
@@ -26,6 +34,8 @@ type InstanceGroup struct {
 	Size        int // minimum and maximum, as kops sets them
 	Zones       []string
 	MachineType string
+	// TargetGroup is the ARN of one that the instances are registered in; empty: none.
+	TargetGroup string
 }
 
 // Cluster is a cluster of kops.
@@ -82,6 +92,24 @@ func (c *Cluster) AutoScalingGroup(g InstanceGroup) string {
 
 // InternalName is the name by which kops expects the API server's certificate to go.
 func (c *Cluster) InternalName() string { return "api.internal." + c.Name }
+
+// Balance puts the control plane behind a target group, as the load balancer that kops makes for the API server does.
+// It is called before Seed.
+func (c *Cluster) Balance(cloud *aws.Cloud, deregistrationDelay time.Duration) error {
+	arn, err := cloud.CreateTargetGroup(aws.TargetGroupSpec{
+		Name: strings.ReplaceAll(c.Name, ".", "-") + "-api", DeregistrationDelay: deregistrationDelay,
+		Tags: map[string]string{tagCluster: c.Name, cloudnode.ClusterTag(c.Name): "owned"},
+	})
+	if err != nil {
+		return fmt.Errorf("target group of the API server: %w", err)
+	}
+	for i := range c.Groups {
+		if g := &c.Groups[i]; g.Role == RoleControlPlane {
+			g.TargetGroup = arn
+		}
+	}
+	return nil
+}
 
 // group finds an instance group by the name of its Auto Scaling group.
 func (c *Cluster) group(autoScalingGroup string) (g InstanceGroup, ok bool) {

@@ -141,12 +141,15 @@ func (c *Cluster) object(created, base string, access Access) object {
 }
 
 func (g InstanceGroup) object(created, cluster, image string) object {
+	spec := object{
+		"image": image, "machineType": g.MachineType, "minSize": g.Size, "maxSize": g.Size, "role": string(g.Role), "subnets": g.Zones,
+	}
+	if g.TargetGroup != "" {
+		spec["externalLoadBalancers"] = []object{{"targetGroupArn": g.TargetGroup}}
+	}
 	return object{
 		"apiVersion": apiVersion, "kind": "InstanceGroup",
-		"metadata": object{"name": g.Name, "creationTimestamp": created, "labels": object{"kops.k8s.io/cluster": cluster}},
-		"spec": object{
-			"image": image, "machineType": g.MachineType, "minSize": g.Size, "maxSize": g.Size, "role": string(g.Role), "subnets": g.Zones,
-		},
+		"metadata": object{"name": g.Name, "creationTimestamp": created, "labels": object{"kops.k8s.io/cluster": cluster}}, "spec": spec,
 	}
 }
 

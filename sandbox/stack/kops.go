@@ -25,14 +25,20 @@ type provider interface {
 // kopsProvider is a cluster of kops.
 type kopsProvider struct {
 	cluster *kops.Cluster
-	image   string
-	store   *kops.Store // from when the way to the API server is known
+	// balanced is for how long targets of the API server's load balancer drain; nil: it has none.
+	balanced *time.Duration
+	image    string
+	store    *kops.Store // from when the way to the API server is known
 	// artifacts is where kops finds the hashes of what nodes download; it would ask the network.
 	artifacts string
 }
 
 func newKopsProvider(o Options) *kopsProvider {
-	return &kopsProvider{cluster: kops.NewCluster(o.Cluster, o.Region, zones(o.Region, o.Zones), !o.NoBastion, o.Nodes, o.Groups, instanceType)}
+	p := &kopsProvider{cluster: kops.NewCluster(o.Cluster, o.Region, zones(o.Region, o.Zones), !o.NoBastion, o.Nodes, o.Groups, instanceType)}
+	if o.TargetGroup {
+		p.balanced = &o.DeregistrationDelay
+	}
+	return p
 }
 
 func (p *kopsProvider) profile(m aws.Machine) (cloudnode.Profile, bool) { return kops.Profile(m) }
@@ -42,6 +48,11 @@ func (p *kopsProvider) nodes() int { return p.cluster.Nodes() }
 func (p *kopsProvider) seed(cloud *aws.Cloud) error {
 	p.image = cloud.CreateImage(aws.ImageSpec{Name: "sandbox-node-1.37-v1"})
 	cloud.PutParameter(ImageParameter, p.image)
+	if p.balanced != nil {
+		if err := p.cluster.Balance(cloud, *p.balanced); err != nil {
+			return err
+		}
+	}
 	if err := p.cluster.Seed(cloud, p.image); err != nil {
 		return err
 	}

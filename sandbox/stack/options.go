@@ -33,7 +33,7 @@ type Options struct {
 	Pods                int           // of the demo; 0: as many as suit the nodes
 	Seed                uint64        // decides all chance
 	MixedInstances      bool          // groups use a mixed instances policy
-	TargetGroup         bool          // all groups are behind a load balancer's target group
+	TargetGroup         bool          // groups are behind a load balancer's target group: all, or kops' control plane
 	DeregistrationDelay time.Duration // of the target group, in whole seconds
 	ResourceNames       bool          // node names from instance ids instead of addresses
 	TemplateVersions    int           // how many versions a launch template may have
@@ -114,7 +114,7 @@ func (o Options) Validate() error {
 		return fmt.Errorf("--pods %d: it cannot be negative", o.Pods)
 	case o.Workload == "":
 		return fmt.Errorf("--workload: give demo, none or the path of a YAML file")
-	case o.Provider != ProviderEKS && o.TargetGroup:
+	case o.Provider == ProviderEKSManaged && o.TargetGroup:
 		return fmt.Errorf("--target-group: the %s cluster has none", o.Provider)
 	case o.DeregistrationDelay%time.Second != 0 || o.DeregistrationDelay > time.Hour:
 		return fmt.Errorf("--deregistration-delay %v: choose whole seconds, at most an hour", o.DeregistrationDelay)

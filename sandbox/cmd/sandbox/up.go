@@ -71,7 +71,7 @@ never-ready ("true") on pods, ready-delay and never-ready on nodes.`,
 	f.IntVar(&o.Pods, "pods", 0, "how many pods the demo has, about (default: 9 for each node)")
 	f.Uint64Var(&o.Seed, "seed", o.Seed, "decides all chance: ids, the demo's workloads, which calls a fault strikes")
 	f.BoolVar(&o.MixedInstances, "mixed-instances", false, "groups use a mixed instances policy")
-	f.BoolVar(&o.TargetGroup, "target-group", false, "all groups are behind a load balancer's target group, NAME-web")
+	f.BoolVar(&o.TargetGroup, "target-group", false, "all groups are behind a load balancer's target group, NAME-web; of a kops cluster its control plane, behind NAME-api")
 	f.DurationVar(&o.DeregistrationDelay, "deregistration-delay", o.DeregistrationDelay, "how long a target of it drains, in whole seconds")
 	f.BoolVar(&o.ResourceNames, "resource-names", false, "node names from instance ids (i-0abc.eu-central-1.compute.internal)")
 	f.Float64Var(&o.EKSSpeedup, "eks-speedup", o.EKSSpeedup, "how many times faster than at AWS EKS works on managed node groups: with 60 its drain of 15 minutes takes 15 s")
