@@ -158,8 +158,9 @@ func (s *script) command(words []string, input []string) {
 		toy.scale(toy.deployments[deploymentKey(arg(0))], number(arg(1)))
 		s.step(engine.Input{})
 	case "by-others": // somebody else ends an instance; its group refills
-		toy.instances[arg(0)].State = model.InstanceTerminating
-		toy.end(arg(0))
+		if toy.instances[arg(0)].State = model.InstanceTerminating; !toy.slowEnd {
+			toy.end(arg(0))
+		}
 		s.launched()
 	case "end":
 		toy.end(arg(0))

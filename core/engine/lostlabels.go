@@ -43,7 +43,8 @@ func (e *Engine) homeless(m *member, p *model.Pod) []model.LostLabel {
 
 func (e *Engine) newHomes() *fit.Homes {
 	return fit.NewHomes(slices.Collect(maps.Values(e.w.nodes)), func(n *model.Node) []model.LostLabel {
-		if m := e.memberOn(n.Name); m != nil && m.old {
+		// One that somebody else ends is no home either, nor is one that an earlier run had ended.
+		if m := e.memberOn(n.Name); m != nil && (m.old || m.phase == memberTerminating || m.phase == memberGone) {
 			return m.g.LostLabels
 		}
 		return nil

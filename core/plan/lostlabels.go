@@ -44,6 +44,11 @@ func (b *builder) checkLostLabels() {
 				lost[n.Node], groupOf[n.Node] = g.LostLabels, s
 			}
 		}
+		for _, in := range b.instances[g.ID] { // one that ends in any case is no home either
+			if n := b.nodeOf[in.ProviderID]; n != nil && in.State == model.InstanceTerminating {
+				lost[n.Name], groupOf[n.Name] = g.LostLabels, s
+			}
+		}
 	}
 	if len(lost) == 0 {
 		return

@@ -101,6 +101,13 @@ func TestLostLabels(t *testing.T) {
 		{name: "pending", traits: selects(pool, "web"), refusals: "pods-select-lost-label", change: func(_ *stock, p *model.Pod) { p.Node, p.Phase = "", "Pending" }},
 		{name: "pending for another group", traits: selects(pool, "api"), change: func(_ *stock, p *model.Pod) { p.Node, p.Phase = "", "Pending" }},
 		{name: "on a node that stays", traits: selects(pool, "web"), change: func(s *stock, _ *model.Pod) { s.Instances[0].Reasons = nil }},
+		{name: "another node of the group stays", traits: selects(pool, "web"), change: func(s *stock, _ *model.Pod) { s.Instances[1].Reasons = nil }},
+		{name: "another node of the group is not replaced, and ends", traits: selects(pool, "web"), refusals: "pods-select-lost-label", change: func(s *stock, _ *model.Pod) {
+			s.Instances[1].Reasons, s.Instances[1].State = nil, model.InstanceTerminating
+		}},
+		{name: "on a node that ends, and others go", traits: selects(pool, "web"), refusals: "pods-select-lost-label", change: func(s *stock, _ *model.Pod) {
+			s.Instances[0].State = model.InstanceTerminating
+		}},
 		{name: "nothing goes", traits: selects(pool, "web"), change: func(s *stock, _ *model.Pod) { s.Instances[0].Reasons, s.Instances[1].Reasons = nil, nil }},
 		{name: "finished", traits: selects(pool, "web"), change: func(_ *stock, p *model.Pod) { p.Phase = "Succeeded" }},
 		{name: "nobody makes it again", traits: selects(pool, "web"), refusals: "unmanaged-pods", change: func(_ *stock, p *model.Pod) { p.Owner = model.WorkloadKey{} }},
