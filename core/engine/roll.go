@@ -106,7 +106,13 @@ func (e *Engine) beginRoll(g *group) bool {
 		g.phase = groupRestoring
 		return false
 	}
-	if e.shut || !e.validates(g) {
+	if e.shut {
+		if g.unreplaced() == 0 && shown.State != model.RollRunning { // others have ended its instances
+			g.phase = groupRestoring
+		}
+		return false
+	}
+	if !e.validates(g) {
 		return false
 	}
 	if shown.State != model.RollRunning {
