@@ -176,7 +176,9 @@ func (e *Engine) pool(g *group, canary bool) []*member {
 	if e.cfg.Plan.Mode != plan.ModeBatch || canary {
 		return g.members
 	}
-	if !slices.ContainsFunc(g.wave, func(m *member) bool { return m.phase == memberWaiting }) {
+	// One whose zone's turn has passed meanwhile leaves its place to others.
+	zones := e.zones()
+	if !slices.ContainsFunc(g.wave, func(m *member) bool { return m.phase == memberWaiting && zones.allows(m.inst.Zone) }) {
 		if !e.waveOver(g) {
 			return nil
 		}

@@ -237,9 +237,9 @@ func (s *script) command(words []string, input []string) {
 		}
 	case "set":
 		for _, a := range args {
-			*map[string]*bool{"slow-end": &toy.slowEnd, "no-launch": &toy.noLaunch, "launch-old": &toy.launchOld,
+			*map[string]*bool{"slow-end": &toy.slowEnd, "quick-end": &toy.slowEnd, "no-launch": &toy.noLaunch, "launch-old": &toy.launchOld,
 				"slow-detach": &toy.volumes.slow, "stays-balanced": &toy.staysBalanced, "slow-ready": &toy.slowReady, "slow-static": &toy.slowStatic,
-				"hides-rolls": &toy.hidesRolls, "group-waits": &s.groupWaits, "no-progress": &toy.noProgress, "progress": &toy.noProgress}[a] = a != "progress"
+				"hides-rolls": &toy.hidesRolls, "group-waits": &s.groupWaits, "no-progress": &toy.noProgress, "progress": &toy.noProgress}[a] = a != "progress" && a != "quick-end"
 		}
 	case "world":
 		s.world()
