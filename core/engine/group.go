@@ -69,7 +69,10 @@ type group struct {
 	cloudOnly     bool
 	fenced        bool // its old nodes that wait were cordoned up front
 	giveBackStuck bool
-	trouble       string // why something was left behind; for the summary
+	// asked is the surge of a call that was given up without an answer: it may be there,
+	// until a look at the provider shows what is. 0: there was none.
+	asked   int
+	trouble string // why something was left behind; for the summary
 }
 
 func newGroup(p plan.Group, spec plan.Spec) *group {

@@ -155,7 +155,7 @@ func (e *Engine) takeSize(g *group, pg model.NodeGroup, first bool) {
 	}
 	// The record at the provider counts: where somebody else ended the instance
 	// that we were about to, its capacity is still there to be given back.
-	g.surge = pg.Surge
+	g.surge, g.asked = pg.Surge, 0
 	if base := pg.Desired - pg.Surge; g.Roll != nil {
 		g.base = base // the provider adds and takes instances as it rolls
 	} else if base != g.base {

@@ -39,6 +39,9 @@ func (e *Engine) failed(o *op, err *Error) {
 		e.prepareFailed(o.group, err)
 	case forSurge:
 		o.group.surging = false
+		if err.Code == ErrTransient || err.Code == ErrDriverLost {
+			o.group.asked = o.Surge
+		}
 	case forRoll:
 		if fails = err.Code == ErrNotFound || err.Code == ErrDriverLost; fails {
 			o.group.roll.over = true

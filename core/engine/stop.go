@@ -159,6 +159,9 @@ func (e *Engine) stopped() bool {
 		if g.surge > 0 && !strings.Contains(g.trouble, "extra instance") {
 			left = append(left, fmt.Sprintf("group %s keeps %d extra instance(s), recorded at the provider", g.Name, g.surge))
 		}
+		if g.asked > g.surge {
+			left = append(left, fmt.Sprintf("group %s may keep %d extra instance(s): the provider has not answered whether it has them", g.Name, g.asked))
+		}
 		if g.prepared && !g.restored {
 			left = append(left, fmt.Sprintf("group %s keeps the settings of the rotation", g.Name))
 		}
