@@ -264,7 +264,7 @@ func unended(events []event.Event) []running {
 			}
 		case event.GroupHalted, event.GroupFinished:
 			end("group " + e.Group)
-		case event.NodeDrained, event.NodeQuarantined, event.NodeReplaced:
+		case event.DrainPostponed, event.NodeDrained, event.NodeQuarantined, event.NodeReplaced:
 			end("drain " + e.Node)
 		case event.RotationFinished:
 			list, open = nil, map[string]int{}

@@ -31,19 +31,15 @@ func (e *Engine) deadline(g *group, m *member) {
 	if len(d.blocked) > 0 {
 		why = e.blockedText(m)
 	}
-	msg := fmt.Sprintf("%s was not drained within %s: %s", m.label(), e.cfg.Spec.Drain.Deadline, why)
+	msg := fmt.Sprintf("%s was not drained within %s%s: %s", m.label(), e.cfg.Spec.Drain.Deadline, d.spentText(), why)
 	if d.attempt < e.cfg.Spec.Drain.Retries {
 		d.attempt++
-		d.deadline = e.now.Add(e.cfg.Spec.Drain.Deadline)
-		e.record(event.Event{Kind: event.NodeBlocked, Group: g.Name, Node: m.node, Instance: m.inst.ID, Code: "retry",
-			Message: fmt.Sprintf("%s; attempt %d of %d", msg, d.attempt+1, e.cfg.Spec.Drain.Retries+1)})
+		e.nextDeadline(m, codeRetry, fmt.Sprintf("%s; attempt %d of %d", msg, d.attempt+1, e.cfg.Spec.Drain.Retries+1))
 		return
 	}
 	if e.cfg.Spec.Drain.OnDeadline == plan.DeadlineForce && !d.forced {
 		d.forced = true
-		d.deadline = e.now.Add(e.cfg.Spec.Drain.Deadline)
-		e.record(event.Event{Kind: event.NodeBlocked, Group: g.Name, Node: m.node, Instance: m.inst.ID, Code: "force",
-			Message: msg + "; " + e.forceText()})
+		e.nextDeadline(m, codeForce, msg+"; "+e.forceText())
 		return
 	}
 	g.lastDrainEnd = e.now
@@ -125,6 +121,7 @@ func (e *Engine) lingering(m *member) string {
 // quarantine leaves a node as it is and gives it back to the scheduler.
 func (e *Engine) quarantine(g *group, m *member, code, why string) {
 	e.dropDrain(m)
+	e.mem.drains.drop(m.inst.ID)
 	m.trouble = why
 	e.record(event.Event{Kind: event.NodeQuarantined, Group: g.Name, Node: m.node, Instance: m.inst.ID, Code: code, Message: why})
 	m.retryable = code == "drain-deadline" || code == "quiesce-timeout"

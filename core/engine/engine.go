@@ -115,6 +115,7 @@ type Engine struct {
 	shut     bool // the window has closed
 	finish   Result
 	lastTold time.Time
+	kept     time.Time // of the last durable event
 }
 
 // New makes an engine. The first Step must carry the first snapshot and the
@@ -285,6 +286,9 @@ func (e *Engine) uid(node string) string {
 func (e *Engine) record(ev event.Event) {
 	e.seq++
 	ev.Seq, ev.Time, ev.Rotation = e.seq, e.now, e.cfg.Rotation
+	if ev.Kind.Durable() {
+		e.kept = e.now
+	}
 	e.out.Records = append(e.out.Records, ev)
 }
 

@@ -24,6 +24,7 @@ type drainState struct {
 	began        time.Time
 	turn         uint64 // the pick that chose the node: an earlier one's pods go first
 	attempt      int
+	spent        time.Duration // of its deadline, by earlier runs
 	deadline     time.Time
 	cordonedByUs bool
 	quiesce      quiesceState
@@ -86,6 +87,7 @@ func (e *Engine) startDrain(g *group, m *member) {
 	}
 	m.become(memberCordoning)
 	m.drain = drainState{turn: e.picks}
+	used := e.takeTime(m)
 	p := &NodePatch{UID: n.UID}
 	if !e.cfg.DrainOnly {
 		p.SetAnnotations = map[string]string{model.AnnotationRotation: e.cfg.Rotation}
@@ -103,7 +105,7 @@ func (e *Engine) startDrain(g *group, m *member) {
 		p.Exclude = goal(true)
 	}
 	e.marked[n.Name] = true
-	e.record(event.Event{Kind: event.NodeDraining, Group: g.Name, Instance: m.inst.ID, Node: m.node,
+	e.record(event.Event{Kind: event.NodeDraining, Group: g.Name, Instance: m.inst.ID, Node: m.node, Message: used,
 		Data: map[string]string{"cordoned-before": fmt.Sprint(n.Unschedulable && !m.drain.cordonedByUs)}})
 	e.addOp(&op{purpose: forCordon, group: g, member: m, Effect: Effect{Verb: VerbPatchNode, Node: n.Name, Patch: p}})
 }
@@ -116,7 +118,8 @@ func (e *Engine) cordoned(m *member) {
 	m.ahead = false // its cordon is the drain's from now on
 	m.become(memberDraining)
 	m.drain.began = e.now
-	m.drain.deadline = e.now.Add(e.cfg.Spec.Drain.Deadline)
+	m.drain.deadline = e.now.Add(e.timeLeft(&m.drain))
+	e.mem.drains.drop(m.inst.ID) // another drain of it has a deadline of its own
 	m.drain.touched = make(map[model.WorkloadKey]bool)
 	e.quiesce(m)
 	m.drain.first = make(map[string]bool)
@@ -454,7 +457,7 @@ func (e *Engine) callOff(g *group) {
 		e.forget(o)
 		m.leaving, m.startedAt, m.drain = false, time.Time{}, drainState{}
 		m.rest()
-		e.record(event.Event{Kind: event.Waiting, Group: g.Name, Node: m.node, Instance: m.inst.ID, Code: "postponed",
+		e.record(event.Event{Kind: event.DrainPostponed, Group: g.Name, Node: m.node, Instance: m.inst.ID,
 			Message: fmt.Sprintf("%s is not drained yet: others went missing before it was cordoned", m.label())})
 	}
 	clear(e.ops[len(kept):])

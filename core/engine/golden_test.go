@@ -89,6 +89,8 @@ type script struct {
 	never map[string]bool // instances that never join
 	// groupWaits has group-waits printed.
 	groupWaits bool
+	kept       []event.Event // the journal
+	runs       int           // that were killed
 }
 
 func (s *script) command(words []string, input []string) {
@@ -111,6 +113,8 @@ func (s *script) command(words []string, input []string) {
 		s.step(engine.Input{Undo: true})
 	case "roll":
 		s.rollCommand(arg(0), arg(1), args[2:])
+	case "kill":
+		s.kill(duration(arg(0)))
 	case "snapshot":
 		s.step(engine.Input{Snapshot: toy.snapshot()})
 	case "advance":
@@ -174,6 +178,8 @@ func (s *script) command(words []string, input []string) {
 		toy.minimum[model.BudgetKey{Namespace: "default", Name: arg(0)}] = number(arg(1))
 		toy.count()
 		s.step(engine.Input{})
+	case "retune": // the next run has other settings
+		s.set(options(args), &engine.Config{})
 	case "offers": // every node has room for so many pods
 		toy.offers = number(arg(0))
 		for _, name := range slices.Sorted(maps.Keys(toy.nodes)) {
@@ -575,9 +581,38 @@ func (s *script) step(in engine.Input) {
 		s.t.Errorf("at %s: %s", s.toy.now.Sub(epoch), problem)
 	}
 	s.print(r)
+	for _, ev := range r.Records {
+		if ev.Kind.Durable() {
+			s.kept = append(s.kept, ev)
+		}
+	}
 	s.todo = append(s.todo, r.Effects...)
 	s.wake = r.WakeAt
 	s.done = r.Done != nil
+}
+
+// kill ends the run without a word, and what it had asked for and nobody answered
+// comes to nothing. After the pause the next run goes on with the rotation.
+func (s *script) kill(pause time.Duration) {
+	s.toy.now = s.toy.now.Add(pause)
+	s.toy.relist()
+	inv := s.toy.inventory()
+	s.runs++
+	cfg := engine.Config{Rotation: "r1", OpPrefix: fmt.Sprintf("r1.%d", s.runs+1), Memory: engine.Restore(s.kept), Spec: s.spec}
+	var err error
+	if cfg.Plan, err = plan.Resume(s.spec, inv, s.toy.now, cfg.Memory.Memory); err != nil {
+		s.t.Fatal(err)
+	}
+	person, force := s.check.person, s.check.force
+	s.eng, s.check = engine.New(cfg), newChecker(s.toy, cfg.Plan)
+	s.check.seq, s.check.resumed, s.check.person = cfg.Memory.LastSeq, true, person
+	s.check.force = force || s.spec.Drain.OnDeadline == plan.DeadlineForce
+	s.check.policy, _ = s.spec.Drain.Policy()
+	s.todo, s.wake, s.begun, s.done = nil, time.Time{}, false, false
+	fmt.Fprintf(&s.out, "%s (the next run)\n", s.toy.now.Sub(epoch).Round(time.Millisecond))
+	in := engine.Cluster(&inv)
+	in.Snapshot = s.toy.snapshot()
+	s.step(in)
 }
 
 func (s *script) print(r engine.Ready) {

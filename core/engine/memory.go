@@ -32,7 +32,9 @@ type Memory struct {
 	// rolls are the calls, by group name, that had a provider roll the group and
 	// whose roll has not been seen to end.
 	rolls map[string]string
-	open  []event.Event // intents without an outcome, oldest first
+	// drains is what is used of the time for the drains that have not ended.
+	drains drainTimes
+	open   []event.Event // intents without an outcome, oldest first
 	// replaced are instances whose end is recorded.
 	replaced map[string]bool
 }
@@ -40,11 +42,12 @@ type Memory struct {
 // Restore folds the events of a rotation's earlier runs. It is pure, and any
 // prefix of a journal gives a Memory that is safe to go on with.
 func Restore(past []event.Event) Memory {
-	m := Memory{canary: make(map[string]time.Time), unhealthy: make(map[model.WorkloadKey]bool), quiesced: make(map[string]bool), rolls: make(map[string]string),
+	m := Memory{drains: newDrainTimes(), canary: make(map[string]time.Time), unhealthy: make(map[model.WorkloadKey]bool), quiesced: make(map[string]bool), rolls: make(map[string]string),
 		replaced: make(map[string]bool)}
 	m.Planned, m.Quarantined, m.Staged = make(map[string]map[string]bool), make(map[string]bool), make(map[string]bool)
 	for _, ev := range past {
 		m.LastSeq = ev.Seq
+		m.drains.fold(ev)
 		switch ev.Kind {
 		case event.RotationStarted:
 			m.Ended = ""
@@ -98,6 +101,7 @@ func Restore(past []event.Event) Memory {
 		default: // what the others tell, the world shows
 		}
 	}
+	m.drains.pause(m.drains.alive)
 	return m
 }
 

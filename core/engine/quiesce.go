@@ -75,7 +75,7 @@ func (e *Engine) quiesceFailed(m *member, err *Error) (halts bool) {
 func (e *Engine) quiesceDone(m *member, code, message string) {
 	d := &m.drain
 	d.quiesce.phase = quiesceLeft
-	d.began, d.deadline = e.now, e.now.Add(e.cfg.Spec.Drain.Deadline)
+	d.began, d.deadline = e.now, e.now.Add(e.timeLeft(d))
 	e.record(event.Event{Kind: event.NodeQuiesced, Group: m.g.Name, Node: m.node, Instance: m.inst.ID, Code: code, Message: message,
 		Data: map[string]string{"seconds": seconds(e.now.Sub(d.quiesce.since))}})
 }

@@ -214,19 +214,7 @@ func (s *sim) bad(format string, args ...any) {
 func (s *sim) start() {
 	s.run++
 	s.in, s.wake, s.result = engine.Input{}, time.Time{}, nil
-	s.deltas = newDeltas() // a new watch begins with a whole list
-	for _, n := range s.nodes {
-		s.deltas.node(*n)
-	}
-	for _, p := range s.pods {
-		s.deltas.pod(*p)
-	}
-	for _, w := range s.workloads {
-		s.deltas.workload(*w)
-	}
-	for _, b := range s.budgets {
-		s.deltas.budget(*b)
-	}
+	s.relist()
 	inv := s.inventory()
 	past := engine.Restore(s.journal)
 	p, err := plan.Resume(s.spec, inv, s.now, past.Memory)

@@ -18,6 +18,7 @@ func (e *Engine) tell() {
 		return
 	}
 	e.tellJournal()
+	e.keepTime()
 	if !e.after(e.lastTold, reportEvery) {
 		return
 	}

@@ -458,6 +458,31 @@ func (t *toy) inventory() model.Inventory {
 		Deployments: in.Deployments, Autoscalers: in.Autoscalers, Attachments: in.Attachments, Claims: in.Claims}
 }
 
+// relist has the deltas tell all there is: a new watch begins with a whole list.
+func (t *toy) relist() {
+	t.deltas = newDeltas()
+	for _, n := range t.nodes {
+		t.deltas.node(*n)
+	}
+	for _, p := range t.pods {
+		t.deltas.pod(*p)
+	}
+	for _, w := range t.workloads {
+		t.deltas.workload(*w)
+	}
+	for _, b := range t.budgets {
+		t.deltas.budget(*b)
+	}
+	for k, volume := range t.volumes.of {
+		t.addVolume(k, volume)
+	}
+	for _, name := range slices.Sorted(maps.Keys(t.volumes.attachments)) {
+		t.deltas.more.Attachments = append(t.deltas.more.Attachments, t.volumes.attachments[name])
+	}
+	clear(t.told)
+	t.count()
+}
+
 // apply does what an effect asks for, as the provider or the API server would.
 func (t *toy) apply(e engine.Effect) *engine.Error {
 	missing := func(what, name string) *engine.Error {

@@ -74,6 +74,12 @@ const (
 	NodeQuiesced Kind = "node-quiesced" // it has left its load balancers. Code: empty, or why it is not waited for. Data: seconds
 	NodeDrained  Kind = "node-drained"  // Data: seconds, evicted
 	NodeBlocked  Kind = "node-blocked"  // what the drain waits for
+	// DeadlinePassed: the drain has another one. Code: retry, force.
+	DeadlinePassed Kind = "deadline-passed"
+	DrainPostponed Kind = "drain-postponed" // before the node was cordoned
+	// StillDraining: the time of drains has gone on counting, and nothing else has been
+	// journalled for a while. A later run goes on with it.
+	StillDraining Kind = "still-draining"
 	// DrainWaits is NodeBlocked for the journal: what a drain waits for is another, or
 	// has changed. Code: for what. Data: since
 	DrainWaits Kind = "drain-waits"
@@ -117,7 +123,7 @@ func (k Kind) Durable() bool {
 	case RotationStarted, RotationFinished, RotationStopping, WindowClosed, ReleaseStaging,
 		GroupPlanned, CanaryPassed, GroupStarted, GroupHalted, GroupFinished, GroupResized, GroupRolling, GroupRolled,
 		OpIntended, OpSucceeded, OpFailed,
-		ReplacementBad, NodeDraining, DrainWaits, GroupWaits, PodOverridden, NodeDrained, NodeQuarantined, NodeReplaced, GateFailed:
+		ReplacementBad, NodeDraining, NodeQuiesced, DrainPostponed, DeadlinePassed, StillDraining, DrainWaits, GroupWaits, PodOverridden, NodeDrained, NodeQuarantined, NodeReplaced, GateFailed:
 		return true
 	default:
 		return false

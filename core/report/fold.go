@@ -181,7 +181,7 @@ func (f *Fold) apply(e event.Event) {
 		g.Drain.add(d)
 		f.s.Drain.add(d)
 		f.unblock(e, true)
-	case event.NodeBlocked:
+	case event.NodeBlocked, event.DeadlinePassed:
 		f.block(e)
 	case event.NodeQuarantined:
 		f.releases(g, e)
@@ -219,7 +219,7 @@ func (f *Fold) apply(e event.Event) {
 		f.trouble(&f.s.Failures, e)
 	case event.ReleaseStaging:
 		f.s.Cluster = e.Data["cluster"]
-	case event.PlanWarned, event.WindowClosed, event.GroupRolling, event.GroupRolled, event.GroupPlanned, event.CanaryPassed, event.NodeQuiesced, event.Waiting, event.DrainWaits, event.GroupWaits, event.PodOverridden,
+	case event.PlanWarned, event.WindowClosed, event.GroupRolling, event.GroupRolled, event.GroupPlanned, event.CanaryPassed, event.NodeQuiesced, event.Waiting, event.DrainWaits, event.GroupWaits, event.StillDraining, event.DrainPostponed, event.PodOverridden,
 		event.WorkloadMoving, event.WorkloadMoved:
 		// Nothing to count: progress lines tell them.
 	}

@@ -154,7 +154,7 @@ func (p *Progress) text(e event.Event) string {
 	case event.ReplacementBad:
 		return with("unusable (" + e.Code + ")")
 	case event.NodeDraining:
-		return "draining"
+		return with("draining")
 	case event.NodeQuiesced:
 		if message != "" {
 			return message
@@ -164,6 +164,8 @@ func (p *Progress) text(e event.Event) string {
 		return "drained" + after(e, "seconds") + evicted(e)
 	case event.NodeBlocked:
 		return with("drain waits")
+	case event.DeadlinePassed:
+		return with("drain's deadline passed")
 	case event.NodeQuarantined:
 		return with("quarantined")
 	case event.NodeReplaced:
@@ -182,10 +184,10 @@ func (p *Progress) text(e event.Event) string {
 		return with("canary passed")
 	case event.GateFailed:
 		return with("gate " + e.Code + " failed")
-	case event.Waiting, event.PodOverridden, event.WorkloadMoving, event.WorkloadMoved:
+	case event.Waiting, event.DrainPostponed, event.PodOverridden, event.WorkloadMoving, event.WorkloadMoved:
 		return message
 	case event.GroupPlanned, event.PodEvicted, event.EvictionRefused,
-		event.DrainWaits, event.GroupWaits: // NodeBlocked and Waiting say it
+		event.StillDraining, event.DrainWaits, event.GroupWaits: // NodeBlocked and Waiting say it
 		return ""
 	}
 	// A kind that this version does not know is shown rather than lost.
