@@ -244,7 +244,7 @@ var table = []Key{
 		Doc: "Pause between two evictions on a node."},
 
 	{Path: "drain.deadline", Flag: "drain-deadline", Topic: TopicDrain, Kind: Duration, Default: 15 * time.Minute, Min: int64(time.Second), Max: maxWait,
-		Doc: "How long one node's drain may take."},
+		Doc: "How long one node's drain may take, in all runs of a rotation together. Time in which none runs does not count."},
 	{Path: "drain.retries", Flag: "drain-retries", Topic: TopicDrain, Kind: Count, Min: 0, Max: 100, Default: 0,
 		Doc: "Further deadlines that a drain gets before onDeadline applies."},
 	{Path: "drain.onDeadline", Flag: "on-deadline", Topic: TopicDrain, Kind: Text, Default: plan.DeadlineFail,

@@ -200,7 +200,7 @@ func (e *Engine) waveOver(g *group) bool {
 		g.waveEnded = time.Time{}
 		return false
 	}
-	if g.waves == 0 && g.canaryAt.IsZero() {
+	if g.waves == 0 && g.canaryAt.IsZero() && g.lastDrainEnd.IsZero() {
 		return true // nothing went before
 	}
 	if g.waveEnded.IsZero() {

@@ -170,6 +170,14 @@ func (e *Engine) keepTime() {
 	}
 }
 
+// past is a time by an earlier run's clock, which may be ahead of this one's.
+func (e *Engine) past(t time.Time) time.Time {
+	if t.After(e.now) {
+		return e.now
+	}
+	return t
+}
+
 // spentText says how much of its deadline earlier runs have used, where that is so.
 func (d *drainState) spentText() string {
 	if d.spent <= 0 {

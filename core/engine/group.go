@@ -162,6 +162,7 @@ func (e *Engine) startGroup(g *group) {
 	g.daemonSets = e.expectedDaemonSets(g)
 	e.learnControlPlane(g)
 	g.canaryAt = e.mem.canary[g.Name]
+	g.lastDrainEnd = e.past(e.mem.drained[g.Name])
 	e.recordPlanned(g)
 	text := fmt.Sprintf("%d of %d node(s) to replace, surge %d, unavailable %d", len(g.Nodes), g.base, g.Surge, g.Unavailable)
 	if g.Roll != nil {

@@ -230,6 +230,9 @@ func (e *Engine) adopt(g *group, in model.Instance, first bool) *member {
 	default:
 		m.phase = memberBooting
 	}
+	if first && m.phase == memberBooting {
+		m.firstSeen = e.bootsSince(m)
+	}
 	e.byInst[in.ID] = m
 	e.byProvider[in.ProviderID] = m
 	g.enlist(m)
@@ -478,6 +481,21 @@ func (m *member) launched() time.Time {
 		return m.firstSeen
 	}
 	return m.inst.LaunchedAt
+}
+
+// leastSeen is what an instance gets at the least that was there before the run: a
+// node may be about to join, and the provider's clock may be another.
+const leastSeen = 2 * time.Minute
+
+// bootsSince is since when an instance has been booting that was there before the
+// run: it boots whether one looks on or not, so that each run does not give it the
+// whole time again.
+func (e *Engine) bootsSince(m *member) time.Time {
+	earliest := e.now.Add(min(leastSeen-e.cfg.Spec.Gates.NodeReady.Timeout, 0))
+	if since := m.launched(); since.After(earliest) {
+		return e.past(since)
+	}
+	return earliest
 }
 
 // checkReplacements gives up new instances that did not become Ready in time.

@@ -31,7 +31,9 @@ type Memory struct {
 	quiesced map[string]bool
 	// rolls are the calls, by group name, that had a provider roll the group and
 	// whose roll has not been seen to end.
-	rolls map[string]string
+	rolls map[string]intent
+	// drained is when the last drain of a group ended, by its name.
+	drained map[string]time.Time
 	// drains is what is used of the time for the drains that have not ended.
 	drains drainTimes
 	open   []event.Event // intents without an outcome, oldest first
@@ -39,10 +41,17 @@ type Memory struct {
 	replaced map[string]bool
 }
 
+// intent is a change that an earlier run has recorded: its id, and when that was.
+type intent struct {
+	op string
+	at time.Time
+}
+
 // Restore folds the events of a rotation's earlier runs. It is pure, and any
 // prefix of a journal gives a Memory that is safe to go on with.
 func Restore(past []event.Event) Memory {
-	m := Memory{drains: newDrainTimes(), canary: make(map[string]time.Time), unhealthy: make(map[model.WorkloadKey]bool), quiesced: make(map[string]bool), rolls: make(map[string]string),
+	m := Memory{drains: newDrainTimes(), canary: make(map[string]time.Time), unhealthy: make(map[model.WorkloadKey]bool), quiesced: make(map[string]bool), rolls: make(map[string]intent),
+		drained:  make(map[string]time.Time),
 		replaced: make(map[string]bool)}
 	m.Planned, m.Quarantined, m.Staged = make(map[string]map[string]bool), make(map[string]bool), make(map[string]bool)
 	for _, ev := range past {
@@ -74,6 +83,9 @@ func Restore(past []event.Event) Memory {
 			m.canary[ev.Group] = ev.Time
 		case event.NodeQuarantined:
 			m.Quarantined[ev.Instance] = true
+			m.drained[ev.Group] = ev.Time
+		case event.NodeDrained:
+			m.drained[ev.Group] = ev.Time
 		case event.NodeReplaced:
 			m.replaced[ev.Instance] = true
 		case event.OpIntended:
@@ -83,7 +95,7 @@ func Restore(past []event.Event) Memory {
 				m.quiesced[ev.Instance] = true
 			}
 			if ev.Verb == string(VerbRoll) {
-				m.rolls[ev.Group] = ev.Op
+				m.rolls[ev.Group] = intent{ev.Op, ev.Time}
 			}
 		case event.GroupRolled:
 			delete(m.rolls, ev.Group)

@@ -97,9 +97,13 @@ func (e *Engine) stepRoll(g *group) {
 func (e *Engine) beginRoll(g *group) bool {
 	r, shown := &g.roll, e.w.groups[g.ID].Roll
 	r.size, r.touched = g.base, e.ownersOn(g)
-	known := shown.Op != "" && shown.Op == e.mem.rolls[g.Name]
+	asked := e.mem.rolls[g.Name]
+	known := shown.Op != "" && shown.Op == asked.op
 	if known || len(g.Nodes) == 0 && shown.Op != "" {
 		r.op, r.accepted, r.since = shown.Op, true, e.now
+		if known {
+			r.since = e.past(asked.at)
+		}
 		return true
 	}
 	if len(g.Nodes) == 0 { // it has ended meanwhile

@@ -3,6 +3,7 @@ package engine_test
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/rotatord/rotator/core/engine"
 	"github.com/rotatord/rotator/core/model"
@@ -33,6 +34,8 @@ func (s *script) rollCommand(name, what string, args []string) {
 		t.roll(g, "")
 	case "says":
 		g.Roll.Phase = text
+	case "undated":
+		g.Roll.Since = time.Time{}
 	case "adds":
 		g.Desired++
 		in := t.launch(g, false)
