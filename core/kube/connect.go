@@ -3,13 +3,11 @@ package kube
 import (
 	"cmp"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"maps"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -26,7 +24,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	storagev1 "k8s.io/api/storage/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apiruntime "k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
@@ -206,22 +203,25 @@ func newCluster(cfg *rest.Config, userAgent string, log *slog.Logger) (*Cluster,
 	cfg.Timeout = 0 // each call has a deadline of its own; a watch has none
 	clock := &clock{}
 	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper {
-		clock.next = next
+		clock.next = shortErrors{next}
 		return clock
 	})
 	client, err := rest.HTTPClientFor(cfg)
 	if err != nil {
 		return nil, err
 	}
+	own := *client // it may be one that others share
+	own.CheckRedirect = stay
+	client = &own
 	group := func(path string, gv schema.GroupVersion) (*rest.RESTClient, error) {
 		cfg := rest.CopyConfig(cfg)
 		cfg.APIPath, cfg.GroupVersion, cfg.NegotiatedSerializer = path, &gv, pruning{cfg.NegotiatedSerializer}
 		return rest.RESTClientForConfigAndClient(cfg, client)
 	}
-	own := flowcontrol.NewTokenBucketRateLimiter(stateQPS, stateBurst)
+	stateLimit := flowcontrol.NewTokenBucketRateLimiter(stateQPS, stateBurst)
 	state := func(path string, gv schema.GroupVersion) (*rest.RESTClient, error) {
 		cfg := rest.CopyConfig(cfg)
-		cfg.APIPath, cfg.GroupVersion, cfg.RateLimiter = path, &gv, own
+		cfg.APIPath, cfg.GroupVersion, cfg.RateLimiter = path, &gv, stateLimit
 		return rest.RESTClientForConfigAndClient(cfg, client)
 	}
 	c := &Cluster{server: cfg.Host, log: log, helper: cfg.ExecProvider, clock: clock}
@@ -262,38 +262,6 @@ func (c *Cluster) call(ctx context.Context, timeout time.Duration) (context.Cont
 
 func (c *Cluster) logged(ctx context.Context) context.Context {
 	return klog.NewContext(ctx, logr.FromSlogHandler(c.log.Handler()))
-}
-
-// ping asks for the server's version.
-func (c *Cluster) ping(ctx context.Context) error {
-	ctx, cancel := c.call(ctx, connectTimeout)
-	defer cancel()
-	_, err := c.core.Get().AbsPath("/version").MaxRetries(0).DoRaw(ctx)
-	var (
-		certificate *tls.CertificateVerificationError
-		dial        *net.OpError
-		status      apierrors.APIStatus
-	)
-	switch {
-	case err == nil, apierrors.IsForbidden(err):
-		return nil // reachable and known; what is missing shows where it is needed
-	case apierrors.IsUnauthorized(err):
-		return c.unauthorized(err)
-	case errors.As(err, &certificate) && c.byDriver:
-		return fault(CodeUnreachable, err, "find out what stands between this machine and the API server: a proxy that ends TLS must be trusted by the system",
-			"the certificate of the API server %s is not trusted by the authority that the driver names: %v", c.server, err)
-	case c.byDriver:
-		return fault(CodeUnreachable, err, "check that this machine can reach the address (a private endpoint needs the cluster's network or a VPN)",
-			"the API server %s does not answer: %v", c.server, err)
-	case errors.As(err, &certificate):
-		return fault(CodeUnreachable, err, "check certificate-authority-data and the server's name in the kubeconfig, and any proxy in between",
-			"the certificate of the API server %s is not trusted: %v", c.server, err)
-	case c.helper != nil && !errors.As(err, &dial) && !errors.As(err, &status) && ctx.Err() == nil:
-		return fault(CodeUnauthorized, err, "run it by hand to see why, and check that it is installed and signed in",
-			"the credential helper %s of the kubeconfig failed: %v", c.helper.Command, err)
-	}
-	return fault(CodeUnreachable, err, "check the address in the kubeconfig, the network and any VPN; `kubectl version` makes the same call",
-		"the API server %s does not answer: %v", c.server, err)
 }
 
 func (c *Cluster) unauthorized(err error) *Error {

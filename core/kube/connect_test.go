@@ -185,7 +185,7 @@ func TestClockSkewIsTold(t *testing.T) {
 			api := newFakeAPI(t)
 			api.answer = func(w http.ResponseWriter, _ *http.Request, _ []byte) bool {
 				w.Header().Set("Date", time.Now().Add(tc.off).UTC().Format(http.TimeFormat))
-				io.WriteString(w, "{}")
+				io.WriteString(w, `{"gitVersion":"v1.37.2"}`)
 				return true
 			}
 			var log strings.Builder
