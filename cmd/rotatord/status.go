@@ -262,7 +262,7 @@ func unended(events []event.Event) []running {
 			if e.Message != "" {
 				tell("group "+e.Group, whatGroup, e)
 			}
-		case event.GroupHalted, event.GroupFinished:
+		case event.GroupFinished:
 			end("group " + e.Group)
 		case event.DrainPostponed, event.NodeDrained, event.NodeQuarantined, event.NodeReplaced:
 			end("drain " + e.Node)

@@ -349,17 +349,8 @@ func (e *Engine) rolledWorkloadsHealthy(g *group) bool {
 	if !e.cfg.Spec.Gates.Workloads.Enabled {
 		return true
 	}
-	touched := e.ownersOn(g)
-	for _, k := range r.touched {
-		if !slices.Contains(touched, k) {
-			touched = append(touched, k)
-		}
-	}
-	now := func(k model.WorkloadKey) (model.Workload, bool) {
-		w, ok := e.w.workloads[k]
-		return w, ok
-	}
-	if gate.Recovered(touched, e.healthy, now) {
+	touched := e.rolledWorkloads(g)
+	if gate.Recovered(touched, e.healthy, e.workload) {
 		return true
 	}
 	since := r.overAt
@@ -369,11 +360,21 @@ func (e *Engine) rolledWorkloadsHealthy(g *group) bool {
 	if !e.after(since, timeout+e.bake(r)) {
 		return false
 	}
-	slices.SortFunc(touched, func(a, b model.WorkloadKey) int { return strings.Compare(a.String(), b.String()) })
-	msg := fmt.Sprintf("after the roll of group %s, not healthy within %s: %s", g.Name, timeout, gate.Workloads(touched, e.healthy, now).Evidence)
+	msg := fmt.Sprintf("after the roll of group %s, not healthy within %s: %s", g.Name, timeout, gate.Workloads(touched, e.healthy, e.workload).Evidence)
 	e.record(event.Event{Kind: event.GateFailed, Group: g.Name, Code: "workloads", Message: msg})
 	e.halt(g, StatusGateFailed, "workloads", msg)
 	return false
+}
+
+// rolledWorkloads are those that had pods on the group's nodes, before or after its roll.
+func (e *Engine) rolledWorkloads(g *group) []model.WorkloadKey {
+	touched := e.ownersOn(g)
+	for _, k := range g.roll.touched {
+		if !slices.Contains(touched, k) {
+			touched = append(touched, k)
+		}
+	}
+	return touched
 }
 
 // bake is what is left out of the workloads' time while they bake.
@@ -455,7 +456,15 @@ func (e *Engine) waitsForRoll(g *group, progress bool) string {
 			parts = append(parts, "the end of "+first(left))
 		}
 		if late := e.notReady(g); late != "" {
-			parts = append(parts, "waiting for node "+late)
+			parts = append(parts, "waiting for "+late)
+		}
+		if missing := g.base - e.live(g); missing > 0 {
+			parts = append(parts, notLaunched(missing))
+		}
+		if e.cfg.Spec.Gates.Workloads.Enabled {
+			if bad := gate.Workloads(e.rolledWorkloads(g), e.healthy, e.workload); !bad.OK {
+				parts = append(parts, "waiting for workloads: "+bad.Evidence)
+			}
 		}
 		if c := e.cfg.Spec.Strategy.Canary; !r.healthyAt.IsZero() && c.Enabled && c.Bake > 0 {
 			parts = append(parts, fmt.Sprintf("waiting for the bake time of %s", c.Bake))

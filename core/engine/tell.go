@@ -93,7 +93,7 @@ func (e *Engine) waitsFor(g *group, exact bool) string {
 		firstSince(&g.told.lacks, lacks, e.now)
 	}
 	if lacks {
-		parts = append(parts, fmt.Sprintf("%d instance(s) that the provider has not launched yet", missing)+since(g.told.lacks))
+		parts = append(parts, notLaunched(missing)+since(g.told.lacks))
 	}
 	if !g.canaryAt.IsZero() && e.canary(g) {
 		parts = append(parts, fmt.Sprintf("the canary's bake time of %s", e.cfg.Spec.Strategy.Canary.Bake)+since(g.canaryAt))
@@ -107,7 +107,7 @@ func (e *Engine) waitsFor(g *group, exact bool) string {
 	}
 	switch {
 	case idle != "":
-		return "the next node waits: " + idle + since(g.told.held)
+		return idle + since(g.told.held)
 	case len(parts) == 0:
 		return ""
 	}
@@ -118,25 +118,38 @@ func (e *Engine) waitsFor(g *group, exact bool) string {
 	return "waiting for " + text
 }
 
-// idles says why no further node of a group begins although nothing is under way in
-// it; empty: one may.
+func notLaunched(n int) string {
+	return fmt.Sprintf("%d instance(s) that the provider has not launched yet", n)
+}
+
+// idles says why a group does not go on although nothing is under way in it; empty:
+// it does.
 func (e *Engine) idles(g *group) string {
-	if g.heldBack != "" {
-		return g.heldBack
-	}
-	if g.phase != groupActive || g.preparing || g.Roll != nil || g.census.old[memberWaiting] == 0 {
+	const next = "the next node waits: "
+	w := e.cfg.Spec.Strategy.Waits
+	switch g.phase {
+	case groupActive, groupGivingBack, groupRestoring:
+	case groupWaiting, groupFinished:
 		return ""
 	}
-	w := e.cfg.Spec.Strategy.Waits
+	few := g.census.usable <= g.base-g.Unavailable
 	switch {
+	case g.heldBack != "":
+		return next + g.heldBack
+	case !g.heldSince.IsZero():
+		return fmt.Sprintf("%d extra instance(s) are given back later: %s", g.surge, e.tooFew(g))
+	case (g.phase == groupGivingBack || e.stop != nil) && e.obs.answeredStep < g.resizedStep:
+		return "waiting for the provider to show the size of the group"
+	case g.phase != groupActive || g.preparing || g.Roll != nil || e.stop != nil || g.census.old[memberWaiting] == 0:
+		return ""
 	case g.early:
-		return "nodes of the groups before it are still being replaced"
+		return next + "nodes of the groups before it are still being replaced"
 	case w.BetweenDrains > 0 && !g.lastDrainEnd.IsZero() && e.now.Sub(g.lastDrainEnd) < w.BetweenDrains:
-		return fmt.Sprintf("the pause of %s between drains", w.BetweenDrains)
+		return next + fmt.Sprintf("the pause of %s between drains", w.BetweenDrains)
 	case w.BetweenBatches > 0 && !g.waveEnded.IsZero() && e.now.Sub(g.waveEnded) < w.BetweenBatches:
-		return fmt.Sprintf("the pause of %s between batches", w.BetweenBatches)
-	case !g.starvedSince.IsZero():
-		return e.tooFew(g)
+		return next + fmt.Sprintf("the pause of %s between batches", w.BetweenBatches)
+	case few:
+		return next + e.tooFew(g)
 	}
 	return ""
 }

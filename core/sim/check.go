@@ -66,13 +66,15 @@ const (
 	// Rolled: of a group that its provider rolls no instance is ended by us, none is
 	// drained where the provider drains alone, and a run asks for one roll at most.
 	Rolled Invariant = "rolled"
+	// Told: at every moment the journal says what the rotation waits for.
+	Told Invariant = "told"
 	// Orderly: records are numbered without gaps, ops have ids of their own, a
 	// wake-up is in the future, Steps do not follow each other without time.
 	Orderly Invariant = "orderly"
 )
 
 // Invariants are all of them.
-var Invariants = []Invariant{RecordFirst, Unavailable, Capacity, Empty, Once, OnlyOld, Disruption, Marks, Excluded, Persons, Settings, Ends, Complete, Volumes, Single, ControlPlane, Room, Ordered, Homed, Rolled, Orderly}
+var Invariants = []Invariant{RecordFirst, Unavailable, Capacity, Empty, Once, OnlyOld, Disruption, Marks, Excluded, Persons, Settings, Ends, Complete, Volumes, Single, ControlPlane, Room, Ordered, Homed, Rolled, Told, Orderly}
 
 // Violation is an invariant that did not hold.
 type Violation struct {
@@ -108,6 +110,7 @@ type checker struct {
 	intended map[string]bool
 	sent     map[string]bool // ids of effects that began
 	view     view
+	told     told
 	base     map[string]int           // the size that each group was last seen with
 	room     map[string]plan.Group    // by group id
 	quiesced map[string]time.Duration // instances that this run takes out of their load balancers, since when
@@ -143,7 +146,7 @@ func (c *checker) hold(i Invariant, ok bool, format string, args ...any) {
 func (c *checker) begins(p *plan.Plan, seq uint64, in engine.Input) {
 	c.plan, c.seq, c.began, c.promised = p, seq, c.w.now, promises(p, c.spec) && !c.w.vague()
 	c.intended, c.sent = make(map[string]bool), make(map[string]bool)
-	c.view, c.base = newView(), make(map[string]int)
+	c.view, c.base, c.told = newView(), make(map[string]int), newTold(c.w.now)
 	c.room, c.ends = make(map[string]plan.Group), make(map[string]string)
 	c.rolls = make(map[string]string)
 	c.quiesced, c.rebalanced = make(map[string]time.Duration), make(map[string]bool)
@@ -178,12 +181,14 @@ func (c *checker) stepped(in engine.Input, r engine.Ready) {
 		c.effect(e)
 	}
 	c.checkRoom()
+	c.checkTold()
 }
 
 func (c *checker) record(ev event.Event) {
 	c.seq++
 	c.hold(Orderly, ev.Seq == c.seq, "record %d has the number %d", c.seq, ev.Seq)
 	c.seq = ev.Seq
+	c.told.take(ev, c.w.now)
 	switch ev.Kind { //nolint:exhaustive // only these change what is judged
 	case event.ReplacementBad:
 		if ev.Code != "outdated" {

@@ -1,0 +1,56 @@
+package sim
+
+import (
+	"time"
+
+	"github.com/rotatord/rotator/core/event"
+)
+
+// untold is how long a run may do nothing that its journal shows before the journal
+// must say what it waits for: the engine looks at least every 30 s, and tells what a
+// group waits for at most every 10 s.
+const untold = 45 * time.Second
+
+// told is what a run's journal says is under way: what `rotatord status` shows.
+type told struct {
+	open map[string]string // calls by op id, what groups, drains and rolls wait for
+	last time.Duration     // when anything was recorded
+}
+
+func newTold(now time.Duration) told { return told{open: make(map[string]string), last: now} }
+
+// take folds one durable event.
+func (t *told) take(ev event.Event, now time.Duration) {
+	if !ev.Kind.Durable() {
+		return
+	}
+	t.last = now
+	switch ev.Kind { //nolint:exhaustive // only these begin or end a wait
+	case event.OpIntended:
+		t.open["op "+ev.Op] = ev.Verb
+	case event.OpSucceeded, event.OpFailed:
+		delete(t.open, "op "+ev.Op)
+	case event.GroupWaits:
+		t.open["group "+ev.Group] = ev.Message
+		if ev.Message == "" {
+			delete(t.open, "group "+ev.Group)
+		}
+	case event.GroupFinished:
+		delete(t.open, "group "+ev.Group)
+	case event.GroupRolling:
+		t.open["roll "+ev.Group] = ev.Message
+	case event.GroupRolled:
+		delete(t.open, "roll "+ev.Group)
+	case event.DrainWaits:
+		t.open["drain "+ev.Node] = ev.Message
+	case event.NodeDrained, event.NodeQuarantined, event.NodeReplaced:
+		delete(t.open, "drain "+ev.Node)
+	}
+}
+
+// checkTold holds the journal to saying at every moment what the run waits for.
+func (c *checker) checkTold() {
+	if quiet := c.w.now - c.told.last; quiet > untold {
+		c.hold(Told, len(c.told.open) > 0, "nothing was recorded for %s, and the journal does not say what is waited for", quiet)
+	}
+}
