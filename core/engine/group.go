@@ -105,8 +105,10 @@ func (e *Engine) stepGroups() {
 			if active >= atOnce || blocked || e.shut && g.unreplaced() > 0 {
 				continue
 			}
+			if e.startGroup(g); g.phase == groupFinished {
+				continue // it has nothing to do, and takes no place from the next
+			}
 			active++
-			e.startGroup(g)
 		}
 		g.early = begun >= atOnce
 		took := g.takesPlace()

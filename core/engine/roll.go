@@ -453,13 +453,10 @@ func (e *Engine) waitsForRoll(g *group, progress bool) string {
 	}
 	if r.over {
 		if left := e.outdatedIn(g); len(left) > 0 {
-			parts = append(parts, "the end of "+first(left))
-		}
-		if late := e.notReady(g); late != "" {
-			parts = append(parts, "waiting for "+late)
+			parts = append(parts, "outdated still: "+first(left))
 		}
 		if missing := g.base - e.live(g); missing > 0 {
-			parts = append(parts, notLaunched(missing))
+			parts = append(parts, "waiting for "+notLaunched(missing))
 		}
 		if e.cfg.Spec.Gates.Workloads.Enabled {
 			if bad := gate.Workloads(e.rolledWorkloads(g), e.healthy, e.workload); !bad.OK {

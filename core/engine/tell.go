@@ -45,11 +45,6 @@ func (e *Engine) waitsFor(g *group, exact bool) string {
 		return " since " + t.UTC().Format(moment)
 	}
 	var parts []string
-	if g.Roll != nil {
-		if s := e.waitsForRoll(g, !exact); s != "" {
-			parts = append(parts, s)
-		}
-	}
 	add := func(what string, in func(*member) bool, began func(*member) time.Time, why func(*member) string) {
 		var one *member
 		n := 0
@@ -71,7 +66,7 @@ func (e *Engine) waitsFor(g *group, exact bool) string {
 		}
 		parts = append(parts, s+more(n))
 	}
-	if g.Roll == nil {
+	if g.Roll == nil || g.roll.over {
 		add("replacement", func(m *member) bool { return m.phase == memberBooting }, func(m *member) time.Time { return m.firstSeen },
 			func(m *member) string {
 				if !exact && (m.n == nil || !m.n.Ready) {
@@ -98,24 +93,26 @@ func (e *Engine) waitsFor(g *group, exact bool) string {
 	if !g.canaryAt.IsZero() && e.canary(g) {
 		parts = append(parts, fmt.Sprintf("the canary's bake time of %s", e.cfg.Spec.Strategy.Canary.Bake)+since(g.canaryAt))
 	}
+	var text []string
+	if g.Roll != nil {
+		if s := e.waitsForRoll(g, !exact); s != "" {
+			text = append(text, s)
+		}
+	}
+	if len(parts) > 0 {
+		text = append(text, "waiting for "+strings.Join(parts, "; "))
+	}
 	idle := ""
-	if len(parts) == 0 {
+	if len(text) == 0 {
 		idle = e.idles(g)
 	}
 	if exact {
 		firstSince(&g.told.held, idle != "", e.now)
 	}
-	switch {
-	case idle != "":
+	if idle != "" {
 		return idle + since(g.told.held)
-	case len(parts) == 0:
-		return ""
 	}
-	text := strings.Join(parts, "; ")
-	if g.Roll != nil {
-		return text
-	}
-	return "waiting for " + text
+	return strings.Join(text, "; ")
 }
 
 func notLaunched(n int) string {
