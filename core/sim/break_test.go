@@ -92,6 +92,15 @@ func TestChecksNotice(t *testing.T) {
 				})
 			}}
 		}},
+		{"the journal is not told what groups and drains wait for", Told, nil, func() *broken {
+			return &broken{change: func(_ time.Time, r *engine.Ready) {
+				for i, ev := range r.Records {
+					if ev.Kind == event.GroupWaits || ev.Kind == event.DrainWaits {
+						r.Records[i].Kind = event.Waiting // which is for a person alone
+					}
+				}
+			}}
+		}},
 		{"an intent comes one Step late", RecordFirst, nil, func() *broken {
 			var late []event.Event
 			return &broken{change: func(_ time.Time, r *engine.Ready) {
