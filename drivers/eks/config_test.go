@@ -93,13 +93,27 @@ func TestWays(t *testing.T) {
 	m := ManagedNodeGroups{NodeGroupWay: NodeGroupWay{Way: WaySkip, Strategy: "MINIMAL", Force: aws.Bool(true)}, Groups: map[string]NodeGroupWay{
 		"gpu": {Way: WaySelf, Force: aws.Bool(false)}, "web": {Strategy: "DEFAULT"},
 	}}
+	long := strings.Repeat("n", 62)
+	m.Groups[long+"a"], m.Groups[long+"b"] = NodeGroupWay{Way: WayBlueGreen}, NodeGroupWay{Way: WaySelf}
+	blueGreen := NodeGroupWay{Way: WayBlueGreen, Strategy: "MINIMAL", Force: aws.Bool(true)}
 	for name, want := range map[string]NodeGroupWay{
-		"gpu":   {Way: WaySelf, Strategy: "MINIMAL", Force: aws.Bool(false)},
-		"web":   {Way: WaySkip, Strategy: "DEFAULT", Force: aws.Bool(true)},
-		"other": {Way: WaySkip, Strategy: "MINIMAL", Force: aws.Bool(true)},
+		"web-g2":                 {Way: WaySkip, Strategy: "DEFAULT", Force: aws.Bool(true)},
+		long + "a":               blueGreen,
+		greenName(long+"a", nil): blueGreen,
+		greenName(greenName(long+"a", nil), []string{greenName(long+"a", nil)}): blueGreen,
+		greenName(long+"b", nil): {Way: WaySelf, Strategy: "MINIMAL", Force: aws.Bool(true)},
+		greenName(long+"c", nil): {Way: WaySkip, Strategy: "MINIMAL", Force: aws.Bool(true)},
+		"gpu":                    {Way: WaySelf, Strategy: "MINIMAL", Force: aws.Bool(false)},
+		"web":                    {Way: WaySkip, Strategy: "DEFAULT", Force: aws.Bool(true)},
+		"other":                  {Way: WaySkip, Strategy: "MINIMAL", Force: aws.Bool(true)},
 	} {
 		if diff := cmp.Diff(want, m.of(name)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+	for n := range 64 {
+		if name := greenName(strings.Repeat("n", n), nil); len(name) > 63 {
+			t.Errorf("%s has %d characters, and EKS takes 63", name, len(name))
 		}
 	}
 	if w := (ManagedNodeGroups{}).of("a"); w.Way != WayDelegated || w.forced() {

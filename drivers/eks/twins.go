@@ -2,6 +2,8 @@ package eks
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"maps"
 	"regexp"
@@ -19,8 +21,12 @@ import (
 	"github.com/rotatord/rotator/drivers/sdk"
 )
 
-// maxNodegroupName is EKS' limit on the name of a node group.
-const maxNodegroupName = 63
+const (
+	// maxNodegroupName is EKS' limit on the name of a node group.
+	maxNodegroupName = 63
+	// maxStem leaves room for -g999.
+	maxStem = maxNodegroupName - 5
+)
 
 // twins are a managed node group (blue) and the one that takes its place
 // (green), as they were read. They are shown as one group, with blue's id.
@@ -355,16 +361,24 @@ func (d *Driver) completeTwin(ctx context.Context, c *clients, t *twins, r sdk.T
 // greenSuffix ends the name of a node group that took another's place.
 var greenSuffix = regexp.MustCompile(`-g[0-9]+$`)
 
-// stem is the name of a node group before any other took its place.
-func stem(nodegroup string) string { return greenSuffix.ReplaceAllString(nodegroup, "") }
+// stem is what the names of a node group and of those that take its place have in
+// common: the first one's name. Of a long one it is the beginning and a digest, so
+// that two that begin alike have different ones.
+func stem(nodegroup string) string {
+	s := greenSuffix.ReplaceAllString(nodegroup, "")
+	if len(s) <= maxStem {
+		return s
+	}
+	sum := sha256.Sum256([]byte(s))
+	digest := "-" + hex.EncodeToString(sum[:4])
+	return s[:maxStem-len(digest)] + digest
+}
 
 // greenName finds a name that no node group has: NAME-g2, NAME-g3 and so on.
 func greenName(blue string, taken []string) string {
 	base := stem(blue)
 	for n := 2; ; n++ {
-		suffix := "-g" + strconv.Itoa(n)
-		name := base[:min(len(base), maxNodegroupName-len(suffix))] + suffix
-		if !slices.Contains(taken, name) {
+		if name := base + "-g" + strconv.Itoa(n); !slices.Contains(taken, name) {
 			return name
 		}
 	}

@@ -63,7 +63,7 @@ type BlueGreen struct {
 func (m ManagedNodeGroups) of(nodegroup string) NodeGroupWay {
 	own, ok := m.Groups[nodegroup]
 	if !ok {
-		own = m.Groups[stem(nodegroup)] // it has taken that one's place
+		own = m.Groups[m.first(nodegroup)]
 	}
 	w := NodeGroupWay{
 		Way:       cmp.Or(own.Way, m.Way, WayDelegated),
@@ -72,6 +72,18 @@ func (m ManagedNodeGroups) of(nodegroup string) NodeGroupWay {
 		BlueGreen: cmp.Or(own.BlueGreen, m.BlueGreen),
 	}
 	return w
+}
+
+// first is the name, among those that have settings of their own, of the node group
+// whose place one has taken, be it at several removes.
+func (m ManagedNodeGroups) first(nodegroup string) string {
+	s := stem(nodegroup)
+	for name := range m.Groups {
+		if len(name) > maxStem && stem(name) == s { // the digest makes it the only one
+			return name
+		}
+	}
+	return s
 }
 
 // forced tells whether EKS is to go past budgets.
