@@ -137,7 +137,7 @@ func (d *Driver) busy(ctx context.Context, c *clients, m *managed) bool {
 	if !m.updating() {
 		return false
 	}
-	u, err := d.findUpdate(ctx, c, m, inFlight)
+	u, err := d.view.updates.find(ctx, c.eks, m, inFlight)
 	return err != nil || u != nil || d.settle(ctx, c, m) != nil
 }
 

@@ -99,7 +99,7 @@ func (d *Driver) Roll(ctx context.Context, r sdk.RollRequest) (*sdk.Operation, e
 		return op, nil
 	}
 	if m.updating() {
-		u, err := d.findUpdate(ctx, c, m, inFlight)
+		u, err := d.view.updates.find(ctx, c.eks, m, inFlight)
 		if err != nil {
 			return nil, err
 		}

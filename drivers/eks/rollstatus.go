@@ -4,21 +4,14 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
-	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/eks"
 	ekstypes "github.com/aws/aws-sdk-go-v2/service/eks/types"
 
 	"github.com/rotatord/rotator/drivers/sdk"
 )
-
-// updatesLooked bounds how many updates of a node group are described in the
-// search for one. EKS lists ids alone, in no order that it documents.
-const updatesLooked = 200
 
 // showRoll reads how the latest roll of the node group stands: the one of our
 // record, or one that somebody else began and that has not ended. A node group
@@ -34,19 +27,18 @@ func (d *Driver) showRoll(ctx context.Context, c *clients, m *managed) error {
 			return err
 		}
 	}
-	// An update in flight goes before one that has ended.
-	if m.updating() && (u == nil || over(u)) {
-		now, err := d.findUpdate(ctx, c, m, inFlight)
+	// An update in flight goes before one that has ended. One search serves for both:
+	// each has a bound.
+	lost := m.record != nil && m.record.Update == ""
+	if m.updating() && (u == nil || over(u)) || lost {
+		now, err := d.view.updates.find(ctx, c.eks, m, func(u *ekstypes.Update) bool {
+			return m.updating() && inFlight(u) || lost && m.record.began(u)
+		})
 		if err != nil {
 			return err
 		}
 		if now != nil {
 			u = now
-		}
-	}
-	if u == nil && m.record != nil && m.record.Update == "" {
-		if u, err = d.findUpdate(ctx, c, m, m.record.began); err != nil {
-			return err
 		}
 	}
 	if u != nil {
@@ -152,79 +144,4 @@ func progress(s *sdk.RollStatus, instances []sdk.Instance) {
 		}
 	}
 	s.Phase += fmt.Sprintf(": %d of %d instances current", current, len(instances))
-}
-
-// updateCache remembers updates that have ended: they do not change any more.
-type updateCache struct {
-	mu   sync.Mutex
-	over map[string]ekstypes.Update // by id
-}
-
-// reset forgets everything.
-func (k *updateCache) reset() {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.over = nil
-}
-
-// read reads an update of a node group; nil: EKS does not know it (any more).
-func (k *updateCache) read(ctx context.Context, client *eks.Client, m *managed, id string) (*ekstypes.Update, error) {
-	k.mu.Lock()
-	known, ok := k.over[id]
-	k.mu.Unlock()
-	if ok {
-		return &known, nil
-	}
-	out, err := client.DescribeUpdate(ctx, &eks.DescribeUpdateInput{Name: m.ClusterName, NodegroupName: m.NodegroupName, UpdateId: &id})
-	if notFound(err) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, statusOf("eks:DescribeUpdate", m.name, err)
-	}
-	if over(out.Update) {
-		k.mu.Lock()
-		if k.over == nil {
-			k.over = map[string]ekstypes.Update{}
-		}
-		k.over[id] = *out.Update
-		k.mu.Unlock()
-	}
-	return out.Update, nil
-}
-
-// findUpdate returns the newest update of a node group that fits.
-func (d *Driver) findUpdate(ctx context.Context, c *clients, m *managed, fits func(*ekstypes.Update) bool) (*ekstypes.Update, error) {
-	ids, err := listUpdates(ctx, c.eks, m)
-	if err != nil {
-		return nil, err
-	}
-	var newest *ekstypes.Update
-	for _, id := range ids {
-		u, err := d.view.updates.read(ctx, c.eks, m, id)
-		if err != nil {
-			return nil, err
-		}
-		if u != nil && fits(u) && (newest == nil || aws.ToTime(newest.CreatedAt).Before(aws.ToTime(u.CreatedAt))) {
-			newest = u
-		}
-	}
-	return newest, nil
-}
-
-func listUpdates(ctx context.Context, client *eks.Client, m *managed) ([]string, error) {
-	in := &eks.ListUpdatesInput{Name: m.ClusterName, NodegroupName: m.NodegroupName}
-	var ids []string
-	for range maxPages {
-		out, err := client.ListUpdates(ctx, in)
-		if err != nil {
-			return nil, statusOf("eks:ListUpdates", m.name, err)
-		}
-		ids = append(ids, out.UpdateIds...)
-		if aws.ToString(out.NextToken) == "" || len(ids) >= updatesLooked {
-			break
-		}
-		in.NextToken = out.NextToken
-	}
-	return slices.Clip(ids[:min(len(ids), updatesLooked)]), nil
 }
