@@ -32,7 +32,7 @@ func TestPods(t *testing.T) {
 		{"rules: skipped, waited for, in order", testRules},
 		{"do not disrupt", testDoNotDisrupt},
 		{"a StatefulSet in order", testStatefulSetOrder},
-		{"DaemonSet pods last, those that tolerate the cordon once", testReturning},
+		{"DaemonSet pods last, those that tolerate the cordon once, static ones never", testReturning},
 		{"finalizers that never end", testFinalizer},
 		{"an admission policy that refuses", testDenied},
 		{"budgets that cannot allow", testBadBudgets},
@@ -174,7 +174,8 @@ func testReturning(t *testing.T, c *podCase) {
 	_, err = c.kube.AppsV1().DaemonSets(c.namespace).Create(context.Background(), &appsv1.DaemonSet{ObjectMeta: metav1.ObjectMeta{Name: "agent"},
 		Spec: appsv1.DaemonSetSpec{Selector: appLabel("agent"), Template: podTemplate("agent", nil)}}, metav1.CreateOptions{})
 	c.must(err)
-	for _, app := range []string{"slow", "bound", "agent"} {
+	static := c.mirror("proxy", node)
+	for _, app := range []string{"slow", "bound", "agent", "proxy"} {
 		c.ready(app, 1)
 	}
 	res, events := c.drain("--daemonset-pods", "last")
@@ -188,6 +189,23 @@ func testReturning(t *testing.T, c *podCase) {
 	if len(evicted) != 3 || count["slow"] != 1 || count["bound"] != 1 || count["agent"] != 1 {
 		t.Errorf("evicted are %v, want each once", evicted)
 	}
+	if left := c.readyOn("proxy", c.node); !slices.Equal(left, []string{static}) {
+		t.Errorf("of the node's static pod %s, %q is left", static, left)
+	}
+	c.must(c.kube.CoreV1().Pods(c.namespace).EvictV1(context.Background(), &policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Name: static, Namespace: c.namespace}}))
+}
+
+// mirror shows a static pod of the node to the API server, as its kubelet would.
+func (c *podCase) mirror(app string, node *corev1.Node) string {
+	c.tb.Helper()
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: app + "-static", Labels: map[string]string{"app": app},
+		Annotations:     map[string]string{corev1.MirrorPodAnnotationKey: "0", "kubernetes.io/config.source": "file"},
+		OwnerReferences: []metav1.OwnerReference{{APIVersion: "v1", Kind: "Node", Name: node.Name, UID: node.UID, Controller: new(true)}}},
+		Spec: podTemplate(app, nil).Spec}
+	pod.Spec.NodeName = node.Name
+	_, err := c.kube.CoreV1().Pods(c.namespace).Create(context.Background(), pod, metav1.CreateOptions{})
+	c.must(err)
+	return pod.Name
 }
 
 func testFinalizer(t *testing.T, c *podCase) {

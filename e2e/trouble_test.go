@@ -10,8 +10,6 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // A replacement that never joins, or joins and never gets Ready, is
@@ -115,29 +113,6 @@ func TestSuspendedProcessesStay(t *testing.T) {
 	after := s.State(t)
 	after.MustBeTidy(t, before)
 	after.MustHaveReplaced(t, before, group)
-}
-
-// A node without a provider id cannot be joined to an instance: it is named
-// and left alone.
-func TestNodeWithoutProviderID(t *testing.T) {
-	s := scrap(t)
-	group := groupName(s, 2)
-	const name = "stranger"
-	nodes := s.Kube(t).CoreV1().Nodes()
-	if _, err := nodes.Create(t.Context(), &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	before := s.State(t)
-	s.PublishImage(t, group)
-	s.rotatord(t).Run(t, "run", "--group", group).MustExit(t, exitDone, name, "providerID")
-	after := s.State(t)
-	after.MustHaveReplaced(t, before, group)
-	if after.Nodes[name].Unschedulable || len(after.Nodes[name].Marks) > 0 {
-		t.Errorf("node %s was touched: %+v", name, after.Nodes[name])
-	}
-	if err := nodes.Delete(t.Context(), name, metav1.DeleteOptions{}); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // A group that is deleted in mid-run ends the rotation with a message that
