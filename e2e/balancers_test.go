@@ -79,7 +79,7 @@ func TestLoadBalancers(t *testing.T) {
 	p := r.Start(t, "run", "--group", group, "--lock-duration", "3s")
 	p.Await("node-draining")
 	draining := s.awaitTargets(t, "the first drain", leaves).targetsIn("draining")
-	s.mustBeMarked(t, draining, nodes)
+	s.mustBeMarked(t, draining, group)
 	s.rotatord(t).Run(t, "abort").MustExit(t, exitDone)
 	p.Wait().MustExit(t, exitStopped, "aborted")
 	s.mustServe(t, "after the abort", instances)
@@ -117,15 +117,16 @@ func (s *Sandbox) markNode(tb testing.TB, node, patch string) {
 	}
 }
 
-// mustBeMarked looks at the nodes while instances leave: those are told to load
-// balancers, and no old node may be removed by the autoscaler.
-func (s *Sandbox) mustBeMarked(tb testing.TB, leaving, old []string) {
+// mustBeMarked looks at the group's nodes while instances leave: those are told to
+// load balancers, and the autoscaler may remove none, neither an old one that waits
+// nor a new one that is empty.
+func (s *Sandbox) mustBeMarked(tb testing.TB, leaving []string, group string) {
 	tb.Helper()
 	st := s.State(tb)
 	has := func(n NodeState, mark string) bool {
 		return slices.ContainsFunc(n.Marks, func(m string) bool { return strings.HasPrefix(m, mark) })
 	}
-	for _, name := range old {
+	for _, name := range st.NodesOf(group) {
 		n := st.Nodes[name]
 		if !has(n, scaleDownDisabled+"=true") {
 			tb.Errorf("node %s is not kept from the autoscaler: %v", name, n.Marks)
@@ -133,5 +134,8 @@ func (s *Sandbox) mustBeMarked(tb testing.TB, leaving, old []string) {
 		if slices.Contains(leaving, instanceOf(n.ProviderID)) && (!n.Unschedulable || !has(n, excluded)) {
 			tb.Errorf("node %s leaves its target group and is cordoned %t, marked %v", name, n.Unschedulable, n.Marks)
 		}
+	}
+	if size := len(st.NodesOf(group)); size != int(st.Groups[group].Desired) {
+		tb.Errorf("of %d instances %d are nodes: no new one was looked at", st.Groups[group].Desired, size)
 	}
 }
