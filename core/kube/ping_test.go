@@ -40,9 +40,11 @@ func TestConnectToWhatIsNoAPIServer(t *testing.T) {
 	}{
 		"a page to sign in": {func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "<html><body>Sign in</body></html>") },
 			[]string{"what answers at http://", "is no Kubernetes API server", `"<html><body>Sign in`, "a page to sign in"}},
-		"another service":    {func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `{"version":"1"}`) }, []string{"is no Kubernetes API server"}},
-		"nothing":            {func(http.ResponseWriter, *http.Request) {}, []string{"is no Kubernetes API server", `""`}},
-		"a redirect":         {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, other.URL+"/login", http.StatusFound) }, []string{"is no Kubernetes API server", "redirects to " + other.URL + "/login"}},
+		"another service": {func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `{"version":"1"}`) }, []string{"is no Kubernetes API server"}},
+		"nothing":         {func(http.ResponseWriter, *http.Request) {}, []string{"is no Kubernetes API server", `""`}},
+		"a redirect": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, other.URL+"/login", http.StatusFound)
+		}, []string{"is no Kubernetes API server", "redirects to " + other.URL + "/login"}},
 		"an error":           {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no upstream", 503) }, []string{"answers with an error", "health"}},
 		"an answer":          {endlessOK, []string{"is no Kubernetes API server"}},
 		"an error, endless":  {endlessError, []string{"answers with an error"}},
