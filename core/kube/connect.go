@@ -212,6 +212,9 @@ func newCluster(cfg *rest.Config, userAgent string, log *slog.Logger) (*Cluster,
 	}
 	own := *client // it may be one that others share
 	own.CheckRedirect = stay
+	if cfg.ExecProvider != nil {
+		own.Transport = punctual{own.Transport}
+	}
 	client = &own
 	group := func(path string, gv schema.GroupVersion) (*rest.RESTClient, error) {
 		cfg := rest.CopyConfig(cfg)

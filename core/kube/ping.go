@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
@@ -26,7 +27,12 @@ var errNoVersion = errors.New("no version of Kubernetes")
 
 // ping asks for the server's version.
 func (c *Cluster) ping(ctx context.Context) error {
-	ctx, cancel := c.call(ctx, connectTimeout)
+	timeout := connectTimeout
+	if c.helper != nil {
+		timeout = helperTimeout
+	}
+	began := time.Now()
+	ctx, cancel := c.call(ctx, timeout)
 	defer cancel()
 	err := c.version(ctx)
 	var (
@@ -55,6 +61,9 @@ func (c *Cluster) ping(ctx context.Context) error {
 	case errors.As(err, &certificate):
 		return fault(CodeUnreachable, err, "check certificate-authority-data and the server's name in the kubeconfig, and any proxy in between",
 			"the certificate of the API server %s is not trusted: %v", c.server, err)
+	case c.helper != nil && errors.Is(err, context.DeadlineExceeded):
+		return fault(CodeUnreachable, err, "run the helper by hand to see what it waits for, then check that this machine reaches the address",
+			"the API server %s has not answered within %s, the credential helper %s of the kubeconfig included", c.server, time.Since(began).Round(time.Second), c.helper.Command)
 	case c.helper != nil && !errors.As(err, &dial) && ctx.Err() == nil:
 		return fault(CodeUnauthorized, err, "run it by hand to see why, and check that it is installed and signed in",
 			"the credential helper %s of the kubeconfig failed: %v", c.helper.Command, err)
