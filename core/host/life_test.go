@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -407,6 +408,20 @@ func TestLostLabels(t *testing.T) {
 	}
 }
 
+// A file that the system cannot run is told apart from a driver that fails.
+func TestLaunchOfWhatCannotBeRun(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "rotatord-driver-test")
+	if err := os.WriteFile(path, []byte("rubbish"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	o := testOptions(t, nil)
+	o.Path = path
+	_, err := host.Launch(t.Context(), o)
+	if hostCode(err) != host.CodeStart || !strings.Contains(err.Error(), "cannot be run: ") || !strings.Contains(err.Error(), runtime.GOOS+"/"+runtime.GOARCH) {
+		t.Errorf("error %v", err)
+	}
+}
+
 func TestLaunchFails(t *testing.T) {
 	text := func(s ...string) []string { return s }
 	for _, tt := range []struct {
@@ -418,6 +433,7 @@ func TestLaunchFails(t *testing.T) {
 	}{
 		{"dies during start", nil, text("TEST_MODE=die", "TEST_PASSWORD=hunter22"), host.CodeStart,
 			text("ended before it was ready: it ended with exit status 3", "reading /etc/example.conf", "fatal: line 3: no such zone; password is [secret]")},
+		{"prints without end", nil, text("TEST_MODE=endless"), host.CodeProtocol, text(`it printed "` + strings.Repeat("x", 100) + `…"`)},
 		{"is no driver", nil, text("TEST_MODE=garbage"), host.CodeProtocol, text(`it printed "Usage: something else"`)},
 		{"another protocol version", nil, text("TEST_MODE=version"), host.CodeProtocol, text("speaks version 2 of the driver protocol, this rotatord version 1")},
 		{"net/rpc", nil, text("TEST_MODE=netrpc"), host.CodeProtocol, text("does not speak gRPC")},

@@ -23,6 +23,8 @@ const (
 	tailLines = 20
 	// tailWidth limits each of them.
 	tailWidth = 500
+	// lineWidth limits what is shown of a first line that is no driver's.
+	lineWidth = 100
 )
 
 // masker replaces secrets.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -191,8 +192,8 @@ func protocolError(c Candidate, line string) error {
 	}
 	parts := strings.Split(line, "|")
 	if len(parts) < 4 || parts[0] != strconv.Itoa(plugin.CoreProtocolVersion) {
-		if len(line) > tailWidth {
-			line = line[:tailWidth] + "…"
+		if len(line) > lineWidth {
+			line = line[:lineWidth] + "…"
 		}
 		return refuse("check that it is a driver of rotator", "is not a driver: it printed %q", line)
 	}
@@ -211,11 +212,15 @@ func protocolError(c Candidate, line string) error {
 
 // startError says why a driver did not start, with the last that it said.
 func startError(c Candidate, exe *executable, cause error) error {
-	e := &Error{Code: CodeStart, Message: fmt.Sprintf("driver %s (%s) did not start: %v", c.Name, c.Path, cause), Err: cause}
+	e := &Error{Code: CodeStart, Message: fmt.Sprintf("driver %s (%s) did not start: %v", c.Name, c.Path, cause), Err: cause,
+		Fix: "run it by hand: a driver ends at once and says that it is a plugin; and look at what it logs with --log-level debug"}
 	if exe != nil && !exe.alive() {
-		e.Message = fmt.Sprintf("driver %s (%s) ended before it was ready: %s", c.Name, c.Path, exe.end())
-		if exe.cmd.ProcessState == nil {
+		switch {
+		case exe.cmd.ProcessState == nil:
 			e.Message = fmt.Sprintf("driver %s (%s) cannot be run: %v", c.Name, c.Path, exe.err)
+			e.Fix = fmt.Sprintf("install the one that was built for this machine (%s/%s); a script needs its interpreter", runtime.GOOS, runtime.GOARCH)
+		case exe.cmd.ProcessState.Exited() || !exe.killed.Load(): // not by us
+			e.Message = fmt.Sprintf("driver %s (%s) ended before it was ready: %s", c.Name, c.Path, exe.end())
 		}
 		if lines := exe.lastWords(); len(lines) > 0 {
 			e.Message += "; the last it said:" + indent(lines)

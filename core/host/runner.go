@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-plugin/runner"
@@ -36,6 +37,7 @@ type executable struct {
 	exited   chan struct{}
 	err      error // of Wait; valid once exited is closed
 	killing  sync.Once
+	killed   atomic.Bool // by us
 }
 
 var _ runner.Runner = (*executable)(nil)
@@ -116,7 +118,10 @@ func (e *executable) Kill(context.Context) error {
 	if e.cmd.Process == nil || !e.alive() {
 		return nil
 	}
-	e.killing.Do(func() { killGroup(e.cmd.Process) })
+	e.killing.Do(func() {
+		e.killed.Store(true)
+		killGroup(e.cmd.Process)
+	})
 	return nil
 }
 

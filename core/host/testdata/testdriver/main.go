@@ -39,6 +39,12 @@ func main() {
 		fmt.Fprintln(os.Stderr, "reading /etc/example.conf")
 		fmt.Fprintln(os.Stderr, "fatal: line 3: no such zone; password is "+os.Getenv("TEST_PASSWORD"))
 		os.Exit(3)
+	case "endless":
+		for line := strings.Repeat("x", 1000); ; {
+			if _, err := fmt.Print(line); err != nil {
+				os.Exit(1)
+			}
+		}
 	case "garbage":
 		fmt.Println("Usage: something else")
 	case "version":
