@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"os"
@@ -113,12 +114,20 @@ type driverInfo struct {
 func (a *app) run(ctx context.Context, args []string) int {
 	a.args = args
 	a.stderr = &lockedWriter{w: a.stderr}
+	stdout := &checkedWriter{w: a.stdout}
+	a.stdout = stdout
 	done := make(chan struct{})
 	defer close(done)
 	go a.passSignals(done)
 	cmd := a.root()
 	cmd.SetArgs(args)
-	return a.report(cmd.ExecuteContext(ctx))
+	err := cmd.ExecuteContext(ctx)
+	var f *failure
+	if stdout.err != nil && (err == nil || errors.Is(err, stdout.err) && !errors.As(err, &f)) {
+		err = &failure{code: exitFailed, message: "all is done, but the output is not complete: " + stdout.err.Error(),
+			fix: "free space where stdout goes, or have it go elsewhere", err: stdout.err}
+	}
+	return a.report(err)
 }
 
 // lockedWriter keeps lines of progress, logs and signals apart.

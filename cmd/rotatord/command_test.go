@@ -643,6 +643,42 @@ func TestConfigInitValidates(t *testing.T) {
 	oneDocument(t, call(t, &fake{}, "config", "schema").stdout)
 }
 
+// Output that is lost is no success; how a rotation ended counts for more.
+func TestOutputThatIsLost(t *testing.T) {
+	gate := doneRun()
+	gate.result = &engine.Result{Status: engine.StatusGateFailed, Message: "node n is not Ready"}
+	for name, tt := range map[string]struct {
+		fake *fake
+		args []string
+		code int
+		want string
+	}{
+		"version":               {&fake{}, []string{"version"}, exitFailed, "error: all is done, but the output is not complete: the disk is full\n"},
+		"help":                  {&fake{}, []string{"--help"}, exitFailed, "error: all is done, but the output is not complete"},
+		"drivers list":          {&fake{}, []string{"drivers", "list"}, exitFailed, "error: all is done, but the output is not complete"},
+		"plan":                  {&fake{plan: examplePlan()}, with("plan"), exitFailed, "error: all is done, but the output is not complete"},
+		"a rotation":            {doneRun(), with("run"), exitFailed, "error: all is done, but the output is not complete"},
+		"a rotation as JSON":    {doneRun(), with("run", "--output=json"), exitFailed, "error: all is done, but the output is not complete"},
+		"one that a gate ended": {gate, with("run", "--output=json"), exitGate, "error: a health gate failed: node n is not Ready\n"},
+		"a refused plan":        {&fake{plan: refusedPlan()}, with("plan"), exitRefused, "error: refused for "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var stderr buffer
+			a := &app{stdout: fullDisk{}, stderr: &stderr, backend: tt.fake, exit: func(int) { t.Error("the process was ended") }}
+			if code := a.run(t.Context(), tt.args); code != tt.code {
+				t.Errorf("exit code %d, want %d", code, tt.code)
+			}
+			if !strings.Contains(stderr.String(), tt.want) {
+				t.Errorf("stderr does not say %q:\n%s", tt.want, stderr.String())
+			}
+		})
+	}
+}
+
+type fullDisk struct{}
+
+func (fullDisk) Write([]byte) (int, error) { return 0, errors.New("the disk is full") }
+
 func TestVersion(t *testing.T) {
 	version = "v1.2.3"
 	t.Cleanup(func() { version = "" })

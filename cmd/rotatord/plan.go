@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -62,7 +63,7 @@ func (a *app) plan(cmd *cobra.Command, o planOptions) error {
 	}
 	doc := newPlanDocument(p, s.rotation.Diagnostics(), windowOf(s.spec.Window, time.Now()))
 	if err := doc.print(a, asJSON, o.all); err != nil {
-		return err
+		return cmp.Or(refused(p), err)
 	}
 	if dir := s.spec.Report.Dir; dir != "" {
 		if err := doc.keep(dir); err != nil {

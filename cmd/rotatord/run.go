@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -69,9 +70,7 @@ func (a *app) rotate(cmd *cobra.Command, fromCluster bool) error {
 	}
 	if err := refused(p); err != nil {
 		if asJSON { // one document even so: what was refused, and why
-			if err := writeJSON(a.stdout, doc); err != nil {
-				return err
-			}
+			return errors.Join(err, writeJSON(a.stdout, doc))
 		}
 		return err
 	}

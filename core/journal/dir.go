@@ -210,7 +210,7 @@ func explain(err error, path string) error {
 	case errors.Is(err, fs.ErrNotExist):
 		hint = "no such rotation has a journal there"
 	case errors.Is(err, syscall.ENOTDIR):
-		hint = "it is a file: journal.dir must be a folder"
+		hint = "it, or a folder above it, is a file: journal.dir must be a folder"
 	case errors.Is(err, io.ErrShortWrite):
 		hint = "the file was written in part"
 	default:
