@@ -79,7 +79,7 @@ func (b *builder) roll(g *Group, of model.NodeGroup) {
 			Message: fmt.Sprintf("group %s is being rolled already (%s), and not by rotator", g.Name, r.Running),
 			Fix:     "nothing, if it is to the same revision: the rotation waits for its end; to another one, wait until it has ended"})
 	}
-	r.Cannot, r.Ignored = b.cannot(r), b.ignored(r)
+	r.Cannot, r.Ignored = b.cannot(r, g.Staging), b.ignored(r)
 	if r.Assisted {
 		b.warn(Finding{Code: "assisted-experimental", Object: g.Name,
 			Message: fmt.Sprintf("group %s: emptying nodes ahead of the provider is experimental: both drain, and nothing tells which node the provider takes next", g.Name),
@@ -126,8 +126,9 @@ func (n Node) label() string {
 	return n.Instance
 }
 
-// cannot says what a person gives up who lets the provider roll.
-func (b *builder) cannot(r *Roll) []string {
+// cannot says what a person gives up who lets the provider roll, to a release that
+// is staged first where there is one.
+func (b *builder) cannot(r *Roll, staging *Staging) []string {
 	list := []string{
 		"it takes the nodes in an order of its own",
 		"there is no pause and no check between two nodes, and one that fails is not tried again by itself",
@@ -136,6 +137,12 @@ func (b *builder) cannot(r *Roll) []string {
 	}
 	if r.Assisted {
 		list[2] = "the provider may take a node that the core has not emptied, and how long its drain may take is the provider's to say"
+		if b.spec.Drain.SingleReplica.way() != drain.ByEviction {
+			list = append(list, "drain.singleReplica holds for the nodes that the core empties: of one that the provider takes first, it evicts workloads of one replica, and waits for budgets that allow nothing")
+		}
+	}
+	if staging != nil { // drivers say which labels are lost for the release that a group has
+		list = append(list, "which labels nodes of another release lack is known once it is staged: pods that select one of these, such as that of the image, are found then")
 	}
 	return list
 }

@@ -104,6 +104,39 @@ func TestRoll(t *testing.T) {
 	}
 }
 
+// What holds for some nodes of a roll alone, and what is not known yet, is said.
+func TestRollSaysWhatHoldsInPart(t *testing.T) {
+	const single, labels = "drain.singleReplica holds for the nodes that the core empties", "is known once it is staged"
+	restart := func(s *plan.Spec) { s.Drain.SingleReplica = plan.SingleRestart }
+	for name, tc := range map[string]struct {
+		drains         model.Drains
+		spec           func(*plan.Spec)
+		single, labels bool
+	}{
+		"nothing of it":          {drains: model.DrainsBoth},
+		"both drain":             {drains: model.DrainsBoth, spec: restart, single: true},
+		"the provider alone":     {drains: model.DrainsProvider, spec: restart}, // named as without effect
+		"a release comes first":  {drains: model.DrainsProvider, spec: func(s *plan.Spec) { s.Release = "latest" }, labels: true},
+		"both, and both of them": {drains: model.DrainsBoth, spec: func(s *plan.Spec) { s.Release = "latest"; restart(s) }, single: true, labels: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := rolled(2, tc.drains)
+			g := s.Groups[0]
+			s.Releases = []model.GroupRelease{{GroupID: g.ID, Group: g.Name, Role: g.Role, Current: model.Release{ID: "r1"}, Target: &model.Release{ID: "r2"}, Order: model.ReleaseNewer}}
+			p := build(t, spec(func(s *plan.Spec) {
+				s.Strategy.MaxSurge = ""
+				if tc.spec != nil {
+					tc.spec(s)
+				}
+			}), s.Inventory)
+			says := strings.Join(p.Groups[0].Roll.Cannot, "\n")
+			if strings.Contains(says, single) != tc.single || strings.Contains(says, labels) != tc.labels {
+				t.Errorf("says:\n%s", says)
+			}
+		})
+	}
+}
+
 // TestRollReplacesOutdatedOnly refuses a plan whose only reasons a roll cannot
 // answer.
 func TestRollReplacesOutdatedOnly(t *testing.T) {
