@@ -110,7 +110,13 @@ type state struct {
 	missing []*model.Pod // of the group that is gone through, found no place
 	classes map[classKey]*class
 	window  int // counts windows: failures of a class are remembered for one
+	// full is, by what a pod asks for, how many bins from the end have no room for that:
+	// within a window bins only get fuller.
+	full map[plainRequest]int
 }
+
+// plainRequest is what most pods ask for: no extended resource.
+type plainRequest struct{ milliCPU, memory, ephemeralStorage int64 }
 
 func newState(q Question) *state {
 	s := &state{q: q, byBin: make(map[string]*bin, len(q.Nodes)), pods: make(map[string][]*model.Pod, len(q.Nodes)),
@@ -207,6 +213,7 @@ func (s *state) staying(node string) []*model.Pod {
 // returns what found no place.
 func (s *state) drain(v *Verdict, going []*bin, waiting []*model.Pod) []*model.Pod {
 	s.window++
+	s.full = make(map[plainRequest]int)
 	var moving []*model.Pod
 	for _, b := range going {
 		b.gone = true
@@ -259,13 +266,32 @@ func (s *state) place(p *model.Pod) *bin {
 	if c.failed == s.window && len(c.affinity) == 0 && !volumes(p) {
 		return nil // one just like it found no place, and nothing got better since
 	}
-	for _, b := range slices.Backward(s.bins) { // those that came last are at the end
+	for _, b := range slices.Backward(s.bins[:len(s.bins)-s.skip(p)]) { // those that came last are at the end
 		if s.takes(b, p, c) {
 			return b
 		}
 	}
 	c.failed = s.window
 	return nil
+}
+
+// skip is how many bins from the end have no room for what the pod asks for. In a
+// cluster that is nearly full those are most, and there is a pod for each of them.
+func (s *state) skip(p *model.Pod) int {
+	r := requests(p)
+	if len(r.Extended) > 0 {
+		return 0
+	}
+	key := plainRequest{r.MilliCPU, r.Memory, r.EphemeralStorage}
+	n := s.full[key]
+	for n < len(s.bins) {
+		if b := s.bins[len(s.bins)-1-n]; b.open && enough(b.free, r) {
+			break
+		}
+		n++
+	}
+	s.full[key] = n
+	return n
 }
 
 // takes tells whether the bin takes the pod now.
