@@ -126,8 +126,8 @@ const (
 	codeForce = "force"
 )
 
-// takeTime has a drain that begins go on with the time that earlier runs have left
-// of it, and says what they have used; empty: there was none.
+// takeTime has a drain that begins go on with the time that is left of it, and says
+// how much that is; empty: it has not begun before.
 func (e *Engine) takeTime(m *member) string {
 	t, d, spec := e.mem.drains.of[m.inst.ID], &m.drain, &e.cfg.Spec.Drain
 	if t == nil || t.spent == 0 && t.attempt == 0 && !t.forced {
@@ -141,8 +141,22 @@ func (e *Engine) takeTime(m *member) string {
 	case d.attempt > 0:
 		which = fmt.Sprintf(", attempt %d of %d", d.attempt+1, spec.Retries+1)
 	}
-	return fmt.Sprintf("it goes on with %s of its deadline of %s%s: earlier runs have used %s",
+	return fmt.Sprintf("it goes on with %s of its deadline of %s%s: %s are used",
 		e.timeLeft(d).Round(time.Second), spec.Deadline, which, d.spent.Round(time.Second))
+}
+
+// setAside keeps what a drain has used that is called off with the others: a node that
+// is given back may be drained once more in the same run.
+func (e *Engine) setAside(m *member) {
+	d := &m.drain
+	if m.phase != memberDraining || !d.emptied.IsZero() {
+		return
+	}
+	t := &drainTime{node: m.node, attempt: d.attempt, forced: d.forced, spent: d.spent}
+	if !d.quiesce.holds() {
+		t.spent = max(e.cfg.Spec.Drain.Deadline-d.deadline.Sub(e.now), 0)
+	}
+	e.mem.drains.of[m.inst.ID], e.mem.drains.onNode[m.node] = t, t
 }
 
 // timeLeft is how long a drain that begins to evict pods has until its deadline.
@@ -178,12 +192,12 @@ func (e *Engine) past(t time.Time) time.Time {
 	return t
 }
 
-// spentText says how much of its deadline earlier runs have used, where that is so.
+// spentText says how much of its deadline was used before, where that is so.
 func (d *drainState) spentText() string {
 	if d.spent <= 0 {
 		return ""
 	}
-	return fmt.Sprintf(" (%s of it in earlier runs)", d.spent.Round(time.Second))
+	return fmt.Sprintf(" (%s of it before it was cut short)", d.spent.Round(time.Second))
 }
 
 // nextDeadline gives a drain whose deadline has passed another one.

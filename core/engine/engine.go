@@ -127,6 +127,9 @@ func New(cfg Config) *Engine {
 		former: make(map[model.WorkloadKey]PodRef), movers: make(map[model.WorkloadKey]*mover)}
 	e.policy, _ = cfg.Spec.Drain.Policy() // a plan without refusals has no bad rules
 	e.mem, e.seq = cfg.Memory, cfg.Memory.LastSeq
+	if e.mem.drains.of == nil { // there is no journal
+		e.mem.drains = newDrainTimes()
+	}
 	if e.cfg.OpPrefix == "" {
 		e.cfg.OpPrefix = cfg.Rotation
 	}

@@ -24,7 +24,7 @@ type drainState struct {
 	began        time.Time
 	turn         uint64 // the pick that chose the node: an earlier one's pods go first
 	attempt      int
-	spent        time.Duration // of its deadline, by earlier runs
+	spent        time.Duration // of its deadline, before it was cut short
 	deadline     time.Time
 	cordonedByUs bool
 	quiesce      quiesceState

@@ -98,6 +98,7 @@ func (e *Engine) freeze() {
 			if m.phase != memberCordoning && m.phase != memberDraining && !ahead {
 				continue
 			}
+			e.setAside(m)
 			e.dropDrain(m)
 			m.leaving = false
 			m.rest()

@@ -101,6 +101,15 @@ func TestChecksNotice(t *testing.T) {
 				}
 			}}
 		}},
+		{"the journal is not told of drains", Deadline, Rates{KillRecorded: 0.01, KillActing: 0.01, Closes: 0.5}, func() *broken {
+			return &broken{change: func(_ time.Time, r *engine.Ready) {
+				for i, ev := range r.Records {
+					if ev.Kind == event.NodeDraining {
+						r.Records[i].Kind = event.Waiting // which is for a person alone
+					}
+				}
+			}}
+		}},
 		{"an intent comes one Step late", RecordFirst, nil, func() *broken {
 			var late []event.Event
 			return &broken{change: func(_ time.Time, r *engine.Ready) {

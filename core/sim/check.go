@@ -66,6 +66,8 @@ const (
 	// Rolled: of a group that its provider rolls no instance is ended by us, none is
 	// drained where the provider drains alone, and a run asks for one roll at most.
 	Rolled Invariant = "rolled"
+	// Deadline: a drain has no more time, over all runs of a rotation, than its deadlines.
+	Deadline Invariant = "deadline"
 	// Told: at every moment the journal says what the rotation waits for.
 	Told Invariant = "told"
 	// Orderly: records are numbered without gaps, ops have ids of their own, a
@@ -74,7 +76,7 @@ const (
 )
 
 // Invariants are all of them.
-var Invariants = []Invariant{RecordFirst, Unavailable, Capacity, Empty, Once, OnlyOld, Disruption, Marks, Excluded, Persons, Settings, Ends, Complete, Volumes, Single, ControlPlane, Room, Ordered, Homed, Rolled, Told, Orderly}
+var Invariants = []Invariant{RecordFirst, Unavailable, Capacity, Empty, Once, OnlyOld, Disruption, Marks, Excluded, Persons, Settings, Ends, Complete, Volumes, Single, ControlPlane, Room, Ordered, Homed, Rolled, Deadline, Told, Orderly}
 
 // Violation is an invariant that did not hold.
 type Violation struct {
@@ -102,6 +104,8 @@ type checker struct {
 	patches map[string]string // by node: the op of its latest patch
 	late    map[string]bool   // nodes whose marks for others an earlier run's patch has changed
 
+	drained drains // of all runs that go on with one journal
+
 	// Of this run.
 	plan     *plan.Plan
 	began    time.Duration
@@ -126,7 +130,7 @@ type checker struct {
 }
 
 func newChecker(w *World, spec plan.Spec) *checker {
-	c := &checker{w: w, spec: spec, checks: make(map[Invariant]int), durable: make(map[string]bool), target: make(map[string]bool),
+	c := &checker{w: w, spec: spec, checks: make(map[Invariant]int), drained: newDrains(), durable: make(map[string]bool), target: make(map[string]bool),
 		late: make(map[string]bool), surge: make(map[string]int), settled: make(map[string]bool), patches: make(map[string]string)}
 	for _, g := range w.groups {
 		c.settled[g.ID] = g.suspended
@@ -145,6 +149,9 @@ func (c *checker) hold(i Invariant, ok bool, format string, args ...any) {
 // begins takes note of a run's plan; seq is the number of the last record.
 func (c *checker) begins(p *plan.Plan, seq uint64, in engine.Input) {
 	c.plan, c.seq, c.began, c.promised = p, seq, c.w.now, promises(p, c.spec) && !c.w.vague()
+	if c.drained.cut(c.last); seq == 0 { // the run before had ended by its last Step
+		c.drained = newDrains() // another rotation, or one whose journal is lost
+	}
 	c.intended, c.sent = make(map[string]bool), make(map[string]bool)
 	c.view, c.base, c.told = newView(), make(map[string]int), newTold(c.w.now)
 	c.room, c.ends = make(map[string]plan.Group), make(map[string]string)
@@ -182,12 +189,14 @@ func (c *checker) stepped(in engine.Input, r engine.Ready) {
 	}
 	c.checkRoom()
 	c.checkTold()
+	c.checkDeadlines()
 }
 
 func (c *checker) record(ev event.Event) {
 	c.seq++
 	c.hold(Orderly, ev.Seq == c.seq, "record %d has the number %d", c.seq, ev.Seq)
 	c.seq = ev.Seq
+	c.drained.recorded(ev, c.w.now)
 	c.told.take(ev, c.w.now)
 	switch ev.Kind { //nolint:exhaustive // only these change what is judged
 	case event.ReplacementBad:
@@ -209,6 +218,7 @@ func (c *checker) record(ev event.Event) {
 // effect judges what the engine is about to do.
 func (c *checker) effect(e engine.Effect) {
 	again := c.sent[e.ID] && e.ID != ""
+	c.drains(e)
 	c.sent[e.ID] = true
 	if e.Verb == engine.VerbSetSurge || e.Verb == engine.VerbTerminate && e.Shrink {
 		c.resizes[e.ID] = e.GroupID

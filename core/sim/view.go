@@ -126,6 +126,7 @@ func (c *checker) see(in engine.Input) {
 	c.view.see(&in)
 	for _, o := range in.Outcomes {
 		c.stayed(o)
+		c.drained.answered(o, c.w.now)
 		if g := c.resizes[o.ID]; g != "" {
 			c.changing[g]--
 			c.doubtful[g] = 2
