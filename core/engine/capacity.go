@@ -26,10 +26,16 @@ func (m *member) usable() bool {
 		return n != nil && n.Ready && !cordonLeft(n)
 	case memberBad:
 		// One that is outdated itself carries pods all the same.
-		return !m.leaving && m.inst.Outdated() && n != nil && gate.NodeReady(n, nil, nil, m.g.startupTaints).OK
+		return !m.leaving && m.inst.Outdated() && m.carries()
 	case memberCordoning, memberDraining, memberTerminating, memberGone, memberDrainedOnly, memberBooting:
 	}
 	return false
+}
+
+// carries tells whether pods are sent to the member's node: it is Ready, and has none
+// of the startup taints.
+func (m *member) carries() bool {
+	return m.n != nil && gate.NodeReady(m.n, nil, nil, m.g.startupTaints).OK
 }
 
 // cordonLeft tells whether an earlier run cordoned the node: it has no room for

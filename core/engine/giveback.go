@@ -47,6 +47,8 @@ func (e *Engine) giveBack(g *group) bool {
 			continue
 		case m.usable():
 			usable--
+		case m.phase == memberBooting && m.carries() && usable < g.base-g.Unavailable && !late:
+			continue // it waits for no more than pods of DaemonSets, and is needed then
 		case !m.ours && m.phase == memberBooting && !late:
 			continue // it was there before, and may come back
 		}
