@@ -176,6 +176,15 @@ func Held(pod *model.Pod, now time.Time) bool {
 	return d.DoNotDisrupt != "" && (d.DoNotDisruptUntil.IsZero() || now.Before(d.DoNotDisruptUntil))
 }
 
+// NeedsRoom tells whether the pod, or another in its place, is to run elsewhere once its
+// node has gone: it is evicted, or a rule leaves it until the instance goes, and its
+// controller makes another then.
+func (p *Policy) NeedsRoom(pod *model.Pod, now time.Time) bool {
+	d := p.Decide(pod, Circumstances{Now: now})
+	return d.Action == Evict ||
+		d.Why == LeaveRule && !pod.Terminating && !Unmanaged(pod) && pod.Owner.Kind != kindJob && pod.Owner.Kind != kindDaemonSet
+}
+
 // Returns tells whether evicting the pod may put another of its controller on the
 // same node: cordons do not keep it away.
 func Returns(pod *model.Pod) bool { return pod.Owner.Kind == kindDaemonSet || pod.ToleratesCordon }

@@ -109,7 +109,6 @@ type Engine struct {
 	fencing  fencing
 	obs      observer
 	cp       controlPlane
-	room     room
 	homes    homes
 	stop     *stopping
 	shut     bool // the window has closed

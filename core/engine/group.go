@@ -72,6 +72,7 @@ type group struct {
 	// asked is the surge of a call that was given up without an answer: it may be there,
 	// until a look at the provider shows what is. 0: there was none.
 	asked   int
+	room    room
 	trouble string // why something was left behind; for the summary
 }
 

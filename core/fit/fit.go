@@ -23,7 +23,8 @@ type Question struct {
 	Nodes  []*model.Node
 	Pods   []*model.Pod // in any order
 	Groups []Group      // in the order in which they are visited
-	// Leaves tells whether a drain moves the pod. Required.
+	// Leaves tells whether the pod, or another in its place, has to run on another node
+	// once its own has gone: a drain moves it, mostly. Required.
 	Leaves func(*model.Pod) bool
 	// FirstWindow looks no further than the nodes that go first: what follows
 	// depends on where pods will have landed.
@@ -51,6 +52,8 @@ type Group struct {
 	// Surge and Unavailable are how many nodes come first, and how many may be
 	// missing meanwhile. Their sum is the window.
 	Surge, Unavailable int
+	// Up is how many of the surge are among the nodes already: an earlier run left them.
+	Up int
 	// Canary tells whether the first node goes alone.
 	Canary bool
 }
@@ -163,7 +166,8 @@ func (s *state) group(g Group) Verdict {
 		}
 	}
 	var waiting []*model.Pod // found no place in an earlier window
-	came := s.replace(g, old[:min(g.Surge, len(old))])
+	up := min(g.Up, g.Surge)
+	came := up + s.replace(g, old[:min(g.Surge-up, len(old))])
 	for from := 0; from < len(old); {
 		window := g.Surge + g.Unavailable
 		if g.Canary && from == 0 {

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/rotatord/rotator/core/drain"
 	"github.com/rotatord/rotator/core/fit"
 	"github.com/rotatord/rotator/core/model"
 )
@@ -53,12 +52,13 @@ func (b *builder) goesOn() bool {
 	return len(b.past.Planned) > 0 || slices.ContainsFunc(b.plan.Groups, func(g Group) bool { return g.HeldBy != "" })
 }
 
-// leaves tells whether a drain moves the pod.
-func (b *builder) leaves(p *model.Pod) bool { return b.decide(p).Action == drain.Evict }
+// leaves tells whether the pod needs room elsewhere once its node has gone.
+func (b *builder) leaves(p *model.Pod) bool { return b.policy.NeedsRoom(p, b.now) }
 
 func (b *builder) fitGroup(g Group) fit.Group {
 	out := fit.Group{Name: g.Name, Offer: b.offer(g), Lost: g.LostLabels, Canary: b.spec.Strategy.Canary.Enabled && len(g.Nodes) > 1}
 	out.Surge, out.Unavailable = b.atOnce(g)
+	out.Up = g.LeftSurge
 	for _, n := range g.Nodes {
 		if n.Node != "" {
 			out.Nodes = append(out.Nodes, n.Node)

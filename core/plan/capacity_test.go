@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rotatord/rotator/core/drain"
 	"github.com/rotatord/rotator/core/model"
 	"github.com/rotatord/rotator/core/plan"
 )
@@ -27,6 +28,9 @@ func TestCapacityCheck(t *testing.T) {
 		says     string // in the first finding
 	}{
 		{name: "the default surge brings the room", strategy: func(s *plan.Strategy) { s.MaxSurge, s.MaxUnavailable = "1", "0" }},
+		{name: "the surge is up since an earlier run, and has pods", change: func(s *stock) {
+			s.Groups[0].Surge, s.Groups[0].HeldBy = 1, "r-1"
+		}, strategy: func(s *plan.Strategy) { s.MaxSurge, s.MaxUnavailable = "1", "0" }, warnings: "pods-do-not-fit", says: full},
 		{name: "a full cluster without surge", refusals: "pods-do-not-fit", says: full},
 		{name: "only warned", strategy: func(s *plan.Strategy) { s.CapacityCheck = plan.CapacityWarn }, warnings: "pods-do-not-fit", says: full},
 		{name: "not looked at", strategy: func(s *plan.Strategy) { s.CapacityCheck = plan.CapacityOff }},
@@ -85,6 +89,27 @@ func TestCapacityCheck(t *testing.T) {
 			}
 			if !strings.Contains(text, tc.says) {
 				t.Errorf("%s\nmust say %s", text, tc.says)
+			}
+		})
+	}
+}
+
+// What a rule leaves on a node until its instance goes is made anew then, and needs room
+// like what is evicted; what a DaemonSet left does not.
+func TestCapacityOfWhatIsLeft(t *testing.T) {
+	for kind, want := range map[string]string{"ReplicaSet": "pods-do-not-fit", "StatefulSet": "pods-do-not-fit", "DaemonSet": "", "Job": ""} {
+		t.Run(kind, func(t *testing.T) {
+			s := three(2)
+			fill(s)
+			for i := range s.Pods {
+				s.Pods[i].Owner.Kind = kind
+			}
+			p := build(t, spec(func(sp *plan.Spec) {
+				sp.Strategy.MaxSurge, sp.Strategy.MaxUnavailable = "0", "1"
+				sp.Drain.Rules = []drain.Rule{{Owners: []string{kind}, Action: drain.ActionSkip}}
+			}), s.Inventory)
+			if got := codes(p.Refusals); got != want {
+				t.Errorf("refused %q, want %q: %v", got, want, p.Refusals)
 			}
 		})
 	}

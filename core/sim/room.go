@@ -68,7 +68,22 @@ func (c *checker) checkRoom() {
 		return
 	}
 	p := c.w.pending[late]
-	c.hold(Room, false, "pod %s has had no node for %s, and the plan found room for all", p.Name, c.w.now-p.made)
+	c.hold(Room, c.w.scattered(p), "pod %s has had no node for %s, and the plan found room for all", p.Name, c.w.now-p.made)
+}
+
+// scattered tells whether what is free would be enough for a pod, and for all that
+// wait, if it were on one node. The plan packs pods as tight as it can, and the
+// scheduler spreads them as they come, and moves none again: of such room the plan has
+// promised too much, and no order of the nodes would have been sure to keep it.
+func (w *World) scattered(p *pod) bool {
+	free, asked := 0, 0
+	for _, c := range w.candidates(p) {
+		free += max(c.inst.g.room-c.used, 0)
+	}
+	for _, q := range w.pending {
+		asked += q.request
+	}
+	return free >= asked
 }
 
 // tighten makes the nodes hardly larger than what runs on them needs, for some
