@@ -5,7 +5,6 @@ package e2e
 import (
 	"context"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -215,8 +214,11 @@ func testFinalizer(t *testing.T, c *podCase) {
 	})
 	c.ready("web", 1)
 	pod := c.readyOn("web", c.node)[0]
-	res, _ := c.drain("--drain-deadline", "14s")
-	res.MustExit(t, exitStopped, pod, "held by finalizers example.com/backup")
+	c.open()
+	r := c.s.rotatord(t)
+	p := r.Start(t, "drain", c.node, "--drain-deadline", "18s")
+	r.awaitStatus(t, `waits: pod `+c.namespace+`/`+pod+` was to end by `+moment+`; held by finalizers example.com/backup \(since `+moment+`, told at `+moment+`\)$`)
+	p.Wait().MustExit(t, exitStopped, pod, "held by finalizers example.com/backup")
 	list, err := c.kube.CoreV1().Pods(c.namespace).List(context.Background(), metav1.ListOptions{})
 	c.must(err)
 	for _, p := range list.Items {
@@ -319,8 +321,8 @@ func TestDrainStatus(t *testing.T) {
 	if waits.Code != "budget" {
 		t.Errorf("it waits for %q: %s", waits.Code, waits.Message)
 	}
-	r.Exec(t, "status", "--journal-dir", filepath.Join(r.Dir, "journal")).MustExit(t, exitDone,
-		"waits: pod "+c.namespace+"/web-", "budget "+c.namespace+"/shop: disruptionsAllowed 0, 2 of 3 healthy, 2 wanted", "not ready: broken-", "for 30s")
+	r.awaitStatus(t, `waits: pod `+c.namespace+`/web-.* waits for budget `+c.namespace+`/shop: disruptionsAllowed 0, 2 of 3 healthy, 2 wanted; not ready: broken-.* `+
+		`\(since `+moment+`, told at `+moment+`\)$`)
 	p.Signal(os.Interrupt)
 	p.Wait().MustExit(t, exitStopped)
 	s.MustHaveKeptBudgets(t)

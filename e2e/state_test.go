@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
+	elbv2 "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
@@ -42,6 +43,15 @@ func (s *Sandbox) Kube(tb testing.TB) kubernetes.Interface {
 // would use beside rotatord.
 func (s *Sandbox) AutoScaling() *autoscaling.Client {
 	return autoscaling.New(autoscaling.Options{
+		Region:       s.Region,
+		BaseEndpoint: aws.String(s.Getenv("AWS_ENDPOINT_URL")),
+		Credentials:  credentials.NewStaticCredentialsProvider("sandbox", "sandbox", ""),
+	})
+}
+
+// LoadBalancers is such a client, of target groups.
+func (s *Sandbox) LoadBalancers() *elbv2.Client {
+	return elbv2.New(elbv2.Options{
 		Region:       s.Region,
 		BaseEndpoint: aws.String(s.Getenv("AWS_ENDPOINT_URL")),
 		Credentials:  credentials.NewStaticCredentialsProvider("sandbox", "sandbox", ""),
