@@ -87,7 +87,7 @@ func (d *decoder) top(data []byte, kind string) *yaml.Node {
 	var doc yaml.Node
 	switch err := dec.Decode(&doc); {
 	case errors.Is(err, io.EOF):
-		d.add(place{source: d.source}, "", "the file is empty: `rotatord config init` prints an example")
+		d.add(place{source: d.source}, "", "the file is empty: %s", exampleOf(kind))
 		return nil
 	case err != nil:
 		at, text := place{source: d.source}, err.Error()
@@ -110,7 +110,7 @@ func (d *decoder) top(data []byte, kind string) *yaml.Node {
 	}
 	top := resolve(doc.Content[0])
 	if isNull(top) {
-		d.add(place{source: d.source}, "", "the file is empty: `rotatord config init` prints an example")
+		d.add(place{source: d.source}, "", "the file is empty: %s", exampleOf(kind))
 		return nil
 	}
 	if top.Kind != yaml.MappingNode {
@@ -122,6 +122,14 @@ func (d *decoder) top(data []byte, kind string) *yaml.Node {
 	}
 	d.header(top, kind)
 	return top
+}
+
+// exampleOf says where an example of a file of the kind is.
+func exampleOf(kind string) string {
+	if kind == FleetKind {
+		return "docs/fleet.md has an example"
+	}
+	return "`rotatord config init` prints an example"
 }
 
 // otherwise tells a file of the other of our kinds, of which nothing else needs to

@@ -41,7 +41,7 @@ var clusterName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-
 // the command line that hold for all clusters, nil: none. The error is an *Error
 // with everything that is wrong.
 func LoadFleet(file string, others *pflag.FlagSet) (*Fleet, error) {
-	data, err := readFile(file, "fleet")
+	data, err := readFile(file, FleetKind)
 	if err != nil {
 		return nil, err
 	}

@@ -62,7 +62,7 @@ waves:
 func TestParseFleetRefuses(t *testing.T) {
 	const waves = "waves: [{name: all, clusters: [{name: a, config: a.yaml}]}]\n"
 	for name, tt := range map[string]struct{ file, want string }{
-		"empty":               {"", "fleet.yaml: the file is empty"},
+		"empty":               {"", "fleet.yaml: the file is empty: docs/fleet.md has an example"},
 		"a rotation":          {"apiVersion: rotatord.github.io/v1alpha1\nkind: Rotation\n", "fleet.yaml:2:7: kind: this is a rotation file, of one cluster: give it with --config"},
 		"a kind of nobody's":  {"apiVersion: rotatord.github.io/v1alpha1\nkind: Flotte\n" + waves, `fleet.yaml:2:7: kind: "Flotte" is not known: write Fleet`},
 		"no waves":            {fleetHeader + "name: x\n", "waves: is missing: a fleet has clusters in waves"},

@@ -55,7 +55,7 @@ type Sources struct {
 func Load(src Sources) (plan.Spec, error) {
 	d := newDecoder(src.File)
 	if src.File != "" {
-		data, err := readFile(src.File, "rotation")
+		data, err := readFile(src.File, FileKind)
 		if err != nil {
 			return plan.Spec{}, err
 		}
@@ -96,8 +96,8 @@ func (d *decoder) finish(noProvider bool) (plan.Spec, error) {
 	return *d.spec, nil
 }
 
-// readFile reads at most a little more than document accepts; kind says in an
-// error what the file was to be.
+// readFile reads at most a little more than document accepts; kind (FileKind or
+// FleetKind) is what the file is to be.
 func readFile(name, kind string) ([]byte, error) {
 	f, err := os.Open(name)
 	if err == nil {
@@ -112,11 +112,7 @@ func readFile(name, kind string) ([]byte, error) {
 	if errors.As(err, &pe) {
 		reason = pe.Err
 	}
-	example := "`rotatord config init` prints an example"
-	if kind != "rotation" {
-		example = "docs/fleet.md has an example"
-	}
-	return nil, &Error{[]Problem{{Source: name, Message: fmt.Sprintf("the %s file cannot be read: %s (%s)", kind, reason, example)}}}
+	return nil, &Error{[]Problem{{Source: name, Message: fmt.Sprintf("the %s file cannot be read: %s (%s)", strings.ToLower(kind), reason, exampleOf(kind))}}}
 }
 
 // merge lays variables and flags over the file's values.
