@@ -113,7 +113,7 @@ func (d planDocument) write(w io.Writer, all bool) error {
 		fmt.Fprintf(&b, "\n%s left marked by an earlier run\n", are(p.MarkedNodes, "node"))
 	}
 	if len(diagnostics) > 0 {
-		b.WriteString("\nThe driver says\n")
+		b.WriteString("\nThe driver and the journal say\n")
 		for _, d := range diagnostics {
 			fmt.Fprintf(&b, "  %s: %s (%s)\n", d.Severity, report.Clean(d.Summary), d.Code)
 			if d.Detail != "" {
