@@ -63,11 +63,10 @@ func (c classic) States(ctx context.Context, name string, members []string) (map
 // where one has ended meanwhile they are asked about one by one.
 func (c classic) health(ctx context.Context, name string, ids []string, states map[string]loadbalancer.State) *loadbalancer.Failure {
 	out, err := c.api.DescribeInstanceHealth(ctx, &elb.DescribeInstanceHealthInput{LoadBalancerName: &name, Instances: instances(ids...)})
-	ended, missing := (*elbtypes.InvalidEndPointException)(nil), (*elbtypes.AccessPointNotFoundException)(nil)
 	switch {
-	case errors.As(err, &missing), errors.As(err, &ended) && len(ids) == 1:
+	case isGone(err), isEnded(err) && len(ids) == 1:
 		return nil
-	case errors.As(err, &ended):
+	case isEnded(err):
 		for _, id := range ids {
 			if failure := c.health(ctx, name, []string{id}, states); failure != nil {
 				return failure
@@ -92,7 +91,7 @@ func (c classic) health(ctx context.Context, name string, ids []string, states m
 // Deregister implements loadbalancer.Kind.
 func (c classic) Deregister(ctx context.Context, name, instance string) *loadbalancer.Failure {
 	_, err := c.api.DeregisterInstancesFromLoadBalancer(ctx, &elb.DeregisterInstancesFromLoadBalancerInput{LoadBalancerName: &name, Instances: instances(instance)})
-	if err != nil {
+	if err != nil && !isGone(err) && !isEnded(err) {
 		return &loadbalancer.Failure{Action: "elasticloadbalancing:DeregisterInstancesFromLoadBalancer", Object: name, Err: err}
 	}
 	return nil
@@ -105,6 +104,18 @@ func (c classic) Register(ctx context.Context, name, instance string) *loadbalan
 		return &loadbalancer.Failure{Action: "elasticloadbalancing:RegisterInstancesWithLoadBalancer", Object: name, Err: err}
 	}
 	return nil
+}
+
+// isGone tells that a load balancer does not exist.
+func isGone(err error) bool {
+	gone := (*elbtypes.AccessPointNotFoundException)(nil)
+	return errors.As(err, &gone)
+}
+
+// isEnded tells that an instance of a call does not exist any more.
+func isEnded(err error) bool {
+	ended := (*elbtypes.InvalidEndPointException)(nil)
+	return errors.As(err, &ended)
 }
 
 func instances(ids ...string) []elbtypes.Instance {

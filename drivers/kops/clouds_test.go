@@ -18,6 +18,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	compute "google.golang.org/api/compute/v1"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	corev1 "k8s.io/api/core/v1"
 	kopsbase "k8s.io/kops"
 	mockgce "k8s.io/kops/cloudmock/gce"
@@ -364,8 +366,12 @@ func TestGoogleKeepsNames(t *testing.T) {
 		}
 		return s.Groups[0]
 	}
-	if g := see(googleZone + "/b-web-x1/1"); !g.Traits.KeepsNodeName || g.Traits.Refill != sdk.RefillGroup || g.Desired != 1 {
+	if g := see(googleZone + "/b-web-x1/1"); !g.Traits.KeepsNodeName || g.Traits.Quiesce || g.Traits.Refill != sdk.RefillGroup || g.Desired != 1 {
 		t.Errorf("%+v", g)
+	}
+	if op, err := d.Quiesce(t.Context(), sdk.InstanceRequest{Op: sdk.Op{ID: "1", RotationID: "r-1"},
+		GroupID: "k.example.com/b-web", InstanceID: googleZone + "/b-web-x1/1"}); status.Code(err) != codes.FailedPrecondition {
+		t.Errorf("Quiesce, which is not offered: %+v, %v", op, err)
 	}
 	for range 2 {
 		res, err := d.Terminate(t.Context(), sdk.TerminateRequest{Op: sdk.Op{ID: "1", RotationID: "r-1"},

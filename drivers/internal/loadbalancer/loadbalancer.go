@@ -26,7 +26,7 @@ const (
 )
 
 // Kind is what one kind of load balancer is asked. A load balancer that is gone
-// has no instance, which is no failure of States and State.
+// has no instance, which is no failure but of Register.
 type Kind interface {
 	// State is that of one instance.
 	State(ctx context.Context, id, instance string) (State, *Failure)

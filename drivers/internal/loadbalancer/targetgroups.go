@@ -35,7 +35,7 @@ func (t TargetGroups) States(ctx context.Context, arn string, _ []string) (map[s
 
 func (t TargetGroups) health(ctx context.Context, arn string, of []elbtypes.TargetDescription) (map[string]State, *Failure) {
 	out, err := t.API.DescribeTargetHealth(ctx, &elasticloadbalancingv2.DescribeTargetHealthInput{TargetGroupArn: &arn, Targets: of})
-	if gone := (*elbtypes.TargetGroupNotFoundException)(nil); errors.As(err, &gone) {
+	if isGone(err) {
 		return nil, nil // nobody is sent there any more
 	}
 	if err != nil {
@@ -65,7 +65,7 @@ func (t TargetGroups) health(ctx context.Context, arn string, of []elbtypes.Targ
 // Deregister implements Kind.
 func (t TargetGroups) Deregister(ctx context.Context, arn, instance string) *Failure {
 	_, err := t.API.DeregisterTargets(ctx, &elasticloadbalancingv2.DeregisterTargetsInput{TargetGroupArn: &arn, Targets: targets(instance)})
-	if err != nil {
+	if err != nil && !isGone(err) {
 		return &Failure{"elasticloadbalancing:DeregisterTargets", Name(arn), err}
 	}
 	return nil
@@ -78,6 +78,12 @@ func (t TargetGroups) Register(ctx context.Context, arn, instance string) *Failu
 		return &Failure{"elasticloadbalancing:RegisterTargets", Name(arn), err}
 	}
 	return nil
+}
+
+// isGone tells that a target group does not exist.
+func isGone(err error) bool {
+	gone := (*elbtypes.TargetGroupNotFoundException)(nil)
+	return errors.As(err, &gone)
 }
 
 func targets(instance string) []elbtypes.TargetDescription {
