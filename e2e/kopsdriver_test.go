@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,6 +11,12 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
+	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
+	elbtypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 
 	"github.com/rotatord/rotator/drivers/sdk/conformance"
 )
@@ -121,19 +128,64 @@ func TestKopsFlagsAreMapped(t *testing.T) {
 	}
 }
 
-// The driver as it is shipped, against the rules of the protocol.
+// The driver as it is shipped, against the rules of the protocol, with a group
+// behind a load balancer that surges all the same.
 func TestKopsConformance(t *testing.T) {
+	const group = "nodes-2"
 	s := kopsCluster(t)
+	away := s.behindTargetGroup(t, group+"."+s.Name)
 	defer func() { // the rotation of the suite is finished: what it detached goes
+		away()
 		r := s.kopsRotatord(t)
 		r.Run(t, "run").MustExit(t, exitDone)
 		s.mustBeUpToDate(t, r)
+		// The suite ends instances in service: it answers with 1, for what it has seen.
+		_, _ = s.cli(context.Background(), "verify", "--reset")
 	}()
 	conformance.Run(t, conformance.Config{
 		Command: []string{executable("rotatord-driver-kops")},
 		Env:     append(cleanEnviron(), s.environ...),
-		Config:  func(*testing.T) string { return "{}" },
+		Config:  func(*testing.T) string { return `{"detachBehindLoadBalancers":true}` },
 		Cluster: s.Name,
-		Group:   s.Name + "/nodes-2",
+		Group:   s.Name + "/" + group,
 	})
+}
+
+// behindTargetGroup puts an Auto Scaling group behind a target group of its own,
+// until away is called.
+func (s *Sandbox) behindTargetGroup(t *testing.T, group string) (away func()) {
+	t.Helper()
+	balancers := elasticloadbalancingv2.New(elasticloadbalancingv2.Options{
+		Region: s.Region, BaseEndpoint: aws.String(s.Getenv("AWS_ENDPOINT_URL")),
+		Credentials: credentials.NewStaticCredentialsProvider("sandbox", "sandbox", ""),
+	})
+	made, err := balancers.CreateTargetGroup(t.Context(), &elasticloadbalancingv2.CreateTargetGroupInput{
+		Name: aws.String("web"), Protocol: elbtypes.ProtocolEnumHttp, Port: aws.Int32(80), VpcId: aws.String("vpc"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	arn := made.TargetGroups[0].TargetGroupArn
+	if _, err := balancers.ModifyTargetGroupAttributes(t.Context(), &elasticloadbalancingv2.ModifyTargetGroupAttributesInput{
+		TargetGroupArn: arn,
+		Attributes:     []elbtypes.TargetGroupAttribute{{Key: aws.String("deregistration_delay.timeout_seconds"), Value: aws.String("1")}},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.AutoScaling().AttachLoadBalancerTargetGroups(t.Context(), &autoscaling.AttachLoadBalancerTargetGroupsInput{
+		AutoScalingGroupName: &group, TargetGroupARNs: []string{*arn},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		t.Helper()
+		if _, err := s.AutoScaling().DetachLoadBalancerTargetGroups(t.Context(), &autoscaling.DetachLoadBalancerTargetGroupsInput{
+			AutoScalingGroupName: &group, TargetGroupARNs: []string{*arn},
+		}); err != nil {
+			t.Error(err)
+		}
+		if _, err := balancers.DeleteTargetGroup(t.Context(), &elasticloadbalancingv2.DeleteTargetGroupInput{TargetGroupArn: arn}); err != nil {
+			t.Error(err)
+		}
+	}
 }

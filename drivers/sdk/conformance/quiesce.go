@@ -60,8 +60,10 @@ func testQuiesce(s *subject) {
 
 func testQuiesceRestored(s *subject) {
 	s.configure()
+	traits := s.group().GetTraits()
+	s.needs("prepare and quiesce", traits.GetPrepare() && traits.GetQuiesce())
+	s.restore(rotationA) // of an earlier test, where they share a provider
 	before := s.group()
-	s.needs("prepare and quiesce", before.GetTraits().GetPrepare() && before.GetTraits().GetQuiesce())
 	s.prepare(rotationA)
 	victim := s.victim()
 	untouched := s.observe().instances[victim]
