@@ -28,6 +28,9 @@ func (e *Engine) closeWindow() {
 	}
 	busy := slices.ContainsFunc(e.groups, func(g *group) bool {
 		old := &g.census.old
+		if g.phase == groupFinished {
+			return false // it may have been given up while instances of it end: it is not looked at any more
+		}
 		if g.Roll != nil && g.phase == groupActive && g.roll.op != "" {
 			return true // its provider goes on in any case: better to see how it ends
 		}
