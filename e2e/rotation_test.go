@@ -18,16 +18,22 @@ func TestRotation(t *testing.T) {
 		sandbox func(testing.TB) *Sandbox
 		groups  []int
 		flags   []string
+		order   func(*testing.T, *Sandbox, []string) ordered // nil: any will do
+		limits  limits
+		// extra is how many new nodes may have to go too, so that the zones end even: the
+		// provider chooses where instances come up, and several old ones go at once.
+		extra int
 	}{
-		{"rolling over three zones, surge one", plain, []int{1}, nil},
-		{"rolling, surge two and one missing, canary off", plain, []int{1},
-			[]string{"--max-surge", "2", "--max-unavailable", "1", "--canary=false"}},
-		{"rolling without surge", plain, []int{2}, []string{"--max-surge", "0", "--max-unavailable", "1"}},
-		{"all groups, two in parallel, surge as a percentage", plain, []int{1, 2, 3},
-			[]string{"--max-surge", "34%", "--groups-at-once", "2"}},
-		{"batch", plain, []int{2}, []string{"--mode", "batch", "--max-surge", "2", "--batch-size", "2",
-			"--wait-between-batches", "1s", "--wait-between-drains", "200ms", "--wait-between-evictions", "50ms"}},
-		{"mixed instances, resource names, another region", mixed, []int{1}, []string{"--max-surge", "2"}},
+		{"rolling over three zones, surge one, by label", plain, []int{1}, nil, byLabel, limits{drains: 1}, 0},
+		{"rolling, surge of a half and one missing, one at once, canary off", plain, []int{1},
+			[]string{"--max-surge", "50%", "--max-unavailable", "1", "--max-in-flight", "34%", "--canary=false"}, nil, limits{drains: 1}, 1},
+		{"rolling without surge, by hand", plain, []int{2}, []string{"--max-surge", "0", "--max-unavailable", "1"}, byHand, limits{drains: 1}, 0},
+		{"all groups, two in parallel, surge as a percentage, spread over zones, half of each", plain, []int{1, 2, 3},
+			[]string{"--max-surge", "34%", "--groups-at-once", "2", "--zones", "spread", "--max-unavailable-per-zone", "50%"}, nil, limits{zone: 1}, 3},
+		{"batch, the emptiest first", plain, []int{2}, []string{"--mode", "batch", "--max-surge", "2", "--batch-size", "2", "--order", "emptiest",
+			"--wait-between-batches", "1s", "--wait-between-drains", "200ms", "--wait-between-evictions", "50ms"}, byPods, limits{}, 0},
+		{"mixed instances, resource names, another region, one zone at a time, half of it", mixed, []int{1},
+			[]string{"--max-surge", "0", "--max-unavailable", "34%", "--zones", "one-at-a-time", "--max-unavailable-per-zone", "50%"}, nil, limits{zone: 1, zones: 1}, 0},
 	}
 	for _, tc := range tests {
 		t.Run(tc.name, func(t *testing.T) {
@@ -41,22 +47,31 @@ func TestRotation(t *testing.T) {
 			s.MustSettle(t)
 			before := s.State(t)
 			nodes := 0
+			var order ordered
 			for _, g := range names {
 				s.PublishImage(t, g)
 				nodes += len(before.Groups[g].Instances)
+				if tc.order != nil {
+					order = tc.order(t, s, before.NodesOf(g))
+					flags = append(flags, order.flags...)
+				}
 			}
 			s.Stats(t, true)
 			r := s.rotatord(t)
+			watched := s.watchDrains(t)
 
 			r.Run(t, "run", flags...).MustExit(t, exitDone)
 
 			after := s.State(t)
+			seen := watched()
+			seen.mustBe(t, nodes, tc.extra, order)
+			seen.mustKeep(t, tc.limits)
 			after.MustBeTidy(t, before)
 			after.MustHaveReplaced(t, before, names...)
 			s.MustHaveKeptBudgets(t)
 			s.MustSettle(t)
-			if got := s.Stats(t, false); got.Terminated != nodes || got.Launched != nodes {
-				t.Errorf("%d instances launched and %d terminated, want %d each", got.Launched, got.Terminated, nodes)
+			if got := s.Stats(t, false); got.Terminated != got.Launched || got.Launched < nodes || got.Launched > nodes+tc.extra {
+				t.Errorf("%d instances launched and %d terminated, want %d each, and %d more at most", got.Launched, got.Terminated, nodes, tc.extra)
 			}
 			if got := len(r.Events(t, "node-replaced")); got != nodes {
 				t.Errorf("%d events say that a node was replaced, want %d", got, nodes)
