@@ -209,6 +209,13 @@ func (c *checker) record(ev event.Event) {
 		c.view.leave(ev.Node, false)
 	case event.RotationStopping:
 		c.view.stay()
+	case event.OpSucceeded, event.OpFailed:
+		// Between two attempts a look may show a change by half as well.
+		if g := c.resizes[ev.Op]; g != "" {
+			delete(c.resizes, ev.Op)
+			c.changing[g]--
+			c.doubtful[g] = 2
+		}
 	case event.OpIntended:
 		c.hold(Orderly, !c.intended[ev.Op], "op %s is intended twice", ev.Op)
 		c.intended[ev.Op] = true
@@ -221,8 +228,10 @@ func (c *checker) effect(e engine.Effect) {
 	c.drains(e)
 	c.sent[e.ID] = true
 	if e.Verb == engine.VerbSetSurge || e.Verb == engine.VerbTerminate && e.Shrink {
+		if c.resizes[e.ID] == "" {
+			c.changing[e.GroupID]++
+		}
 		c.resizes[e.ID] = e.GroupID
-		c.changing[e.GroupID]++
 	}
 	switch e.Verb {
 	case engine.VerbTerminate:
@@ -312,9 +321,10 @@ func (c *checker) leaves(e engine.Effect) {
 	p.workload.left = p
 }
 
-// stayed takes note that an eviction failed: its pod has not left.
+// stayed takes note that an eviction, or a deletion in its place, failed: its pod has not
+// left.
 func (c *checker) stayed(o engine.Outcome) {
-	if o.Verb != engine.VerbEvict || o.Err == nil {
+	if o.Verb != engine.VerbEvict && o.Verb != engine.VerbDeletePod || o.Err == nil {
 		return
 	}
 	if p := c.w.pods[o.Pod.PodKey]; p != nil && p.UID == o.Pod.UID && !p.Terminating && p.workload.left == p {

@@ -167,7 +167,7 @@ func (r *runner) all() {
 		if healed >= maxRunsHealed && r.result != nil || r.report.Runs > 2*maxRuns {
 			// What fitted once need not fit again: pods are packed as they come.
 			full := r.shape.Tight && len(r.w.pending) > 0
-			r.check.hold(Ends, r.shape.Stuck != "" || r.cramped || full,
+			r.check.hold(Ends, r.shape.Stuck != "" || r.cramped || full || r.w.nodeless(),
 				"nothing goes wrong any more, and run %d ends with %s: %s", r.report.Runs, r.result.Status, r.result.Message)
 			return
 		}

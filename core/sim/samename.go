@@ -84,6 +84,13 @@ func (w *World) forgetNode(name, uid string) {
 	}
 }
 
+// nodeless tells whether no instance is a node: the nodes of all may have been deleted
+// before their ends were asked for, which was cut off, and no kubelet registers anew. Such
+// a cluster cannot be told from another one, and the plan refuses it.
+func (w *World) nodeless() bool {
+	return !slices.ContainsFunc(w.order, func(in *instance) bool { return in.node != nil && w.nodes[in.node.Name] == in.node })
+}
+
 // takeOver is what a kubelet does that finds a node of its name: the node is
 // its, with all that others put on it.
 func (w *World) takeOver(n *node, in *instance) {

@@ -127,10 +127,6 @@ func (c *checker) see(in engine.Input) {
 	for _, o := range in.Outcomes {
 		c.stayed(o)
 		c.drained.answered(o, c.w.now)
-		if g := c.resizes[o.ID]; g != "" {
-			c.changing[g]--
-			c.doubtful[g] = 2
-		}
 	}
 	if s := in.Snapshot; s != nil {
 		for _, g := range s.Groups {
