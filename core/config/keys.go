@@ -38,6 +38,7 @@ func (k Kind) noun() string {
 		return "a whole number"
 	case Amount:
 		return "a count or a percentage"
+	case Text, Duration, List, Map, Rules:
 	}
 	return "a " + string(k)
 }

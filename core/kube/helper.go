@@ -25,7 +25,7 @@ func (p punctual) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	ended := make(chan end, 1)
 	go func() {
-		answer, err := p.next.RoundTrip(r)
+		answer, err := p.next.RoundTrip(r) //nolint:bodyclose // the caller does, or the last case below
 		ended <- end{answer, err}
 	}()
 	select {

@@ -38,15 +38,23 @@ func TestPunctual(t *testing.T) {
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
+	//nolint:bodyclose // the case is that there is none
 	if _, err := (punctual{late}).RoundTrip(httptest.NewRequestWithContext(ctx, "GET", "/", nil)); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v, want the context's", err)
 	}
 	close(release)
 	<-closed
+	closed = make(chan struct{})
 	answer, err := (punctual{late}).RoundTrip(httptest.NewRequestWithContext(t.Context(), "GET", "/", nil))
 	if err != nil || answer.StatusCode != 200 {
-		t.Errorf("%v, %v", answer, err)
+		t.Fatalf("%v, %v", answer, err)
 	}
+	select {
+	case <-closed:
+		t.Error("it was closed before its reader did")
+	default:
+	}
+	_ = answer.Body.Close()
 }
 
 type roundTrip func(*http.Request) (*http.Response, error)

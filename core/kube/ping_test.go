@@ -45,7 +45,9 @@ func TestConnectToWhatIsNoAPIServer(t *testing.T) {
 		"a redirect": {func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, other.URL+"/login", http.StatusFound)
 		}, []string{"is no Kubernetes API server", "redirects to " + other.URL + "/login"}},
-		"an error":           {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no upstream", 503) }, []string{"answers with an error", "health"}},
+		"an error": {func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, "no upstream", http.StatusServiceUnavailable)
+		}, []string{"answers with an error", "health"}},
 		"an answer":          {endlessOK, []string{"is no Kubernetes API server"}},
 		"an error, endless":  {endlessError, []string{"answers with an error"}},
 		"a connection's end": {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, []string{"does not answer"}},
