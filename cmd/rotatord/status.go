@@ -238,8 +238,19 @@ func unended(events []event.Event) []running {
 			delete(open, key)
 		}
 	}
+	endAll := func(what ...string) {
+		for key, i := range open {
+			if slices.Contains(what, list[i].What) {
+				end(key)
+			}
+		}
+	}
 	for _, e := range events {
 		switch e.Kind {
+		case event.RotationStarted: // what the run before it was killed at begins anew
+			endAll(whatDrain, whatGroup)
+		case event.RotationStopping: // drains are called off
+			endAll(whatDrain)
 		case event.OpIntended:
 			end("op " + e.Op) // sent again
 			begin("op "+e.Op, e.Verb, e)

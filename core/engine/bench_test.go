@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"testing"
@@ -21,6 +22,29 @@ func BenchmarkRotation1000(b *testing.B) {
 		b.ReportMetric(s.inside.Seconds(), "engine-s/op")
 		b.ReportMetric(float64(s.steps), "steps/op")
 		b.ReportMetric(s.now.Sub(epoch).Minutes(), "virtual-min/op")
+	}
+}
+
+// BenchmarkJournal1000 is what such a rotation leaves in its journal, and what of it
+// says what is waited for.
+func BenchmarkJournal1000(b *testing.B) {
+	for b.Loop() {
+		s := newStream(1000, 10, 100)
+		s.killAt = epoch.Add(1000 * time.Hour) // never: for its records
+		s.run(b)
+		bytes, waits := 0, 0
+		for _, ev := range s.past {
+			line, err := json.Marshal(ev)
+			if err != nil {
+				b.Fatal(err)
+			}
+			if bytes += len(line) + 1; ev.Kind == event.GroupWaits || ev.Kind == event.DrainWaits {
+				waits += len(line) + 1
+			}
+		}
+		b.ReportMetric(float64(len(s.past)), "records")
+		b.ReportMetric(float64(bytes)/1024, "KiB")
+		b.ReportMetric(float64(waits)/1024, "KiB-of-waits")
 	}
 }
 

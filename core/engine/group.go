@@ -224,7 +224,7 @@ func (e *Engine) stepGroup(g *group) {
 		if !e.restore(g) || !e.verified(g) || e.stop != nil || !e.validates(g) {
 			return
 		}
-		g.phase = groupFinished
+		g.phase, g.told.text = groupFinished, "" // GroupFinished says to the journal that it waits for nothing
 		replaced, quarantined := g.replaced+g.census.old[memberGone], g.census.in[memberQuarantined]+g.census.in[memberBad]
 		e.record(event.Event{Kind: event.GroupFinished, Group: g.Name,
 			Message: fmt.Sprintf("%d node(s) replaced", replaced),

@@ -224,9 +224,8 @@ func (e *Engine) tellGroup(g *group) {
 	if text == t.text {
 		return
 	}
-	if t.text = text; g.phase != groupFinished || e.stop != nil { // GroupFinished says it
-		e.record(event.Event{Kind: event.GroupWaits, Group: g.Name, Message: text})
-	}
+	t.text = text
+	e.record(event.Event{Kind: event.GroupWaits, Group: g.Name, Message: text})
 }
 
 // firstSince keeps in t since when something is so, as far as it was looked at.

@@ -197,6 +197,7 @@ func (c *checker) record(ev event.Event) {
 	c.hold(Orderly, ev.Seq == c.seq, "record %d has the number %d", c.seq, ev.Seq)
 	c.seq = ev.Seq
 	c.drained.recorded(ev, c.w.now)
+	c.rare(ev)
 	c.told.take(ev, c.w.now)
 	switch ev.Kind { //nolint:exhaustive // only these change what is judged
 	case event.ReplacementBad:

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"strings"
 	"time"
 
 	"github.com/rotatord/rotator/core/event"
@@ -15,9 +16,38 @@ const untold = 45 * time.Second
 type told struct {
 	open map[string]string // calls by op id, what groups, drains and rolls wait for
 	last time.Duration     // when anything was recorded
+	// said is when it was last told what a group or a drain waits for.
+	said map[string]time.Duration
 }
 
-func newTold(now time.Duration) told { return told{open: make(map[string]string), last: now} }
+// tellPause is the least time between two words to the journal about the same drain
+// or group, so that it grows with what happens and not with how long that takes.
+const tellPause = 10 * time.Second
+
+func newTold(now time.Duration) told {
+	return told{open: make(map[string]string), last: now, said: make(map[string]time.Duration)}
+}
+
+// rare holds what is told of waits to its pause, from the first word about a drain
+// on: one may begin anew.
+func (c *checker) rare(ev event.Event) {
+	key := "group " + ev.Group
+	switch ev.Kind { //nolint:exhaustive // only these tell of waits
+	case event.NodeDraining:
+		delete(c.told.said, "drain "+ev.Node)
+		return
+	case event.DrainWaits:
+		key = "drain " + ev.Node
+	case event.GroupWaits:
+		c.hold(Told, ev.Message != c.told.open[key], "the journal is told twice that %s waits for %s", key, ev.Message)
+	default:
+		return
+	}
+	if before, ok := c.told.said[key]; ok {
+		c.hold(Told, c.w.now-before >= tellPause, "the journal is told within %s of another wait of %s: %s", c.w.now-before, key, ev.Message)
+	}
+	c.told.said[key] = c.w.now
+}
 
 // take folds one durable event.
 func (t *told) take(ev event.Event, now time.Duration) {
@@ -26,6 +56,12 @@ func (t *told) take(ev event.Event, now time.Duration) {
 	}
 	t.last = now
 	switch ev.Kind { //nolint:exhaustive // only these begin or end a wait
+	case event.RotationStopping: // drains are called off
+		for key := range t.open {
+			if strings.HasPrefix(key, "drain ") {
+				delete(t.open, key)
+			}
+		}
 	case event.OpIntended:
 		t.open["op "+ev.Op] = ev.Verb
 	case event.OpSucceeded, event.OpFailed:
