@@ -72,7 +72,7 @@ func TestClockSkew(t *testing.T) {
 	c := newPodCase(t, s, "skew")
 	defer c.end()
 	c.deployment("slow", 1, func(p *corev1.PodTemplateSpec) {
-		p.Annotations = map[string]string{"sandbox.rotatord.github.io/stop-delay": "4s"}
+		p.Annotations = map[string]string{"sandbox.rotatord.github.io/stop-delay": "6s"}
 		p.Spec.TerminationGracePeriodSeconds = new(int64(20))
 	})
 	c.ready("slow", 1)
@@ -81,8 +81,8 @@ func TestClockSkew(t *testing.T) {
 	before := s.State(t)
 	s.PublishImage(t, group)
 	r := byOtherClock(-10*time.Minute).rotatord(t, s)
-	r.Run(t, "run", "--group", group, "--drain-deadline", "2s", "--max-surge", "2", "--canary=false").MustExit(t, exitDone,
-		"the API server's clock is ", " behind this machine's", "set the clocks right", "the deadline of 2s has passed", "within their grace periods until ")
+	r.Run(t, "run", "--group", group, "--drain-deadline", "3s", "--max-surge", "2", "--canary=false").MustExit(t, exitDone,
+		"the API server's clock is ", " behind this machine's", "set the clocks right", "the deadline of 3s has passed", "within their grace periods until ")
 	for _, e := range r.Events(t, "node-blocked") {
 		_, due, ok := strings.Cut(e.Message, "within their grace periods until ")
 		if !ok {
@@ -90,7 +90,7 @@ func TestClockSkew(t *testing.T) {
 		}
 		at, err := time.Parse(time.RFC3339, due)
 		if left := at.Sub(e.Time); err != nil || left < 10*time.Second || left > 23*time.Second {
-			t.Errorf("the deadline was made %s, %s away (%v), for a pod that had 20 s, of which some 2 had passed; clocks are compared to within 2", due, left, err)
+			t.Errorf("the deadline was made %s, %s away (%v), for a pod that had 20 s, of which some 3 had passed; clocks are compared to within 2", due, left, err)
 		}
 	}
 	after := s.State(t)

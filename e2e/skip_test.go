@@ -26,9 +26,9 @@ func TestSkip(t *testing.T) {
 	before := s.State(t)
 	s.PublishImage(t, group)
 	r := s.rotatord(t)
-	flags := []string{"--group", group, "--on-deadline", "skip", "--drain-deadline", "2s", "--order-node", c.node}
+	flags := []string{"--group", group, "--on-deadline", "skip", "--drain-deadline", "3s", "--order-node", c.node}
 
-	r.Run(t, "run", flags...).MustExit(t, exitStopped, c.node, "was not drained within 2s", "budget "+c.namespace+"/shop", "not ready: broken-", "2 of 3 replaced, 1 quarantined")
+	r.Run(t, "run", flags...).MustExit(t, exitStopped, c.node, "was not drained within 3s", "budget "+c.namespace+"/shop", "not ready: broken-", "2 of 3 replaced, 1 quarantined")
 	var fates []string
 	for _, e := range r.Events(t, "node-draining", "node-quarantined", "waiting", "node-replaced") {
 		switch {
@@ -57,7 +57,7 @@ func TestSkip(t *testing.T) {
 		t.Errorf("skipped is node %s, want %s", e.Node, c.node)
 	}
 	_, err := c.kube.PolicyV1().PodDisruptionBudgets(c.namespace).Patch(context.Background(), "shop", types.MergePatchType,
-		[]byte(`{"spec":{"minAvailable":1}}`), metav1.PatchOptions{})
+		[]byte(`{"spec":{"minAvailable":0}}`), metav1.PatchOptions{})
 	c.must(err)
 	res := p.Wait().MustExit(t, exitDone, "is tried once more")
 	if strings.Contains(res.Stdout, "quarantined") {
