@@ -394,6 +394,11 @@ func TestFreeFormMapsAreBounded(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "too large: at most 10000 values") {
 		t.Errorf("error is %v, want one about the size", err)
 	}
+	// A mapping within itself.
+	_, err = Parse("f.yaml", []byte(header+"cluster: demo\ndriver: &d\n  name: eks\n  config: *d\n"))
+	if err == nil || !strings.Contains(err.Error(), "…: too large: at most 10000 values, nested 50 deep") {
+		t.Errorf("error is %v, want one about the depth, with a path that can be read", err)
+	}
 	if _, err := Parse("f.yaml", []byte(minimal+"#"+strings.Repeat("x", maxFile))); err == nil || !strings.Contains(err.Error(), "larger than") {
 		t.Errorf("error is %v, want one about the file's size", err)
 	}

@@ -323,7 +323,7 @@ func (d *decoder) freeValue(n *yaml.Node, path string, depth int, left *int) (an
 	n = resolve(n)
 	if *left--; *left < 0 || depth > maxFreeDepth {
 		if *left == -1 || depth == maxFreeDepth+1 {
-			d.add(d.at(n), path, "too large: at most %d values, nested %d deep, are allowed", maxFreeNodes, maxFreeDepth)
+			d.add(d.at(n), shorten(path), "too large: at most %d values, nested %d deep, are allowed", maxFreeNodes, maxFreeDepth)
 		}
 		return nil, false
 	}
@@ -359,6 +359,15 @@ func (d *decoder) freeValue(n *yaml.Node, path string, depth int, left *int) (an
 	default: // strings; dates stay as they are written
 		return n.Value, true
 	}
+}
+
+// shorten cuts the path of what is nested too deep: its line says where it is.
+func shorten(path string) string {
+	const most = 80
+	if len(path) <= most {
+		return path
+	}
+	return strings.ToValidUTF8(path[:most], "") + "…"
 }
 
 // resolve follows an alias. The parser refuses an alias of an alias.

@@ -61,9 +61,9 @@ func classify(err error) class {
 	var answered *awshttp.ResponseError
 	switch {
 	case throttled:
-		return class{"aws-throttled", codes.ResourceExhausted, sdk.RetryLater, "AWS limits this account's rate of calls; the call will be tried again."}
+		return class{"aws-throttled", codes.ResourceExhausted, sdk.RetryLater, "AWS limits this account's rate of calls; a rotation tries the call again."}
 	case slices.Contains(busyCodes, code):
-		return class{"aws-busy", codes.Unavailable, sdk.RetryLater, "The group is busy with another change; the call will be tried again."}
+		return class{"aws-busy", codes.Unavailable, sdk.RetryLater, "The group is busy with another change; a rotation tries the call again."}
 	case templateDenied(err):
 		return class{"aws-denied", codes.PermissionDenied, sdk.RetryNever, "Whoever has a group launch from a template must be allowed what the template does: ec2:RunInstances, and ec2:CreateTags and iam:PassRole where it has tags and a role (deploy/aws/rotatord-eks-launch-template-iam.json)."}
 	case slices.Contains(deniedCodes, code):
@@ -73,11 +73,11 @@ func classify(err error) class {
 	case slices.Contains(expiredCodes, code):
 		return class{"aws-credentials-expired", codes.Unauthenticated, sdk.RetryNever, "The credentials have ended: renew them (aws sso login, or a role with a longer session), and run again. If they should be good still, check this machine's clock."}
 	case code != "" && errors.As(err, &answered) && answered.HTTPStatusCode() >= http.StatusInternalServerError:
-		return class{"aws-unavailable", codes.Unavailable, sdk.RetryLater, "AWS answers with an error of its own; the call will be tried again."}
+		return class{"aws-unavailable", codes.Unavailable, sdk.RetryLater, "AWS answers with an error of its own; a rotation tries the call again."}
 	case code != "":
 		return class{"aws-refused", codes.FailedPrecondition, sdk.RetryNever, "AWS refuses the call; its answer says why."}
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return class{"aws-timeout", codes.DeadlineExceeded, sdk.RetryLater, "AWS did not answer in time; the call will be tried again."}
+		return class{"aws-timeout", codes.DeadlineExceeded, sdk.RetryLater, "AWS did not answer in time; a rotation tries the call again."}
 	}
 	return class{"aws-unreachable", codes.Unavailable, sdk.RetryLater, "AWS cannot be reached: check the network, the proxy and the region."}
 }

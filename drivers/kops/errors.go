@@ -49,15 +49,15 @@ func classify(err error) class {
 	}
 	switch {
 	case has(throttleWords):
-		return class{"cloud-throttled", codes.ResourceExhausted, sdk.RetryLater, "The cloud limits this account's rate of calls; the call will be tried again."}
+		return class{"cloud-throttled", codes.ResourceExhausted, sdk.RetryLater, "The cloud limits this account's rate of calls; a rotation tries the call again."}
 	case has(deniedWords):
 		return class{"cloud-denied", codes.PermissionDenied, sdk.RetryNever, "Use the credentials with which kops works on this cluster, in its account and region."}
 	case has(busyWords):
-		return class{"cloud-busy", codes.Unavailable, sdk.RetryLater, "The call will be tried again."}
+		return class{"cloud-busy", codes.Unavailable, sdk.RetryLater, "A rotation tries the call again."}
 	case answered:
 		return class{"cloud-refused", codes.FailedPrecondition, sdk.RetryNever, "The cloud refuses the call; its answer says why."}
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return class{"cloud-timeout", codes.DeadlineExceeded, sdk.RetryLater, "The cloud did not answer in time; the call will be tried again."}
+		return class{"cloud-timeout", codes.DeadlineExceeded, sdk.RetryLater, "The cloud did not answer in time; a rotation tries the call again."}
 	case errors.Is(err, fs.ErrPermission):
 		return class{"state-store-denied", codes.PermissionDenied, sdk.RetryNever, "Let this user read and write the state store."}
 	}
