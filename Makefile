@@ -86,8 +86,8 @@ sandbox-test: sandbox ## tests of the sandbox: AWS wire format, control plane, k
 CHAOS_TESTS := ^Test(KillTable|KilledAtEachEvent|CloudFaults|APIServerRestarts|NetworkCut|Paused|TwoAtOnce|ReplacementDies)
 
 # The first of the two lanes in which the end-to-end tests run: half of their time,
-# by what a run printed.
-E2E_LANE := $(CHAOS_TESTS)|^Test(Pods|Skip|MovesWithCare|ManagedWays|KopsConformance|KopsStage)$$
+# by what a run printed. Tests that share a sandbox are in one lane.
+E2E_LANE := $(CHAOS_TESTS)|^Test(Pods|Skip|BadPods|DeadNode|DrainStatus|ClockSkew|MovesWithCare|ManagedWays|KopsConformance)$$
 
 e2e: build sandbox kops-command ## end-to-end rotations with real processes in the sandbox
 	BIN=$(BIN) E2E_TIMEOUT=$(E2E_TIMEOUT) hack/e2e.sh '$(E2E_LANE)' '$(RUN)'
