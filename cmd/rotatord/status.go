@@ -31,8 +31,9 @@ func (a *app) statusCommand() *cobra.Command {
 		GroupID: groupRotation,
 		Long: `Show who holds the lock and since when, how far the rotation is, and what its
 groups and drains wait for and since when: from its journal, so that it works from any
-machine, for a run that was killed too. A drain's wait is told to the journal after
-5 s, a group's within 30 s, another one at most every 10 s each. Nothing is changed. A driver is started only to learn the way to the cluster (--access).`,
+machine, for a run that was killed too. A wait reaches the journal within 5 to 30 s;
+each says when it was told. Nothing is changed. A driver is started only to learn the
+way to the cluster (--access).`,
 		Example: `  rotatord status
   rotatord status --output json | jq .summary.replaced
   rotatord status r20261122-120000-0a1b2c`,
