@@ -67,8 +67,10 @@ func (e *Engine) admit(g *group) (starved bool) {
 			return busy == 0 // whichever it is, one too many would be missing
 		}
 		m := e.pick(g, pool)
-		if m == nil && e.holdBack(g) {
-			return false
+		if m == nil {
+			if g.heldBack = e.holdBack(g); g.heldBack != "" {
+				return false
+			}
 		}
 		if m == nil {
 			// In batch mode the wave may wait for what never comes.

@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"fmt"
+
 	"github.com/rotatord/rotator/core/plan"
 )
 
@@ -68,13 +70,17 @@ func (v zoneView) allows(zone string) bool {
 	return !bounded || v.busy[zone] < most
 }
 
-// holdBack tells whether an old node waits for nothing but its zone's turn.
-func (e *Engine) holdBack(g *group) bool {
+// holdBack says why an old node waits for nothing but its zone's turn; empty: none does.
+func (e *Engine) holdBack(g *group) string {
 	v := e.zones()
 	for _, z := range g.census.zones {
-		if z.waiting > 0 && !v.allows(z.zone) {
-			return true
+		switch {
+		case z.waiting == 0 || v.allows(z.zone):
+		case v.any && z.zone != v.only:
+			return fmt.Sprintf("it is the turn of zone %s, and strategy.zones has one go at a time", v.only)
+		default:
+			return fmt.Sprintf("%d node(s) of zone %s are being replaced, over all groups, and no more may be at once", v.busy[z.zone], z.zone)
 		}
 	}
-	return false
+	return ""
 }
