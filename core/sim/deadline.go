@@ -119,6 +119,10 @@ func (c *checker) checkDeadlines() {
 		stages++
 	}
 	for node, k := range c.drained.of {
+		if c.w.nodes[node] == nil { // no event says so of a new one that was to be given back
+			delete(c.drained.of, node)
+			continue
+		}
 		if !k.runs {
 			continue
 		}
