@@ -101,7 +101,7 @@ func TestChecksNotice(t *testing.T) {
 				}
 			}}
 		}},
-		{"the journal is not told of drains", Deadline, Rates{KillRecorded: 0.01, KillActing: 0.01, Closes: 0.5}, func() *broken {
+		{"the journal is not told of drains", Deadline, Rates{KillRecorded: 0.02, KillActing: 0.01, Closes: 1}, func() *broken {
 			return &broken{change: func(_ time.Time, r *engine.Ready) {
 				for i, ev := range r.Records {
 					if ev.Kind == event.NodeDraining {

@@ -35,8 +35,9 @@ func newDrains() drains {
 const cutShort = 3 * time.Minute
 
 // pastDue is what pods may still have that were asked to leave just before a
-// deadline: their grace period, and the kubelet's.
-const pastDue = 40 * time.Second
+// deadline: their grace period, and the kubelet's, 35 s; and as much again each time
+// that one comes back and is evicted once more, which is three times at most.
+const pastDue = 150 * time.Second
 
 func (k *drainClock) stop(now time.Duration) {
 	if k.runs {
