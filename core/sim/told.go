@@ -32,7 +32,7 @@ func newTold(now time.Duration) told {
 // on: one may begin anew.
 func (c *checker) rare(ev event.Event) {
 	key := "group " + ev.Group
-	switch ev.Kind { //nolint:exhaustive // only these tell of waits
+	switch ev.Kind {
 	case event.NodeDraining:
 		delete(c.told.said, "drain "+ev.Node)
 		return
