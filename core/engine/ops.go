@@ -264,9 +264,11 @@ func (e *Engine) calledOff(o *op) bool {
 		return o.member.phase != memberCordoning
 	case forQuiesce:
 		return o.member.drain.quiesce.phase != quiesceAsked
+	case forUnquiesce:
+		return o.member.drain.quiesce.phase == quiesceAsked
 	case forMove:
 		return o.mover.calledOff
-	case forPrepare, forRestore, forSurge, forTerminate, forTaint, forUnmark, forUnquiesce, forReturn, forCancel, forSettle:
+	case forPrepare, forRestore, forSurge, forTerminate, forTaint, forUnmark, forReturn, forCancel, forSettle:
 	}
 	return false
 }

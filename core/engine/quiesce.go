@@ -45,6 +45,7 @@ func (e *Engine) quiesce(m *member) {
 	}
 	m.drain.quiesce = quiesceState{phase: quiesceAsked, since: e.now}
 	m.quiesced = true
+	e.dropUnquiesce(m)
 	e.addOp(&op{purpose: forQuiesce, group: m.g, member: m, Effect: Effect{Verb: VerbQuiesce, InstanceID: m.inst.ID}})
 }
 
@@ -173,6 +174,22 @@ func (e *Engine) dropQuiesce(m *member) {
 		ev := o.event(event.OpFailed)
 		ev.Code, ev.Message = "superseded", fmt.Sprintf("%s is not waited for to leave its load balancers any longer", m.label())
 		e.record(ev)
+		return true
+	})
+}
+
+// dropUnquiesce calls off a call of an earlier drain that waits to be sent, or to be tried
+// again: it would hold up the way out, or put the instance back while it is drained.
+func (e *Engine) dropUnquiesce(m *member) {
+	e.ops = slices.DeleteFunc(e.ops, func(o *op) bool {
+		if o.purpose != forUnquiesce || o.member != m || o.inFlight {
+			return false
+		}
+		if o.attempts > 0 {
+			ev := o.event(event.OpFailed)
+			ev.Code, ev.Message = "superseded", fmt.Sprintf("%s is drained once more", m.label())
+			e.record(ev)
+		}
 		return true
 	})
 }
