@@ -85,12 +85,13 @@ sandbox-test: sandbox ## tests of the sandbox: AWS wire format, control plane, k
 # What kills, pauses and cuts off rotations.
 CHAOS_TESTS := ^Test(KillTable|KilledAtEachEvent|CloudFaults|APIServerRestarts|NetworkCut|Paused|TwoAtOnce|ReplacementDies)
 
-# The first of the two lanes in which the end-to-end tests run: half of their time,
-# by what a run printed. Tests that share a sandbox are in one lane.
-E2E_LANE := $(CHAOS_TESTS)|^Test(Pods|Skip|BadPods|DeadNode|DrainStatus|ClockSkew|MovesWithCare|ManagedWays|KopsConformance)$$
+# The lanes in which the end-to-end tests run, beside one with all others: a third of
+# their time each, by what a run printed. Tests that share a sandbox are in one lane.
+E2E_LANES := '$(CHAOS_TESTS)|^Test(DeadNode|MovesWithCare|ManagedWays)$$' \
+	'^Test(Pods|Skip|BadPods|DrainStatus|ClockSkew|DeadlineOverRuns)$$|^TestKops([^S]|Stores)|^TestRotatordFinishesWhatKopsBegan'
 
 e2e: build sandbox kops-command ## end-to-end rotations with real processes in the sandbox
-	BIN=$(BIN) E2E_TIMEOUT=$(E2E_TIMEOUT) hack/e2e.sh '$(E2E_LANE)' '$(RUN)'
+	BIN=$(BIN) E2E_TIMEOUT=$(E2E_TIMEOUT) hack/e2e.sh '$(RUN)' $(E2E_LANES)
 
 chaos: build sandbox ## kill, pause and cut off rotations at many more points than make e2e does (half an hour)
 	CHAOS=all BIN=$(BIN) $(GO) test -tags e2e -count=1 -v -timeout 90m -run '$(CHAOS_TESTS)' ./e2e/...

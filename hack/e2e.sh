@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
-# Runs the end-to-end tests in two lanes at once: those that match the first
-# pattern, and the others. A rotation waits most of its time, for boots and for
-# pods, so two on one machine take little longer than one. Each lane is a process
-# with sandboxes of its own. With a second pattern other than "." the tests that
-# match it run alone, one after the other.
+# Runs the end-to-end tests in lanes, all at once: one for each pattern, with the
+# tests that match it, and one with those that match none. A rotation waits most of
+# its time, for boots and for pods, so several on one machine take little longer than
+# one. Each lane is a process with sandboxes of its own.
 #
-#   hack/e2e.sh LANE [PATTERN]
+#   hack/e2e.sh PATTERN LANE...
 #
-# BIN is the folder of the executables, E2E_TIMEOUT bounds one lane.
+# With a PATTERN other than "." the tests that match it run alone, one after the
+# other. BIN is the folder of the executables, E2E_TIMEOUT bounds one lane.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-first=$1
-pattern=${2:-.}
+pattern=$1
+shift
 timeout=${E2E_TIMEOUT:-30m}
 
 work=$(mktemp -d)
@@ -27,13 +27,18 @@ if [ "$pattern" != . ]; then
 	exit
 fi
 
-"${tests[@]}" -test.run "$first" >"$work/first.log" 2>&1 &
-lane=$!
-# An interrupt ends both lanes; sandboxes end with the lane that started them.
-trap 'kill -TERM "$lane" 2>/dev/null || true; wait "$lane" 2>/dev/null || true; rm -rf "$work"' EXIT
+lanes=()
+for lane in "$@"; do
+	"${tests[@]}" -test.run "$lane" >"$work/${#lanes[@]}.log" 2>&1 &
+	lanes+=($!)
+done
+# An interrupt ends all lanes; sandboxes end with the lane that started them.
+trap 'kill -TERM "${lanes[@]}" 2>/dev/null || true; wait "${lanes[@]}" 2>/dev/null || true; rm -rf "$work"' EXIT
 failed=0
-"${tests[@]}" -test.skip "$first" || failed=1
-wait "$lane" || failed=1
-echo "== the other lane"
-cat "$work/first.log"
+"${tests[@]}" -test.skip "$(IFS='|' && echo "$*")" || failed=1
+for i in "${!lanes[@]}"; do
+	wait "${lanes[i]}" || failed=1
+	echo "== the next lane"
+	cat "$work/$i.log"
+done
 exit "$failed"
