@@ -16,6 +16,10 @@ import (
 // costs a look at every pod, which 150,000 of them make a tenth of a second.
 const roomHolds = 30 * time.Second
 
+// roomPause is how long nodes that came up are gathered before a node that has waited
+// for room is looked at again: in a large cluster several come up in each second.
+const roomPause = 2 * time.Second
+
 // room is the last answer about the cluster's room, for the nodes of one group.
 type room struct {
 	at  time.Time // zero: never asked
@@ -44,7 +48,7 @@ func (e *Engine) noRoom(m *member) string {
 		return ""
 	}
 	r := &m.g.room
-	if r.at.IsZero() || e.now.Sub(r.at) >= roomHolds || r.why == "" && r.good == 0 || r.why != "" && e.usable() > r.usable {
+	if r.at.IsZero() || e.now.Sub(r.at) >= roomHolds || r.why == "" && r.good == 0 || r.why != "" && e.usable() > r.usable && e.after(r.at, roomPause) {
 		e.askRoom(m)
 	}
 	// Where the plan counts on a surge, and all of it is there, nothing more is to be
