@@ -84,6 +84,15 @@ func (d *Driver) configured() (Config, *store, error) {
 	return d.cfg, d.store, nil
 }
 
+// turn waits until nobody else changes the group; unlock gives the turn back. A
+// driver without a configuration changes nothing.
+func (d *Driver) turn(ctx context.Context, groupID string) (unlock func(), err error) {
+	if _, _, err := d.configured(); err != nil {
+		return nil, err
+	}
+	return d.changing.lock(ctx, groupID)
+}
+
 // cloud returns kops' interface to the cluster's cloud. It is made once: that
 // takes calls (regions, zones), and its clients keep connections.
 func (d *Driver) cloud(ctx context.Context, cluster *kopsapi.Cluster) (fi.Cloud, error) {

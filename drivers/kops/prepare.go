@@ -19,10 +19,7 @@ import (
 // come from it). `kops update cluster` in mid-run resumes the process and
 // leaves the record: the rotation goes on, and Restore still knows what was.
 func (d *Driver) Prepare(ctx context.Context, r sdk.GroupRequest) (*sdk.Operation, error) {
-	if _, _, err := d.configured(); err != nil {
-		return nil, err
-	}
-	unlock, err := d.changing.lock(ctx, r.GroupID)
+	unlock, err := d.turn(ctx, r.GroupID)
 	if err != nil {
 		return nil, err
 	}
@@ -89,10 +86,7 @@ func outdatedWarm(g *cloudinstances.CloudInstanceGroup) []string {
 // Restore implements sdk.Preparer: it puts back what the record says, and then
 // removes the record. What somebody changed meanwhile is left as it is.
 func (d *Driver) Restore(ctx context.Context, r sdk.GroupRequest) (*sdk.Operation, error) {
-	if _, _, err := d.configured(); err != nil {
-		return nil, err
-	}
-	unlock, err := d.changing.lock(ctx, r.GroupID)
+	unlock, err := d.turn(ctx, r.GroupID)
 	if err != nil {
 		return nil, err
 	}

@@ -109,10 +109,7 @@ func (d *Driver) openBalanced(ctx context.Context, r sdk.InstanceRequest) (*targ
 // group's load balancers that it is in. One that was detached is out of them at
 // AWS' own hands, and its connections are waited for.
 func (d *Driver) Quiesce(ctx context.Context, r sdk.InstanceRequest) (*sdk.Operation, error) {
-	if _, _, err := d.configured(); err != nil {
-		return nil, err
-	}
-	unlock, err := d.changing.lock(ctx, r.GroupID)
+	unlock, err := d.turn(ctx, r.GroupID)
 	if err != nil {
 		return nil, err
 	}
@@ -143,10 +140,7 @@ func (d *Driver) Quiesce(ctx context.Context, r sdk.InstanceRequest) (*sdk.Opera
 // record says that a rotation took it out, also where Quiesce is not offered any
 // more.
 func (d *Driver) Unquiesce(ctx context.Context, r sdk.InstanceRequest) (*sdk.Operation, error) {
-	if _, _, err := d.configured(); err != nil {
-		return nil, err
-	}
-	unlock, err := d.changing.lock(ctx, r.GroupID)
+	unlock, err := d.turn(ctx, r.GroupID)
 	if err != nil {
 		return nil, err
 	}
